@@ -44,6 +44,18 @@ class Configuration:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Configuration:
+        """What `as_dict` gave, after a journey through JSON."""
+        batch = values["batch"]
+        return cls(
+            **values
+            | {
+                "batch": Batch(**batch) if batch else None,
+                "exclude": tuple(values["exclude"]),
+            }
+        )
+
 
 @dataclass(frozen=True, order=True)
 class FileEntry:
@@ -114,6 +126,37 @@ class Deployment:
     ended: str
     result: str
     detail: str = ""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What was last known of a Production Instance; the host itself knows better."""
+
+    model: str
+    location: str
+    port: int | None = None
+    release: str = ""
+    version: int | None = None
+    state: str = ""
+    seen: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Long work and what became of it.
+
+    state: running, done, failed, cancelled, or interrupted (its process died).
+    outcome: what the service gave back when done, a Problem's parts when failed.
+    """
+
+    id: int
+    kind: str
+    subject: str
+    state: str
+    started: str
+    ended: str
+    cancelling: bool
+    outcome: dict[str, Any]
 
 
 @dataclass(frozen=True)

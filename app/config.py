@@ -1,0 +1,323 @@
+"""Where things are on this machine, and `rhythmicml.toml`: what may stand in it, a first one."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, time
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from app.errors import Problem
+from app.models import Batch, Configuration
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE = "rhythmicml.toml"
+INPUTS = ("dataframe", "ndarray", "json", "bytes")
+SIZE = re.compile(r"([1-9][0-9]*)([KMGT]?)", re.IGNORECASE)
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def home() -> Path:
+    """Where this user's data is: RHYTHMICML_HOME, else the platform's place for it."""
+    if chosen := os.environ.get("RHYTHMICML_HOME"):
+        return Path(chosen).expanduser().absolute()
+    from platformdirs import user_data_path
+
+    return user_data_path("rhythmicml", appauthor=False)
+
+
+def asset(path: str) -> Path:
+    """A file that comes with the program: beside the code, or inside the single-file build."""
+    root = getattr(sys, "_MEIPASS", None) or Path(__file__).parent.parent
+    return Path(root) / "assets" / path
+
+
+class Wrong(ValueError):
+    """What is the matter with one value, as the end of a sentence: 'must be …'."""
+
+
+Reader = Callable[[Any], Any]
+
+
+# Readers: each takes what TOML gave and returns the checked value, or raises Wrong.
+
+
+def text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise Wrong(f"must be text in quotes, not {_said(value)}")
+    if "\0" in value:
+        raise Wrong("must not hold a NUL character")
+    return value
+
+
+def inside(value: Any) -> str:
+    """A path that stays in the model's folder, with forward slashes."""
+    path = PurePosixPath(text(value))
+    if not value or path.is_absolute() or ".." in path.parts:
+        raise Wrong(f"must be a path inside the model's folder, not {_said(value)}")
+    return str(path)
+
+
+def truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Wrong(f"must be true or false, not {_said(value)}")
+    return value
+
+
+def one_of(*choices: str) -> Reader:
+    def read(value: Any) -> str:
+        if value not in choices:
+            raise Wrong(f"must be one of {', '.join(choices)}, not {_said(value)}")
+        return str(value)
+
+    return read
+
+
+def whole(low: int, high: int) -> Reader:
+    def read(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise Wrong(f"must be a whole number from {low} to {high}, not {_said(value)}")
+        return value
+
+    return read
+
+
+def seconds(high: float) -> Reader:
+    def read(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= high:
+            raise Wrong(f"must be seconds, above 0 and at most {high:g}, not {_said(value)}")
+        return float(value)
+
+    return read
+
+
+def memory(value: Any) -> str:
+    if not isinstance(value, str) or not SIZE.fullmatch(value):
+        raise Wrong(f'must be a size such as "512M" or "2G", not {_said(value)}')
+    return value.upper()
+
+
+def size(value: Any) -> int:
+    """Bytes, from a number or from text such as "100M"."""
+    if isinstance(value, str) and (match := SIZE.fullmatch(value)):
+        return int(match[1]) * UNITS[match[2].upper()]
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise Wrong(f'must be a size such as "100M", or a number of bytes, not {_said(value)}')
+    return value
+
+
+def python(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"3\.(9|[1-9][0-9])", value):
+        raise Wrong(f'must be a Python such as "3.11" (3.9 or later), not {_said(value)}')
+    return value
+
+
+def batch(value: Any) -> Batch | None:
+    if isinstance(value, bool):
+        return Batch() if value else None
+    if not isinstance(value, dict) or set(value) - {"max_rows"}:
+        raise Wrong(f"must be {{ max_rows = 256 }} or false, not {_said(value)}")
+    return Batch(whole(1, 1_000_000)(value.get("max_rows", Batch().max_rows)))
+
+
+def environment(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise Wrong(f'must be a table such as {{ NAME = "value" }}, not {_said(value)}')
+    for name, held in value.items():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise Wrong(f'holds "{name}", which is no name for an environment variable')
+        if not isinstance(held, str) or "\0" in held or "\n" in held:
+            raise Wrong(f"must give {name} one line of text in quotes, not {_said(held)}")
+    return value
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise Wrong(f'must be a list of texts such as ["notebooks/"], not {_said(value)}')
+    return tuple(value)
+
+
+def anything(value: Any) -> dict[str, Any]:
+    """A table of what JSON can hold too; dates become text."""
+    if not isinstance(value, dict):
+        raise Wrong(f"must be a table such as {{ auc = 0.91 }}, not {_said(value)}")
+    return {name: _plain(held) for name, held in value.items()}
+
+
+def exposure(value: Any) -> None:
+    if value == "public":
+        raise Wrong('"public" is not available yet; instances answer on the loopback address')
+    one_of("loopback")(value)
+
+
+def not_yet(value: Any) -> None:
+    raise Wrong("is not available yet")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(held) for name, held in value.items()}
+    if isinstance(value, list):
+        return [_plain(held) for held in value]
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Wrong(f"must hold finite numbers, not {value}")
+    return value
+
+
+def _said(value: Any) -> str:
+    """A value as it would stand in the file, cut short."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    shown = f'"{value}"' if isinstance(value, str) else str(value)
+    return shown if len(shown) <= 60 else shown[:57] + "…"
+
+
+KEYS: dict[str, dict[str, Reader]] = {
+    "model": {
+        "name": text,
+        "description": text,
+        "metadata": anything,
+    },
+    "predict": {
+        "script": inside,
+        "artifacts": inside,
+        "input": one_of(*INPUTS),
+        "batch": batch,
+        "sample": inside,
+        "timeout": seconds(86_400),
+    },
+    "dependencies": {
+        "requirements": inside,
+        "python": python,
+        "allow_yanked": truth,
+    },
+    "deploy": {
+        "location": text,
+        "port": whole(1, 65_535),
+        "workers": whole(1, 256),
+        "memory": memory,
+        "start_timeout": seconds(86_400),
+        "max_body": size,
+        "expose": exposure,
+        "env": environment,
+        "exclude": texts,
+        "secrets": not_yet,
+    },
+}
+
+
+def read_configuration(folder: Path) -> Configuration:
+    """What the folder's `rhythmicml.toml` says; the defaults where there is none."""
+    path = folder / FILE
+    try:
+        document = tomllib.loads(path.read_bytes().decode())
+    except FileNotFoundError:
+        return Configuration()
+    except tomllib.TOMLDecodeError as error:
+        raise Problem(f'"{path}" is not valid TOML.', remedy=f"Correct {FILE}.") from error
+    except UnicodeDecodeError as error:
+        raise Problem(f'"{path}" is not UTF-8 text.', remedy=f"Save {FILE} as UTF-8.") from error
+    except OSError as error:
+        raise Problem(f'"{path}" cannot be read.', cause=error.strerror or str(error)) from error
+    return _checked(path, document)
+
+
+def _checked(path: Path, document: dict[str, Any]) -> Configuration:
+    values: dict[str, Any] = {}
+    faults = [f'"{path}": {fault}' for fault in _read_sections(document, values)]
+    if faults:
+        raise Problem(
+            faults[0],
+            remedy=f"Correct {FILE}; docs/configuration.md lists every key.",
+            detail="\n".join(faults[1:]),
+        )
+    return Configuration(**values)
+
+
+def _read_sections(document: dict[str, Any], values: dict[str, Any]) -> Iterator[str]:
+    """Put what is right into `values`; give what is wrong, a sentence each."""
+    for section, held in document.items():
+        if section not in KEYS:
+            yield _unknown_section(section)
+        elif not isinstance(held, dict):
+            yield f"{section} must be a section, [{section}], not {_said(held)}."
+        else:
+            yield from _read_keys(section, held, values)
+
+
+def _read_keys(section: str, held: dict[str, Any], values: dict[str, Any]) -> Iterator[str]:
+    for name, value in held.items():
+        if name not in KEYS[section]:
+            yield f"{name} in [{section}] is not a key.{_meant(section, name)}"
+            continue
+        try:
+            read = KEYS[section][name](value)
+        except Wrong as wrong:
+            yield f"{name} in [{section}] {wrong}."
+        else:
+            if name in Configuration.__dataclass_fields__:
+                values[name] = read
+
+
+def _unknown_section(name: str) -> str:
+    if where := _home_of(name):
+        return f"{name} belongs into [{where}]."
+    close = get_close_matches(name, KEYS, n=1) or list(KEYS)
+    return f"[{name}] is not a section. Meant: {' or '.join(f'[{one}]' for one in close)}?"
+
+
+def _meant(section: str, name: str) -> str:
+    """A guess at which key a misspelled one was to be."""
+    if where := _home_of(name):
+        return f" It belongs into [{where}]."
+    close = get_close_matches(name, KEYS[section], n=1)
+    return f" Meant: {close[0]}?" if close else f" Known there: {', '.join(KEYS[section])}."
+
+
+def _home_of(name: str) -> str | None:
+    """The section that has a key of this name."""
+    return next((section for section, keys in KEYS.items() if name in keys), None)
+
+
+def starter(name: str, *, python: str = "") -> str:
+    """A first `rhythmicml.toml`: what one usually sets, and the rest as comments."""
+    python = python or f"{sys.version_info.major}.{sys.version_info.minor}"
+    return f'''\
+# What RhythmicML should know about this model. Every key: docs/configuration.md
+
+[model]
+name = "{name}"
+description = ""
+# metadata = {{ dataset = "2026-10", auc = 0.91 }}   # any key and value
+
+[predict]
+script = "predict.py"                 # load(artifacts) once, predict(model, inputs) per batch
+# artifacts = "artifacts"             # what load is given
+input = "json"                        # dataframe, ndarray, json or bytes
+# batch = {{ max_rows = 256 }}          # or false
+sample = "sample.json"                # golden input: warms up, proves, and gates every switch
+# timeout = 30                        # seconds for one prediction
+
+[dependencies]
+requirements = "requirements.txt"
+python = "{python}"
+
+[deploy]
+# location = "prod"                   # else the default location
+# port = 8101
+# workers = 1
+# memory = "2G"
+# env = {{ TOKENIZERS_PARALLELISM = "false" }}
+exclude = ["notebooks/", "*.ipynb"]   # versioned, not shipped
+'''

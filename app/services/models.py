@@ -1,0 +1,202 @@
+"""Models: folders that RhythmicML keeps versions of."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from app import config
+from app.errors import Problem
+from app.models import Model
+from app.store import Store
+from app.store.folder import IGNORE_FILE
+from app.workspace import Workspace
+
+LONGEST = 48
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?")
+
+PREDICT = '''\
+"""How this model predicts. RhythmicML calls `load` once, then `predict` for each batch."""
+
+from pathlib import Path
+
+
+def load(artifacts: Path):
+    """Give back what predict needs, such as joblib.load(artifacts / "model.joblib")."""
+    return None
+
+
+def predict(model, inputs):
+    """One answer for each of the inputs. Replace the sum by your model's prediction."""
+    return [sum(row) for row in inputs]
+'''
+REQUIREMENTS = "# What predict.py imports, one a line, such as: scikit-learn==1.7.2\n"
+SAMPLE = "[[1.0, 2.0, 3.0]]\n"
+IGNORE = "# What is not part of a version, by the rules of .gitignore\n*.log\n*.tmp\n"
+
+
+@dataclass(frozen=True)
+class Initialised:
+    """A folder made ready. `written` names the files that were not there before."""
+
+    folder: Path
+    name: str
+    written: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Added:
+    """A tracked folder. Not new: it was tracked before."""
+
+    model: Model
+    new: bool
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+
+def init(folder: Path, name: str | None = None) -> Initialised:
+    """Put starter files into a folder, made if need be. What is there already stays as it is."""
+    folder = folder.expanduser().absolute()
+    name = checked_name(name) if name else slug(folder.name)
+    starters = {
+        "predict.py": PREDICT,
+        "requirements.txt": REQUIREMENTS,
+        config.FILE: config.starter(name),
+        IGNORE_FILE: IGNORE,
+        "sample.json": SAMPLE,
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        written = [path for path, text in starters.items() if _write_new(folder / path, text)]
+    except OSError as error:
+        raise Problem(
+            f'"{folder}" cannot be written.', cause=error.strerror or str(error)
+        ) from error
+    return Initialised(folder, name, tuple(written))
+
+
+def _write_new(path: Path, text: str) -> bool:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True
+
+
+def add(work: Workspace, folder: Path, name: str | None = None) -> Added:
+    """Track a folder. A name that was not asked for gets a number when it is taken.
+
+    Asked for by the name of a model whose folder is gone, the folder becomes that model's.
+    """
+    folder = _trackable(work, folder)
+    wanted = checked_name(name) if name else _derived_name(folder)
+    with work.open_store() as store, store.write():
+        if tracked := store.models.in_folder(str(folder)):
+            return Added(tracked, new=False)
+        if name and (moved := _moved(store, name)):
+            return Added(store.models.move(moved.name, str(folder)), new=False)
+        chosen = wanted if name else _free(store, wanted)
+        return Added(store.models.add(chosen, str(folder)), new=True)
+
+
+def list_models(work: Workspace) -> list[Model]:
+    """All models, by name."""
+    with work.open_store() as store:
+        return store.models.all()
+
+
+def get(work: Workspace, name: str) -> Model:
+    with work.open_store() as store:
+        return store.models.get(name)
+
+
+def rename(work: Workspace, name: str, new: str) -> Model:
+    """Give a model another name. Not while it is deployed: its instances carry the old one."""
+    with work.open_store() as store, store.write():
+        _refuse_deployed(store, name, "renamed")
+        return store.models.rename(name, checked_name(new))
+
+
+def remove(work: Workspace, name: str, force: bool = False) -> Model:
+    """Forget a model and its versions; the folder itself and the deployment history stay.
+
+    Refused while it is deployed, unless forced: then what runs goes on, unwatched.
+    """
+    with work.open_store() as store, store.write():
+        model = store.models.get(name)
+        if not force:
+            _refuse_deployed(store, name, "removed")
+        for instance in store.instances.all(model=name):
+            store.instances.remove(name, instance.location)
+        store.models.remove(name)
+        return model
+
+
+def checked_name(name: str) -> str:
+    """The name, if it may be one."""
+    if NAME.fullmatch(name):
+        return name
+    raise Problem(
+        f'"{name}" cannot be a name: only a-z, 0-9 and - are allowed, at most {LONGEST}.',
+        remedy=f"Call it {slug(name)}",
+    )
+
+
+def slug(text: str) -> str:
+    """The nearest allowed name."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST].strip("-") or "model"
+
+
+def _trackable(work: Workspace, folder: Path) -> Path:
+    folder = folder.expanduser().resolve()
+    if not folder.is_dir():
+        raise Problem(
+            f'The folder "{folder}" is not there.', remedy=f"Make one: rhythmicml init {folder}"
+        )
+    home = work.home.resolve()
+    if home.is_relative_to(folder) or folder.is_relative_to(home):
+        raise Problem(
+            f'"{folder}" and the store in "{home}" are in each other.',
+            remedy="Choose a folder of its own for the model.",
+        )
+    return folder
+
+
+def _moved(store: Store, name: str) -> Model | None:
+    """The model of this name, if its folder is not where it was."""
+    model = store.models.find(name)
+    return model if model and not Path(model.folder).exists() else None
+
+
+def _derived_name(folder: Path) -> str:
+    named = config.read_configuration(folder).name
+    return checked_name(named) if named else slug(folder.name)
+
+
+def _free(store: Store, wanted: str) -> str:
+    """The name, or with the first free number behind it, as files get one."""
+    if not store.models.find(wanted):
+        return wanted
+    for number in count(2):
+        ending = f"-{number}"
+        name = wanted[: LONGEST - len(ending)].rstrip("-") + ending
+        if not store.models.find(name):
+            return name
+    raise AssertionError("numbers do not end")
+
+
+def _refuse_deployed(store: Store, name: str, done: str) -> None:
+    store.models.get(name)
+    if instances := store.instances.all(model=name):
+        where = instances[0].location
+        raise Problem(
+            f'The model "{name}" is deployed on "{where}", so it cannot be {done}.',
+            remedy=f"First: rhythmicml undeploy {name} --on {where}",
+        )

@@ -1,0 +1,239 @@
+"""Versions: making them, looking at them, putting one back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app import dependencies
+from app.crash import crash_point
+from app.errors import NotFound, Problem
+from app.models import Configuration, FileEntry, Model, Version
+from app.services import checks, differences, snapshot
+from app.services.differences import FileChange
+from app.services.restoring import put_back
+from app.services.snapshot import Snapshot
+from app.store import Store, manifest
+from app.workspace import Workspace
+
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The version that holds the folder as it is. Not new: it was the last one already."""
+
+    version: Version
+    new: bool
+    changes: tuple[FileChange, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A version with all that is in it."""
+
+    model: Model
+    version: Version
+    files: tuple[FileEntry, ...]
+    lock: str
+    packages: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A version put back into its folder. `committed` is what was committed before, if anything."""
+
+    version: Version
+    written: tuple[str, ...]
+    removed: tuple[str, ...]
+    committed: Version | None = None
+
+
+@dataclass(frozen=True)
+class _Content:
+    """All that decides a version."""
+
+    configuration: Configuration
+    taken: Snapshot
+    lock: str
+    manifest: str = field(init=False)
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        listed = self.taken.manifest_digest
+        digest = manifest.version_digest(listed, self.lock, self.configuration.python)
+        object.__setattr__(self, "manifest", listed)
+        object.__setattr__(self, "digest", digest)
+
+    def blobs(self) -> set[str]:
+        return {*self.taken.digests(), self.manifest, self.lock}
+
+
+def parse_reference(reference: str) -> tuple[str, int | None]:
+    """`churn@3` → ("churn", 3); `churn` → ("churn", None)."""
+    match = re.fullmatch(r"([^@]+)(?:@v?([0-9]{1,9}))?", reference)
+    if not match:
+        raise Problem(
+            f'"{reference}" names no version.', remedy="Write model@number, such as churn@3"
+        )
+    return match[1], int(match[2]) if match[2] else None
+
+
+def commit(
+    work: Workspace, model_name: str, message: str = "", author: str = "", relock: bool = False
+) -> Committed:
+    """Make a version of the model's folder as it is; none when nothing changed since the last one.
+
+    relock: resolve the requirements again, though they have not changed.
+    Raises Problem when the folder could not be deployed; then nothing is kept.
+    """
+    with work.open_store() as store:
+        return _commit(store, store.models.get(model_name), message, author, relock)
+
+
+def versions(work: Workspace, model_name: str) -> list[Version]:
+    """Newest first."""
+    with work.open_store() as store:
+        return store.versions.all(store.models.get(model_name))
+
+
+def show(work: Workspace, reference: str) -> Shown:
+    """A version, with its files and packages; the last one when the reference has no number."""
+    with work.open_store() as store:
+        model, version = find(store, reference)
+        lock = store.blobs.read(version.lock)
+        files = tuple(manifest.parse(store.blobs.read(version.manifest)))
+        return Shown(model, version, files, lock.decode(), dependencies.packages(lock))
+
+
+def diff(work: Workspace, a: str, b: str | None = None) -> differences.Differences:
+    """What is different in `b` against `a`; `b` left out is the folder as it is."""
+    with work.open_store() as store:
+        model, version = find(store, a)
+        before = differences.of_version(store, model, version)
+        if b is None:
+            return differences.between(before, differences.of_folder(store, model))
+        return differences.between(before, differences.of_version(store, *find(store, b)))
+
+
+def restore(work: Workspace, reference: str, commit_first: bool = False) -> Restored:
+    """Put a version back into its model's folder.
+
+    What the folder holds must be a version already, so that nothing is lost; `commit_first` makes
+    it one.
+    """
+    with work.open_store() as store:
+        model, version = find(store, reference)
+        now = snapshot.look(store, model)
+        committed = None
+        if not _is_kept(store, model, now):
+            if not commit_first:
+                raise _uncommitted(model)
+            committed = _commit(store, model, f"Before restoring {reference}", "", False).version
+            now = snapshot.look(store, model)
+        wanted = manifest.parse(store.blobs.read(version.manifest))
+        written, removed = put_back(store.blobs, Path(model.folder), now.files, wanted)
+    return Restored(version, written, removed, committed)
+
+
+def find(store: Store, reference: str) -> tuple[Model, Version]:
+    """The version a reference names; the last one when it has no number."""
+    name, number = parse_reference(reference)
+    model = store.models.get(name)
+    if number is not None:
+        return model, store.versions.get(model, number)
+    if latest := store.versions.latest(model):
+        return model, latest
+    raise NotFound(
+        f'The model "{name}" has no version yet.', remedy=f"Make one: rhythmicml commit {name}"
+    )
+
+
+def _commit(store: Store, model: Model, message: str, author: str, relock: bool) -> Committed:
+    folder = Path(model.folder)
+    configuration = checks.checked_configuration(folder)
+    for _ in range(ATTEMPTS):
+        taken = snapshot.keep(store, model)
+        checks.check_versioned(configuration, (file.path for file in taken.files))
+        content = _Content(configuration, taken, _locked(store, folder, configuration, relock))
+        if committed := _record(store, model, content, message, author or _me()):
+            return committed
+    raise Problem(
+        f'Files of "{model.name}" go away from the store while they are committed.',
+        remedy="Let whatever clears the store finish, then commit again.",
+    )
+
+
+def _locked(store: Store, folder: Path, configuration: Configuration, relock: bool) -> str:
+    """The digest of the lock's blob; the requirements are resolved only when that is not known."""
+    key = dependencies.key(folder, configuration)
+    known = None if relock else store.locks.get(key)
+    if known and store.blobs.has(known):
+        return known
+    digest = store.blobs.put_bytes(dependencies.lock(folder, configuration))
+    store.locks.set(key, digest)
+    return digest
+
+
+def _record(
+    store: Store, model: Model, content: _Content, message: str, author: str
+) -> Committed | None:
+    """The version written down; None when a blob it names was cleared away meanwhile."""
+    latest = store.versions.latest(model)
+    if latest is None or latest.digest != content.digest:
+        store.blobs.put_bytes(content.taken.manifest)
+    crash_point("before-row")
+    with store.write():
+        snapshot.remember(store, model, content.taken)
+        latest = store.versions.latest(model)
+        if latest and latest.digest == content.digest:
+            return Committed(latest, new=False)
+        if store.blobs.missing(content.blobs()):
+            return None
+        version = _add(store, model, content, message, author)
+        crash_point("row-written")
+    crash_point("after-row")
+    return Committed(version, new=True, changes=_changes(store, latest, content.taken))
+
+
+def _add(store: Store, model: Model, content: _Content, message: str, author: str) -> Version:
+    files = content.taken.files
+    return store.versions.add(
+        model,
+        digest=content.digest,
+        manifest=content.manifest,
+        lock=content.lock,
+        configuration=content.configuration,
+        size=sum(file.size for file in files),
+        files=len(files),
+        message=message,
+        author=author,
+    )
+
+
+def _changes(store: Store, before: Version | None, taken: Snapshot) -> tuple[FileChange, ...]:
+    files = manifest.parse(store.blobs.read(before.manifest)) if before else []
+    return differences.file_changes(files, taken.files)
+
+
+def _is_kept(store: Store, model: Model, taken: Snapshot) -> bool:
+    """Whether some version of the model holds exactly these files."""
+    listed = taken.manifest_digest
+    return any(version.manifest == listed for version in store.versions.all(model))
+
+
+def _uncommitted(model: Model) -> Problem:
+    return Problem(
+        f'The folder of "{model.name}" has changes that are in no version.',
+        remedy=f"See them: rhythmicml diff {model.name}; keep them: rhythmicml commit {model.name}",
+    )
+
+
+def _me() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""

@@ -1,0 +1,27 @@
+"""What a version consists of, as one canonical JSON text: the same files give the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from app.models import FileEntry
+
+
+def render(files: Sequence[FileEntry]) -> bytes:
+    """`{"files": [[path, digest, size, executable, target], …]}`, sorted by path."""
+    rows = [
+        [file.path, file.digest, file.size, file.executable, file.target]
+        for file in sorted(files, key=lambda file: file.path)
+    ]
+    return json.dumps({"files": rows}, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def parse(content: bytes) -> list[FileEntry]:
+    return [FileEntry(*row) for row in json.loads(content)["files"]]
+
+
+def version_digest(manifest: str, lock: str, python: str) -> str:
+    """What names a version: its files, its packages and its Python together."""
+    return hashlib.sha256(f"{manifest}\n{lock}\n{python}\n".encode()).hexdigest()

@@ -1,0 +1,137 @@
+"""The tables, and how an older store becomes a newer one. Appended to, never edited."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from app.errors import Problem
+from app.store.database import Database
+
+FIRST = """
+CREATE TABLE models (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    folder TEXT NOT NULL UNIQUE,
+    created TEXT NOT NULL);
+CREATE TABLE versions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    model_id INTEGER NOT NULL REFERENCES models(id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    message TEXT NOT NULL,
+    author TEXT NOT NULL,
+    created TEXT NOT NULL,
+    manifest TEXT NOT NULL,
+    lock TEXT NOT NULL,
+    configuration TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    files INTEGER NOT NULL,
+    UNIQUE (model_id, number));
+CREATE TABLE locations (
+    name TEXT PRIMARY KEY NOT NULL,
+    kind TEXT NOT NULL,
+    url TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    privilege TEXT NOT NULL,
+    base TEXT NOT NULL,
+    "default" INTEGER NOT NULL,
+    created TEXT NOT NULL);
+CREATE UNIQUE INDEX one_default ON locations("default") WHERE "default";
+INSERT INTO locations VALUES
+    ('local', 'local', '', '', 'auto', '', 1, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'));
+CREATE TABLE deployments (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    model TEXT NOT NULL,
+    location TEXT NOT NULL,
+    action TEXT NOT NULL,
+    version INTEGER,
+    release TEXT NOT NULL,
+    previous TEXT NOT NULL,
+    who TEXT NOT NULL,
+    started TEXT NOT NULL,
+    ended TEXT NOT NULL,
+    result TEXT NOT NULL,
+    detail TEXT NOT NULL);
+CREATE INDEX deployments_of ON deployments(model, location, id);
+CREATE TABLE instances (
+    model TEXT NOT NULL,
+    location TEXT NOT NULL,
+    port INTEGER,
+    release TEXT NOT NULL,
+    version INTEGER,
+    state TEXT NOT NULL,
+    seen TEXT NOT NULL,
+    PRIMARY KEY (model, location));
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    state TEXT NOT NULL,
+    started TEXT NOT NULL,
+    ended TEXT NOT NULL,
+    cancelling INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    pid_since REAL NOT NULL);
+CREATE TABLE events (
+    job_id INTEGER NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,
+    n INTEGER NOT NULL,
+    event TEXT NOT NULL,
+    PRIMARY KEY (job_id, n)) WITHOUT ROWID;
+CREATE TABLE settings (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL);
+CREATE TABLE stats (
+    model_id INTEGER NOT NULL REFERENCES models(id) ON DELETE CASCADE,
+    path TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (model_id, path)) WITHOUT ROWID;
+CREATE TABLE locks (key TEXT PRIMARY KEY NOT NULL, digest TEXT NOT NULL, used TEXT NOT NULL);
+"""
+
+MIGRATIONS: tuple[str, ...] = (FIRST,)
+
+
+def migrate(database: Database, scripts: Sequence[str] = MIGRATIONS) -> None:
+    """Bring the store to the newest shape, each step and its number in one transaction."""
+    number = version(database)
+    if number > len(scripts):
+        raise Problem(
+            f'The store "{database.path}" was written by a newer RhythmicML.',
+            remedy="Upgrade RhythmicML: pip install --upgrade rhythmicml",
+            detail=f"The store is at {number}; this program knows {len(scripts)}.",
+        )
+    if 0 < number < len(scripts):
+        keep_copy(database, number)
+    for wanted in range(number + 1, len(scripts) + 1):
+        _step(database, wanted, scripts[wanted - 1])
+
+
+def version(database: Database) -> int:
+    return int(database.tuples("PRAGMA user_version")[0][0])
+
+
+def _step(database: Database, wanted: int, script: str) -> None:
+    with database.write():
+        if version(database) >= wanted:  # another process was quicker
+            return
+        for statement in script.strip().split(";\n"):
+            database.execute(statement)
+        database.execute(f"PRAGMA user_version = {wanted}")
+
+
+def keep_copy(database: Database, number: int) -> Path:
+    """A checked copy of the store as it was before a migration."""
+    copy = database.path.with_name(f"{database.path.name}.before-{number + 1}")
+    copy.unlink(missing_ok=True)
+    os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    database.execute("VACUUM INTO ?", [str(copy)])
+    with closing(Database(copy)) as copied:
+        if copied.tuples("PRAGMA integrity_check") != [("ok",)]:
+            raise Problem(f'A copy of the store "{database.path}" came out damaged.')
+    return copy
