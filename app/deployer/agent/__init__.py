@@ -1,0 +1,17 @@
+"""The agent: what runs on the host while deploying. Standard library only, Python 3.9 and later.
+
+All modules of this folder are sent to the host and run there as one package (`start.py`). Each
+module named in OPS registers operations with `@op`; adding one is adding its name here.
+"""
+
+OPS = (
+    "host",
+    "blobs",
+    "run",
+    "files",
+    "locks",
+    "relay",
+    "environments",
+    "releases",
+    "instances",
+)

@@ -1,0 +1,70 @@
+"""Asking a running front through its private socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+
+class _Private(http.client.HTTPConnection):
+    """HTTP over a unix socket, whose path may be longer than the kernel's 107 bytes."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("private", timeout=timeout)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self.sock.connect(
+                f"/proc/self/fd/{folder}/{self.path.name}" if _long(self.path) else str(self.path)
+            )
+        except BaseException:
+            self.sock.close()
+            raise
+        finally:
+            os.close(folder)
+
+
+def _long(path: Path) -> bool:
+    return len(os.fsencode(path)) > 107
+
+
+def ask(
+    private: Path, method: str, route: str, body: bytes | None = None, timeout: float = 5.0
+) -> tuple[int, bytes]:
+    """One request; (status, body). Raises OSError when nobody answers there."""
+    connection = _Private(private, timeout)
+    try:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        connection.request(method, route, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except http.client.HTTPException as error:
+        raise OSError(f"no HTTP answer: {error!r}") from error
+    finally:
+        connection.close()
+
+
+def state(private: Path) -> dict[str, Any] | None:
+    """What the front says of itself; None when nobody answers."""
+    try:
+        status, body = ask(private, "GET", "/admin/state")
+        answer = json.loads(body) if status == 200 else None
+    except (OSError, ValueError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def serve(private: Path) -> bool:
+    """Let it accept the public's connections."""
+    try:
+        return ask(private, "POST", "/admin/serve", b"")[0] == 200
+    except OSError:
+        return False

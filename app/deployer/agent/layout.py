@@ -1,0 +1,148 @@
+"""Where things are under the base folder, and how files are written there."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .blobs import sync_folder
+
+CURRENT = "current"
+
+
+class Instance:
+    """The folder of one instance."""
+
+    def __init__(self, base: Path, name: str) -> None:
+        self.base = base
+        self.name = name
+        self.folder = base / "instances" / name
+        self.releases = self.folder / "releases"
+        self.facts_file = self.folder / "instance.json"
+        self.history_file = self.folder / "history.jsonl"
+        self.lock_file = self.folder / "lock"
+
+    def release(self, release: str) -> Path:
+        return self.releases / release
+
+    def log(self, release: str) -> Path:
+        return self.folder / "log" / f"{release}.log"
+
+    def current(self) -> str | None:
+        """The production release, by name; None when there is none or its link leads nowhere."""
+        try:
+            target = os.readlink(self.releases / CURRENT)
+        except OSError:
+            return None
+        return target if (self.releases / target / "release.json").is_file() else None
+
+    def complete(self) -> list[dict[str, Any]]:
+        """The manifests of all releases that are whole, oldest first."""
+        found = [read_json(path) for path in self.releases.glob("v*/release.json")]
+        return sorted((each for each in found if each), key=lambda each: str(each["created"]))
+
+    def facts(self) -> dict[str, Any]:
+        return read_json(self.facts_file) or {}
+
+    def history(self, last: int) -> list[dict[str, Any]]:
+        try:
+            lines = self.history_file.read_text("utf-8").splitlines()[-last:]
+        except OSError:
+            return []
+        return [entry for entry in map(_entry, lines) if entry]
+
+    def remember(self, **entry: Any) -> None:
+        """Append one line to the history, durably."""
+        line = json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n"
+        with self.history_file.open("a", encoding="utf-8") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def instances(base: Path) -> list[Instance]:
+    """Every instance that has a folder here."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(base / "instances") if entry.is_dir())
+    except OSError:
+        return []
+    return [Instance(base, name) for name in names]
+
+
+def blob(base: Path, digest: str) -> Path:
+    return base / "blobs" / digest[:2] / digest
+
+
+def environment(base: Path, key: str) -> Path:
+    return base / "envs" / key
+
+
+def runtime(base: Path, digest: str) -> Path:
+    return base / "runtime" / digest
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def point(link: Path, target: str) -> None:
+    """Make link lead to target by one rename, whatever was there before."""
+    temporary = link.with_name(f".{link.name}.{secrets.token_hex(6)}")
+    temporary.symlink_to(target)
+    try:
+        os.replace(temporary, link)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(link.parent)
+
+
+def put_files(base: Path, root: Path, files: list[list[Any]]) -> None:
+    """Put a release's files together from blobs: path, digest, size, executable, link target."""
+    folders = {parent for path, *_ in files for parent in (root / path).parents}
+    folders = {root, *(folder for folder in folders if root in folder.parents)}
+    for folder in folders:
+        make_folder(folder)
+    for path, digest, _size, executable, target in files:
+        if target:
+            (root / path).symlink_to(target)
+        else:
+            _link(blob(base, digest), root / path, executable)
+    for folder in folders:
+        sync_folder(folder)
+
+
+def _link(source: Path, path: Path, executable: bool) -> None:
+    """A hard link to the blob; a copy where the mode differs or links are not possible."""
+    if not executable:
+        try:
+            os.link(source, path)
+            return
+        except OSError:
+            pass
+    shutil.copyfile(source, path)
+    path.chmod(0o555 if executable else 0o444)
+
+
+def make_folder(folder: Path, mode: int = 0o755) -> None:
+    """With its parents, and with that mode whatever the umask."""
+    for part in reversed([folder, *folder.parents]):
+        if not part.exists():
+            part.mkdir(mode)
+            part.chmod(mode)

@@ -1,0 +1,93 @@
+"""Locks that a living process holds: they end with it, whatever becomes of the client."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from .failure import Failure
+from .files import allowed
+from .loop import Agent, Payload, op
+
+_held: dict[Path, tuple[int, dict[str, str]]] = {}
+
+
+@op("lock")
+def lock(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, str]:
+    """Take the lock file `path` for `who` (on the client `host`) doing `step`. Taken: Busy."""
+    path = allowed(agent, args["path"])
+    if path in _held:
+        return note(path, step=args.get("step", ""))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(fd)
+        raise busy(path) from error
+    _held[path] = fd, {}
+    since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return note(
+        path, who=args["who"], host=args.get("host", ""), since=since, step=args.get("step", "")
+    )
+
+
+@op("step")
+def step(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, str]:
+    """Write into the lock at which `step` its holder is."""
+    return note(held(agent, args["path"]), step=args["step"])
+
+
+@op("unlock")
+def unlock(agent: Agent, args: dict[str, Any], payload: Payload) -> None:
+    """Let the lock go. Its file stays: removing it would let two hold "the" lock."""
+    path = held(agent, args["path"])
+    os.ftruncate(_held[path][0], 0)
+    os.close(_held.pop(path)[0])
+
+
+def held(agent: Agent, wanted: str) -> Path:
+    path = allowed(agent, wanted)
+    if path not in _held:
+        raise Failure(f'The lock "{wanted}" is not ours.')
+    return path
+
+
+def note(path: Path, **said: str) -> dict[str, str]:
+    """Write what is known about the holder, for those who find the lock taken."""
+    fd, known = _held[path]
+    known.update(said)
+    text = json.dumps(known).encode()
+    os.pwrite(fd, text, 0)
+    os.ftruncate(fd, len(text))
+    return known
+
+
+def busy(path: Path) -> Failure:
+    holder = read_holder(path)
+    if holder is None:
+        return Failure(f'"{path.parent.name}" is locked by another process.', kind="Busy")
+    where = f" on {holder['host']}" if holder.get("host") else ""
+    at = f', now at "{holder["step"]}"' if holder.get("step") else ""
+    return Failure(
+        f'"{path.parent.name}" is being changed by {holder["who"]}{where} since '
+        f"{holder['since']}{at}.",
+        remedy="Wait until that has ended, then try again.",
+        kind="Busy",
+    )
+
+
+def read_holder(path: Path) -> dict[str, str] | None:
+    """What the lock's holder wrote; None when it is (still) nothing."""
+    for _ in range(20):
+        with contextlib.suppress(ValueError):
+            holder: dict[str, str] = json.loads(path.read_bytes())
+            return holder
+        time.sleep(0.01)
+    return None

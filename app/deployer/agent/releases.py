@@ -1,0 +1,227 @@
+"""Releases on this host: placed from blobs, proved, made production, retired, pruned."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import fronts
+from .blobs import sync_folder
+from .failure import Failure
+from .files import replace
+from .layout import (
+    CURRENT,
+    Instance,
+    environment,
+    make_folder,
+    point,
+    put_files,
+    runtime,
+)
+from .loop import op
+from .managers import supervisor
+
+if TYPE_CHECKING:
+    from .loop import Agent, Payload
+    from .supervise import Supervisor
+
+
+@op("place")
+def place(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
+    """Put a release together from blobs already here. args: manifest (what release.json will be).
+
+    release.json is written last and durably: without it there is no release.
+    """
+    manifest = args["manifest"]
+    instance = Instance(agent.base, manifest["model"])
+    folder = instance.release(manifest["id"])
+    if (folder / "release.json").is_file():
+        return {"placed": False}
+    if folder.exists():
+        shutil.rmtree(folder)
+    make_folder(folder)
+    put_files(agent.base, folder / "files", manifest["files"])
+    (folder / "env").symlink_to(_way(folder, environment(agent.base, manifest["environment"])))
+    (folder / "runtime").symlink_to(_way(folder, runtime(agent.base, manifest["runtime"])))
+    replace(folder / "release.json", json.dumps(manifest, indent=1).encode() + b"\n")
+    sync_folder(instance.releases)
+    return {"placed": True}
+
+
+def _way(folder: Path, target: Path) -> str:
+    return os.path.relpath(target, folder)
+
+
+@op("listen")
+def listen(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
+    """Write the units, remember the port, open the public socket. args: name, port, units."""
+    instance = Instance(agent.base, args["name"])
+    manager = supervisor(agent)
+    make_folder(instance.folder / "log")
+    if args["units"]:
+        manager.write_units(args["units"])
+    facts = {"port": args["port"], "mode": manager.mode}
+    replace(instance.facts_file, json.dumps(facts).encode() + b"\n")
+    manager.listen(instance, args["port"])
+    return facts
+
+
+@op("start")
+def start(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
+    """Start one release and wait until it is ready. args: name, release, within [s]."""
+    instance = Instance(agent.base, args["name"])
+    return start_and_wait(agent, instance, args["release"], args["within"])
+
+
+def start_and_wait(
+    agent: Agent, instance: Instance, release: str, timeout: float
+) -> dict[str, Any]:
+    """Ready means: its worker has loaded the model and predicted the sample.
+
+    A release that fails is stopped again, and its last words are the Failure's detail.
+    """
+    manager = supervisor(agent)
+    began = time.monotonic()
+    manager.start(instance, release)
+    try:
+        said = _wait_ready(agent, manager, instance, release, timeout)
+    except BaseException:
+        seconds = time.monotonic() - began
+        why = manager.fate(instance, release)["why"]
+        detail = manager.log(instance, release, 50)
+        manager.stop(instance, release)
+        if agent.gone.is_set():
+            raise
+        raise _never_ready(release, seconds, timeout, why, detail) from None
+    return {"seconds": round(time.monotonic() - began, 3), **said}
+
+
+def _wait_ready(
+    agent: Agent, manager: Supervisor, instance: Instance, release: str, timeout: float
+) -> dict[str, Any]:
+    deadline, next_look = time.monotonic() + timeout, 0.0
+    private = manager.private(instance, release)
+    while time.monotonic() < deadline and not agent.gone.is_set():
+        said = fronts.state(private)
+        if said and said.get("ready"):
+            return said
+        if time.monotonic() >= next_look:
+            if manager.fate(instance, release)["failed"]:
+                break
+            agent.event(progress=round(timeout - (deadline - time.monotonic()), 1))
+            next_look = time.monotonic() + 0.25
+        time.sleep(0.02)
+    raise TimeoutError(release)
+
+
+def _never_ready(release: str, seconds: float, within: float, why: str, detail: str) -> Failure:
+    if seconds >= within:
+        return Failure(
+            f"Release {release} was not ready after {within:g} s.",
+            remedy="Raise `start_timeout` under [deploy] if the model needs longer to load.",
+            detail=detail,
+            kind="GateFailed",
+        )
+    return Failure(
+        f"Release {release} failed {seconds:.1f} s after its start.",
+        cause=f"Its process ended ({why}).",
+        remedy="The last lines of its log say why. What was serving before still serves.",
+        detail=detail,
+        kind="GateFailed",
+    )
+
+
+@op("gate")
+def gate(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
+    """Ask the started release its sample through the private socket.
+
+    args: name, release, sample (null: only /readyz is asked), within [s].
+    """
+    instance, release = Instance(agent.base, args["name"]), args["release"]
+    private = supervisor(agent).private(instance, release)
+    body = None
+    if args["sample"]:
+        body = (instance.release(release) / "files" / args["sample"]).read_bytes()
+    began = time.monotonic()
+    route = ("POST", "/score") if body is not None else ("GET", "/readyz")
+    try:
+        status, answer = fronts.ask(private, *route, body, timeout=args["within"])
+    except OSError as error:
+        status, answer = 0, str(error).encode()
+    if status != 200:
+        _fail_gate(agent, instance, release, status, answer)
+    text = answer.decode("utf-8", "replace")
+    return {"seconds": round(time.monotonic() - began, 4), "answer": text[:4000]}
+
+
+def _fail_gate(agent: Agent, instance: Instance, release: str, status: int, answer: bytes) -> None:
+    manager = supervisor(agent)
+    log = manager.log(instance, release, 50)
+    manager.stop(instance, release)
+    raise Failure(
+        f"Release {release} answered its sample with {status or 'nothing'}.",
+        cause=answer.decode("utf-8", "replace")[:2000],
+        remedy="Make predict answer the sample. What was serving before still serves.",
+        detail=log,
+        kind="GateFailed",
+    )
+
+
+@op("switch")
+def switch(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
+    """Make a started release production. args: name, release, unit, expected (current), entry.
+
+    The rename of `current` is the switch. All before it can be undone by stopping the new release;
+    all after it is done again by whoever comes next.
+    """
+    instance, release = Instance(agent.base, args["name"]), args["release"]
+    manager = supervisor(agent)
+    found = instance.current()
+    if found != args["expected"]:
+        raise Failure(
+            f"Production of {instance.name} is {found or 'nothing'} now, not {args['expected']}.",
+            remedy="Someone else switched it meanwhile. Look at it, then try again.",
+            kind="Busy",
+        )
+    if found != release:
+        point(instance.releases / CURRENT, release)
+    accepted = fronts.serve(manager.private(instance, args["unit"]))
+    instance.remember(**args["entry"], release=release, previous=found)
+    return {"previous": found, "accepted": accepted}
+
+
+@op("retire")
+def retire(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
+    """Stop every unit but the one that is production now. args: name, keep (that unit)."""
+    instance = Instance(agent.base, args["name"])
+    manager = supervisor(agent)
+    stopped = [unit for unit in manager.running(instance) if unit != args["keep"]]
+    for unit in stopped:
+        manager.stop(instance, unit)
+    return {"stopped": stopped}
+
+
+@op("prune")
+def prune(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
+    """Remove old releases, then what none uses. args: name, keep (ids that stay).
+
+    Current and running releases always stay.
+    """
+    instance = Instance(agent.base, args["name"])
+    kept = {instance.current(), *args["keep"], *supervisor(agent).running(instance)}
+    removed = [each["id"] for each in instance.complete() if each["id"] not in kept]
+    for release in removed:
+        remove_release(instance, release)
+    return {"removed": removed}
+
+
+def remove_release(instance: Instance, release: str) -> None:
+    """release.json goes first, so that half a removal is no release."""
+    folder = instance.release(release)
+    (folder / "release.json").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    instance.log(release).unlink(missing_ok=True)

@@ -1,0 +1,347 @@
+"""Who keeps instances alive on this host: systemd (the system's or the user's), or our own keeper.
+
+Both take the same orders, so that nothing above this file asks which one it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Union
+
+from .failure import Failure
+from .files import replace
+from .fronts import state
+from .layout import CURRENT, Instance, make_folder
+
+
+class Systemd:
+    """systemd's system manager (mode "system") or the user's own (mode "user")."""
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+        self.user = mode == "user"
+        if self.user:
+            runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
+            self.folder = Path.home() / ".config/systemd/user"
+            self.sockets = runtime / "rhythmicml"
+            self.environ = {**os.environ, "XDG_RUNTIME_DIR": str(runtime)}
+        else:
+            self.folder = Path("/etc/systemd/system")
+            self.sockets = Path("/run/rhythmicml")
+            self.environ = dict(os.environ)
+
+    # What is there
+
+    def private(self, instance: Instance, unit: str) -> Path:
+        return self.sockets / instance.name / unit / "private.sock"
+
+    def units(self, names: list[str]) -> dict[str, str]:
+        """The unit files as they are; absent ones left out."""
+        return {name: text for name in names if (text := _text(self.folder / name)) is not None}
+
+    def listening(self, instance: Instance) -> bool:
+        """Whether its socket is open now and will be after the next boot."""
+        unit = _socket(instance)
+        answer = self._ctl("is-active", unit).stdout, self._ctl("is-enabled", unit).stdout
+        return tuple(each.strip() for each in answer) == ("active", "enabled")
+
+    def running(self, instance: Instance) -> list[str]:
+        """Unit instances that are up or coming up: release ids, or "current"."""
+        return [name for name, facts in self._all(instance).items() if _alive(facts)]
+
+    def fate(self, instance: Instance, unit: str) -> dict[str, Any]:
+        """How one unit instance fares: {"alive", "failed", "restarts", "why"}."""
+        facts = self._all(instance).get(unit, {})
+        active, restarts = facts.get("ActiveState", ""), int(facts.get("NRestarts") or 0)
+        failed = active == "failed" or restarts > 0 or facts.get("SubState") == "auto-restart"
+        return {
+            "alive": _alive(facts),
+            "failed": failed,
+            "restarts": restarts,
+            "why": f"{facts.get('Result', '')}, status {facts.get('ExecMainStatus', '')}",
+        }
+
+    def log(self, instance: Instance, unit: str, lines: int) -> str:
+        if self.user:
+            return tail(instance.log(unit), lines)
+        return self._journal("-u", _service(instance, unit), "-n", str(lines))
+
+    def log_command(self, instance: Instance, lines: int, follow: bool) -> list[str]:
+        """The command that prints the log of all its releases."""
+        if self.user:
+            return _tail_command(instance, lines, follow)
+        argv = ["journalctl", "--no-pager", "-o", "short-iso", "--no-hostname", "-n", str(lines)]
+        return [*argv, *(["-f"] if follow else []), "-u", f"rhythmicml-{instance.name}@*"]
+
+    # Orders
+
+    def write_units(self, units: dict[str, str]) -> None:
+        make_folder(self.folder)
+        for name, text in units.items():
+            replace(self.folder / name, text.encode())
+        self._must("daemon-reload")
+
+    def listen(self, instance: Instance, port: int) -> None:
+        """Open the socket, now and at every boot. Its units have been written."""
+        self._must("enable", _socket(instance), _service(instance, CURRENT))
+        if self._ctl("is-active", _socket(instance)).stdout.strip() != "active":
+            self._must("start", "--no-block", _socket(instance))
+            self._wait_active(_socket(instance))
+
+    def start(self, instance: Instance, unit: str) -> None:
+        make_folder(instance.folder / "log")
+        self._ctl("reset-failed", _service(instance, unit))
+        self._must("start", "--no-block", _service(instance, unit))
+
+    def stop(self, instance: Instance, unit: str) -> None:
+        """Let it finish what it holds, then end it."""
+        self._must("stop", _service(instance, unit))
+        self._ctl("reset-failed", _service(instance, unit))
+
+    def close(self, instance: Instance) -> None:
+        """Stop listening, now and at boot, and end every release; together, or they come back."""
+        self._must("stop", _socket(instance), _service(instance, "*"))
+        self._ctl("disable", _socket(instance), _service(instance, CURRENT))
+        self._ctl("reset-failed", _socket(instance), _service(instance, "*"))
+
+    def forget(self, instance: Instance) -> None:
+        """Remove its units, and what systemd keeps for them."""
+        self._ctl("clean", "--what=cache", _service(instance, CURRENT))
+        for name in (_socket(instance), _service(instance, "")):
+            (self.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.sockets / instance.name, ignore_errors=True)
+        self._must("daemon-reload")
+
+    # How systemd is asked
+
+    def _all(self, instance: Instance) -> dict[str, dict[str, str]]:
+        shown = self._ctl(
+            "show",
+            _service(instance, "*"),
+            "-p",
+            "Id,ActiveState,SubState,NRestarts,Result,ExecMainStatus",
+        )
+        found = {}
+        for block in shown.stdout.split("\n\n"):
+            facts = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+            if "Id" in facts:
+                found[facts["Id"].split("@", 1)[1].rsplit(".service", 1)[0]] = facts
+        return found
+
+    def _wait_active(self, unit: str) -> None:
+        for _ in range(100):
+            facts = self._ctl("show", unit, "-p", "ActiveState,Result").stdout
+            if "ActiveState=active" in facts:
+                return
+            if "ActiveState=failed" in facts:
+                break
+            time.sleep(0.05)
+        raise Failure(
+            f'systemd could not open the socket "{unit}".',
+            detail=self._journal("-u", unit, "-n", "20"),
+        )
+
+    def _journal(self, *words: str) -> str:
+        scope = ["--user"] if self.user else []
+        argv = ["journalctl", *scope, "--no-pager", "-o", "cat", *words]
+        return _run(argv, self.environ).stdout.strip()
+
+    def _ctl(self, *words: str) -> subprocess.CompletedProcess[str]:
+        scope = ["--user"] if self.user else []
+        return _run(["systemctl", "--no-pager", "--no-ask-password", *scope, *words], self.environ)
+
+    def _must(self, *words: str) -> None:
+        done = self._ctl(*words)
+        if done.returncode:
+            raise Failure(
+                f'systemd refused "systemctl {" ".join(words)}".',
+                cause=done.stderr.strip() or done.stdout.strip(),
+            )
+
+
+class Keeper:
+    """Our own keeper (scoring/keeper.py), where there is no systemd to use. Same orders."""
+
+    mode = "process"
+
+    def private(self, instance: Instance, unit: str) -> Path:
+        return instance.folder / "run" / f"{unit}.sock"
+
+    def units(self, names: list[str]) -> dict[str, str]:
+        return {}
+
+    def listening(self, instance: Instance) -> bool:
+        return self._status(instance) is not None
+
+    def running(self, instance: Instance) -> list[str]:
+        fronts = (self._status(instance) or {}).get("fronts", {})
+        return [release for release, front in fronts.items() if front.get("pid")]
+
+    def fate(self, instance: Instance, unit: str) -> dict[str, Any]:
+        front = (self._status(instance) or {}).get("fronts", {}).get(unit, {})
+        restarts, ended = int(front.get("restarts") or 0), front.get("exit") is not None
+        why = f"exit code {front.get('exit')}" if ended else ""
+        failed = restarts > 0 or ended
+        return {"alive": bool(front.get("pid")), "failed": failed, "restarts": restarts, "why": why}
+
+    def log(self, instance: Instance, unit: str, lines: int) -> str:
+        return tail(instance.log(unit), lines)
+
+    def log_command(self, instance: Instance, lines: int, follow: bool) -> list[str]:
+        return _tail_command(instance, lines, follow)
+
+    def write_units(self, units: dict[str, str]) -> None:
+        pass
+
+    def listen(self, instance: Instance, port: int) -> None:
+        """Start the keeper; the release that is about to start brings its program along."""
+        if self.listening(instance):
+            return
+        make_folder(instance.folder / "run", 0o700)
+        make_folder(instance.folder / "log")
+        program = self._program(instance)
+        argv = [str(program / "env/bin/python"), "-I", str(program / "program"), "keeper"]
+        argv += ["--instance", str(instance.folder), "--port", str(port)]
+        with (instance.folder / "log" / "keeper.log").open("ab") as log:
+            keeper = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+                cwd=str(instance.folder),
+                env=_own_environment(),
+            )
+        assert keeper.stdout is not None
+        with keeper.stdout:
+            line = keeper.stdout.readline()
+        _expect_listening(line, instance, port)
+
+    def start(self, instance: Instance, unit: str) -> None:
+        self._order(instance, do="start", release=unit)
+
+    def stop(self, instance: Instance, unit: str) -> None:
+        self._order(instance, do="stop", release=unit)
+
+    def close(self, instance: Instance) -> None:
+        if self.listening(instance):
+            self._order(instance, do="quit")
+
+    def forget(self, instance: Instance) -> None:
+        pass
+
+    def _program(self, instance: Instance) -> Path:
+        releases = [each["id"] for each in instance.complete()]
+        current = instance.current()
+        return instance.release(current or releases[-1]) / "runtime"
+
+    def _status(self, instance: Instance) -> dict[str, Any] | None:
+        try:
+            return self._talk(instance, {"do": "status"})
+        except (OSError, ValueError):
+            return None
+
+    def _order(self, instance: Instance, **order: str) -> None:
+        try:
+            answer = self._talk(instance, order)
+        except (OSError, ValueError) as error:
+            raise Failure("The keeper does not answer.", cause=str(error)) from error
+        if "error" in answer:
+            raise Failure(f"The keeper refused: {answer['error']}")
+
+    def _talk(self, instance: Instance, order: dict[str, str]) -> dict[str, Any]:
+        folder = os.open(instance.folder / "run", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+                line.settimeout(60)
+                line.connect(f"/proc/self/fd/{folder}/keeper.sock")
+                line.sendall(json.dumps(order).encode() + b"\n")
+                with line.makefile("rb") as answers:
+                    answer = json.loads(answers.readline())
+        finally:
+            os.close(folder)
+        if not isinstance(answer, dict):
+            raise ValueError("the keeper's answer is no object")
+        return answer
+
+
+Supervisor = Union[Systemd, Keeper]
+
+
+def _own_environment() -> dict[str, str]:
+    """Ours, less what is about the Python that happens to run us."""
+    about_us = ("PYTHON", "VIRTUAL_ENV", "CONDA", "UV_", "RHYTHMICML_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(about_us)}
+
+
+def _expect_listening(line: bytes, instance: Instance, port: int) -> None:
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        log = tail(instance.folder / "log" / "keeper.log", 20)
+        raise Failure("The keeper did not start.", detail=log) from None
+    if "error" in answer:
+        raise Failure(
+            f"Port {port} cannot be used for {instance.name}.",
+            cause=str(answer["error"]),
+            remedy="Choose another with --port, or set `port` under [deploy].",
+        )
+
+
+def serving(supervisor: Supervisor, instance: Instance) -> list[dict[str, Any]]:
+    """What runs: the state each front gives of itself, with the unit it runs as."""
+    found = []
+    for unit in supervisor.running(instance):
+        said = state(supervisor.private(instance, unit))
+        found.append({"unit": unit, "release": None, "ready": False, **(said or {})})
+    return found
+
+
+def tail(path: Path, lines: int) -> str:
+    """The last lines of a file, at most 256 KiB of them."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - (1 << 18)))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def _tail_command(instance: Instance, lines: int, follow: bool) -> list[str]:
+    logs = sorted((instance.folder / "log").glob("v*.log"), key=lambda log: log.stat().st_mtime)
+    current = instance.log(CURRENT)
+    chosen = [str(log) for log in [*logs[-2:], *([current] if current.exists() else [])]]
+    return ["tail", "-q", "-n", str(lines), *(["-F"] if follow else []), *chosen]
+
+
+def _socket(instance: Instance) -> str:
+    return f"rhythmicml-{instance.name}.socket"
+
+
+def _service(instance: Instance, unit: str) -> str:
+    return f"rhythmicml-{instance.name}@{unit}.service"
+
+
+def _alive(facts: dict[str, str]) -> bool:
+    return facts.get("ActiveState") in {"active", "activating", "reloading", "deactivating"}
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text("utf-8")
+    except OSError:
+        return None
+
+
+def _run(argv: list[str], environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        argv, env=environ, capture_output=True, text=True, errors="replace", check=False
+    )

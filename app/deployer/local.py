@@ -1,0 +1,101 @@
+"""The link to an agent on this machine: a subprocess."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import subprocess
+import tempfile
+
+from app.deployer.link import PATIENCE, Address, Lost
+from app.deployer.starting import local_command
+from app.errors import Problem, Unreachable
+
+
+class LocalLink:
+    """Runs the agent in a session of its own, so that Ctrl-C in the terminal reaches only us."""
+
+    def __init__(self) -> None:
+        self.place = "This machine"
+        self.patience = PATIENCE
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(
+            local_command("local"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            bufsize=0,
+            start_new_session=True,
+        )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._input, self._output = self._process.stdin, self._process.stdout
+        self._poll = select.poll()
+        self._poll.register(self._output, select.POLLIN)
+
+    def read(self, size: int) -> bytes:
+        try:
+            if not self._poll.poll(self.patience * 1000):
+                raise TimeoutError
+            return os.read(self._output.fileno(), size)
+        except ValueError as error:
+            raise Lost from error
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[self._input.write(view) or 0 :]
+        except (OSError, ValueError) as error:
+            raise Lost from error
+
+    def end_input(self) -> None:
+        with contextlib.suppress(OSError):
+            self._input.close()
+
+    def close(self) -> None:
+        """Wait for the agent's end; bring it about when it does not come."""
+        self.end_input()
+        self._end_process()
+        self._output.close()
+        self._said.close()
+
+    def _end_process(self) -> int:
+        try:
+            return self._process.wait(2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+    def ending(self) -> Problem:
+        return Unreachable(
+            "The agent on this machine ended unexpectedly.",
+            cause=f"exit status {self._end_process()}",
+            detail=self._last_words(),
+        )
+
+    def _last_words(self) -> str:
+        if self._said.closed:
+            return ""
+        self._said.seek(0)
+        return self._said.read()[-4096:].decode("utf-8", "replace").strip()
+
+    def dial(self, address: Address) -> socket.socket:
+        try:
+            if isinstance(address, tuple):
+                return socket.create_connection(address, 10)
+            return dial_path(address)
+        except OSError as error:
+            raise Unreachable(f'"{address}" on this machine does not answer.') from error
+
+
+def dial_path(path: str) -> socket.socket:
+    peer = socket.socket(socket.AF_UNIX)
+    try:
+        peer.connect(path)
+    except OSError:
+        peer.close()
+        raise
+    return peer

@@ -1,0 +1,79 @@
+"""What paramiko and sockets raise, as Problems. The one place where that is decided."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from paramiko import ssh_exception as raised
+
+from app.errors import Problem, Refused, Unreachable
+
+CONFIGURATION = (raised.ConfigParseError, raised.CouldNotCanonicalize, raised.ProxyCommandFailure)
+FORBIDDEN, NO_CONNECTION = 1, 2
+
+
+@contextmanager
+def ssh_problems(place: str, phase: str) -> Iterator[None]:
+    """Everything that goes wrong while `phase` ("while logging in") becomes a Problem."""
+    try:
+        yield
+    except Problem:
+        raise
+    except (raised.SSHException, OSError, EOFError) as error:
+        raise problem_of(error, place, phase) from error
+
+
+def problem_of(error: Exception, place: str, phase: str) -> Problem:
+    """What the person gets to know of an exception from below."""
+    if isinstance(error, raised.AuthenticationException):
+        return Refused(
+            f"{place} refused us {phase}.", remedy="Check the user name and the key or password."
+        )
+    if isinstance(error, raised.IncompatiblePeer):
+        return Refused(
+            f"{place} offers no algorithm that is safe enough {phase}.",
+            remedy="Update the SSH server there.",
+        )
+    if isinstance(error, raised.BadHostKeyException):
+        return Problem(f"{place} shows another host key than before.")
+    if isinstance(error, CONFIGURATION):
+        return Problem(
+            f"~/.ssh/config does not lead to {place}.", remedy="Correct it; ssh -G HOST tests."
+        )
+    if isinstance(error, raised.ChannelException):
+        return channel_problem(error, place, phase)
+    return unreachable(error, place, phase)
+
+
+def channel_problem(error: raised.ChannelException, place: str, phase: str) -> Problem:
+    if error.code == FORBIDDEN:
+        return Refused(
+            f"{place} does not allow that {phase}.",
+            cause=error.text,
+            remedy="Ask the server's administrator for AllowTcpForwarding.",
+        )
+    return Unreachable(f"{place} could not do it {phase}.", cause=error.text)
+
+
+def unreachable(error: Exception, place: str, phase: str) -> Unreachable:
+    if isinstance(error, socket.gaierror):
+        return Unreachable(
+            f"The name of {place} is not known.", remedy="Check the spelling and the network."
+        )
+    if isinstance(error, TimeoutError):
+        return Unreachable(
+            f"{place} did not answer in time {phase}.",
+            cause="time ran out",
+            remedy="Check the address, the network and the firewalls between.",
+        )
+    if isinstance(error, ConnectionRefusedError | raised.NoValidConnectionsError):
+        return Unreachable(
+            f"{place} accepts no connection {phase}.",
+            remedy="Check the port, and that the SSH server runs.",
+        )
+    return Unreachable(
+        f"The connection to {place} was lost {phase}.",
+        remedy="Check the network, then run the same command again.",
+    )

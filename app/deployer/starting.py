@@ -1,0 +1,105 @@
+"""Start the agent: a tiny literal program over there reads the whole one from its input."""
+
+from __future__ import annotations
+
+import functools
+import json
+import secrets
+import sys
+import time
+import zlib
+from importlib import resources
+
+from app.deployer.agent import frames
+from app.deployer.link import PATIENCE, Link, Lost
+from app.errors import Problem
+
+START = 30.0
+NOISE = 1024 * 1024
+PACKAGE = "rhythmicml_agent"
+FLAG = "--agent"
+
+# No quotes of either kind, no $ ! \ and no newline: it goes through any login shell and sh.
+BOOT = (
+    "import os,sys;sys.version_info<(3,9)and sys.exit(97);"
+    "exec(bytes(iter(lambda:os.read(0,1)[0],10)))"
+)
+PYTHON_OPTIONS = ("-I", "-S", "-X", "utf8", "-c", BOOT)
+PYTHONS = "python3 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9"
+NO_PYTHON = 96
+_SHELL = (
+    "exec /bin/sh -c '{find_mode} for p in "
+    + PYTHONS
+    + '; do command -v $p >/dev/null 2>&1 || continue; $s $p -I -S -X utf8 -c "'
+    + BOOT
+    + '" $m; c=$?; case $c in 97|126|127) ;; *) exit $c;; esac; done; exit '
+    + f"{NO_PYTHON}'"
+)
+_ROOT = 'm=user; s=; if [ "$(id -u)" = 0 ]; then m=root; '
+COMMANDS = {
+    "auto": _SHELL.format(
+        find_mode=_ROOT + 'elif sudo -n true >/dev/null 2>&1; then m=sudo; s="sudo -n"; fi;'
+    ),
+    "user": _SHELL.format(find_mode=_ROOT + "fi;"),
+}
+
+
+def local_command(mode: str) -> list[str]:
+    """How to start the agent on this machine. The single file starts itself (run_agent)."""
+    if getattr(sys, "frozen", False):
+        return [sys.executable, FLAG, mode]
+    return [sys.executable, *PYTHON_OPTIONS, mode]
+
+
+def run_agent(mode: str) -> None:
+    """What `main.py --agent MODE` does in the single file, where there is no `python -c`."""
+    sys.argv = ["-c", mode]
+    exec(BOOT, {"__name__": "__main__"})  # noqa: S102
+
+
+@functools.cache
+def program() -> tuple[bytes, bytes]:
+    """The first line of the agent's input, and its modules, compressed."""
+    folder = resources.files("app.deployer.agent")
+    sources = {
+        file.name.removesuffix(".py"): file.read_text("utf-8")
+        for file in folder.iterdir()
+        if file.name.endswith(".py")
+    }
+    first = f"exec({sources.pop('start')!a})\n".encode()
+    named = {f"{PACKAGE}.{name}": source for name, source in sources.items()}
+    named[PACKAGE] = named.pop(f"{PACKAGE}.__init__")
+    return first, zlib.compress(json.dumps(named).encode())
+
+
+def start_agent(link: Link, base: str, silence: float, request: bytes) -> None:
+    """Send the agent and its first request; return when its first byte is next to be read."""
+    first, modules = program()
+    sentinel = secrets.token_hex(16)
+    chosen = {"sentinel": sentinel, "base": base, "silence": silence}
+    link.patience = START
+    try:
+        link.write(first + frames.encode(chosen, len(modules)) + modules + request)
+        skip_to(link, sentinel.encode())
+    except (Lost, frames.Ended):
+        raise link.ending() from None
+    except TimeoutError:
+        raise Problem(
+            f"{link.place} let us in, but the agent did not start there within {START:g} seconds.",
+            remedy="Look at what its login scripts do: they must not wait for anything.",
+        ) from None
+    link.patience = PATIENCE
+
+
+def skip_to(link: Link, sentinel: bytes) -> None:
+    """Read away what login scripts print, up to and with the sentinel."""
+    end = time.monotonic() + START
+    window = frames.read_exactly(link.read, len(sentinel))
+    noise = 0
+    while window != sentinel:
+        at = window.find(sentinel[:1], 1)
+        gone = len(window) if at < 0 else at
+        window = window[gone:] + frames.read_exactly(link.read, gone)
+        noise += gone
+        if noise > NOISE or time.monotonic() > end:
+            raise TimeoutError

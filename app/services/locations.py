@@ -1,0 +1,143 @@
+"""Where instances run: add, look at, choose and forget locations."""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from app.deployer import keychain
+from app.deployer.keychain import Ask
+from app.deployer.road import Road, open_road, open_ssh
+from app.deployer.trust import Trust
+from app.errors import Problem
+from app.models import Location
+
+if TYPE_CHECKING:
+    from app.workspace import Workspace
+
+NAME = re.compile("[a-z0-9][a-z0-9-]{0,46}")
+INDEX = "https://pypi.org/simple"
+PINGS = 5
+
+
+def add(
+    work: Workspace,
+    name: str,
+    url: str,
+    identity: str | None = None,
+    accept_key: str | None = None,
+    privilege: str = "auto",
+    base: str = "",
+    ask: Ask | None = None,
+) -> Location:
+    """A new server, kept once we have been there. A host key that is new raises NotTrusted.
+
+    accept_key: the fingerprint (SHA256:…) to believe; several, for jumps, with commas.
+    """
+    location = describe(name, url, identity, privilege, base)
+    with work.open_store() as store:
+        refuse_known(name, store.locations.all())
+    trust = Trust.of(work.home)
+    for fingerprint in (accept_key or "").replace(",", " ").split():
+        trust.accept(fingerprint)
+    with open_ssh(location, trust=trust, ask=keychain.first(ask)):
+        pass
+    with work.open_store() as store:
+        return store.locations.add(location)
+
+
+def describe(name: str, url: str, identity: str | None, privilege: str, base: str) -> Location:
+    """The location as asked for, checked as far as that goes from here."""
+    from app.deployer.ssh_config import parse_url
+
+    if not NAME.fullmatch(name):
+        raise Problem(
+            f'"{name}" is not a name for a location.',
+            remedy="Use small letters, digits and hyphens, at most 47, a hyphen not first.",
+        )
+    if privilege not in ("auto", "user"):
+        raise Problem(f'"{privilege}" is not a privilege.', remedy="Use auto or user.")
+    if base and not base.startswith(("/", "~/")):
+        raise Problem(f'The base folder "{base}" is not absolute.', remedy="Begin it with / or ~/.")
+    return Location(
+        name=name,
+        url=str(parse_url(url)),
+        identity=str(private_key(identity)) if identity else "",
+        privilege=privilege,
+        base=base,
+    )
+
+
+def private_key(identity: str) -> Path:
+    path = Path(identity).expanduser().absolute()
+    if not path.is_file():
+        raise Problem(f'The identity file "{identity}" is not there.', remedy="Check the path.")
+    return path
+
+
+def refuse_known(name: str, known: list[Location]) -> None:
+    if any(location.name == name for location in known):
+        raise Problem(
+            f'A location "{name}" is there already.',
+            remedy=f"Choose another name, or remove that one: rhythmicml location remove {name}",
+        )
+
+
+def list_locations(work: Workspace) -> list[Location]:
+    with work.open_store() as store:
+        return store.locations.all()
+
+
+def check(work: Workspace, name: str, ask: Ask | None = None) -> dict[str, Any]:
+    """Facts of the host (agent/host.py), and `latency`: seconds to it and back."""
+    with work.open_store() as store:
+        location = store.locations.get(name)
+    with open_road(location, work.home, ask=ask) as road:
+        facts: dict[str, Any] = road.call("facts", internet=index_address(), timeout=60)
+        return {**facts, "latency": latency(road)}
+
+
+def latency(road: Road) -> float:
+    return statistics.median(ping(road) for _ in range(PINGS))
+
+
+def ping(road: Road) -> float:
+    start = time.perf_counter()
+    road.call("ping", timeout=30)
+    return time.perf_counter() - start
+
+
+def index_address() -> tuple[str, int]:
+    """Host and port of the package index in use."""
+    names = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
+    url = next((os.environ[name] for name in names if os.environ.get(name)), INDEX)
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)
+
+
+def remove(work: Workspace, name: str) -> None:
+    """Forget a location. What runs there goes on."""
+    with work.open_store() as store:
+        store.locations.remove(name)
+
+
+def set_default(work: Workspace, name: str) -> Location:
+    with work.open_store() as store:
+        return store.locations.set_default(name)
+
+
+def forget_key(work: Workspace, name: str) -> int:
+    """Forget the host keys of a location and of its jumps; how many there were."""
+    from app.deployer.ssh_config import parse_url, route
+
+    with work.open_store() as store:
+        location = store.locations.get(name)
+    if location.kind == "local":
+        raise Problem(f'"{name}" is this machine: it has no host key.')
+    trust = Trust.of(work.home)
+    return sum(trust.forget(target.known_as) for target in route(parse_url(location.url)))

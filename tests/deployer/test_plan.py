@@ -1,0 +1,297 @@
+"""Plans are pure: what is wanted and what was found go in, steps come out."""
+
+import dataclasses
+
+import pytest
+
+from app.deployer import units
+from app.deployer.plan import (
+    Found,
+    Running,
+    Wanted,
+    kept,
+    parse_found,
+    plan,
+    rollback_target,
+    serve,
+    size_words,
+    tidy,
+)
+from app.errors import Problem
+
+RELEASE = "v2-bbbbbbbbbbbb"
+BEFORE = "v1-aaaaaaaaaaaa"
+
+MANIFEST = {
+    "id": RELEASE,
+    "model": "churn",
+    "version": 2,
+    "environment": "0123456789abcdef-cp311-x86_64",
+    "runtime": "fedcba9876543210",
+    "python": "3.11",
+    "files": [["predict.py", "f1", 100, False, ""], ["model.bin", "f2", 5_000_000, False, ""]],
+    "scoring": {"sample": "sample.json", "timeout": 30.0},
+}
+
+WANTED = Wanted(
+    manifest=MANIFEST,
+    blobs={"f1": 100, "f2": 5_000_000, "lock": 900, "rlock": 800, "front": 3000, "uv": 38_000_000},
+    tool=("uv-1.0-x86_64", "uv"),
+    lock="lock",
+    runtime_lock="rlock",
+    runtime_files={"scoring/front.py": "front"},
+)
+
+EMPTY = Found(
+    mode="system",
+    base="/var/lib/rhythmicml",
+    missing=frozenset(WANTED.blobs),
+    tool=False,
+    runtime=False,
+    environment=False,
+    release=False,
+    units={},
+    listening=False,
+    serving=(),
+    current=None,
+    history=(),
+    releases=(),
+    port=None,
+    port_owner=None,
+    free_port=8101,
+    disk_free=50_000_000_000,
+    ready=False,
+    pythons=({"version": "3.11.2", "path": "/usr/bin/python3.11"},),
+    user="root",
+    systemd=True,
+    linger=True,
+    user_manager=True,
+)
+
+AS_WANTED = dataclasses.replace(
+    EMPTY,
+    missing=frozenset(),
+    tool=True,
+    runtime=True,
+    environment=True,
+    release=True,
+    units=units.render(units.Unit("churn", "/var/lib/rhythmicml", 8101, True)),
+    listening=True,
+    serving=(Running(RELEASE, RELEASE, True, True),),
+    current=RELEASE,
+    port=8101,
+    ready=True,
+)
+
+WITH_THE_ONE_BEFORE = dataclasses.replace(
+    AS_WANTED,
+    missing=frozenset({"f2"}),
+    release=False,
+    serving=(Running(BEFORE, BEFORE, True, True),),
+    current=BEFORE,
+)
+
+
+def found(of, **changes):
+    return dataclasses.replace(of, **changes)
+
+
+def ops(steps):
+    return [step.do for step in steps]
+
+
+def test_host_as_wanted_needs_nothing():
+    assert plan(WANTED, AS_WANTED) == []
+
+
+def test_empty_host_gets_everything_in_order():
+    assert ops(plan(WANTED, EMPTY)) == [
+        "prepare", "upload", "tool", "runtime", "environment", "place",
+        "listen", "start", "gate", "switch",
+    ]  # fmt: skip
+
+
+def test_changed_file_sends_that_file_alone_and_lets_the_old_release_finish_last():
+    steps = plan(WANTED, WITH_THE_ONE_BEFORE)
+    assert ops(steps) == ["upload", "place", "start", "gate", "switch", "retire"]
+    assert steps[0].uploads == ("f2",)
+    assert steps[0].words == "Send 1 file, 5.0 MB of 43.0 MB"
+    assert steps[2].words == f"Start {RELEASE} beside {BEFORE} and wait until it is ready"
+    assert steps[4].args["expected"] == BEFORE
+    assert steps[5].args["keep"] == RELEASE
+
+
+def test_what_the_host_built_already_is_not_sent_again():
+    steps = plan(WANTED, found(EMPTY, tool=True, runtime=True, environment=True))
+    assert [s.uploads for s in steps if s.do == "upload"] == [("f1", "f2")]
+    assert "environment" not in ops(steps)
+
+
+def test_stopped_instance_is_opened_started_and_let_in():
+    steps = plan(WANTED, found(AS_WANTED, listening=False, serving=()))
+    assert ops(steps) == ["listen", "start", "switch"]
+
+
+def test_candidate_left_by_an_interrupted_deployment_is_not_started_twice():
+    both = (Running(BEFORE, BEFORE, True, True), Running(RELEASE, RELEASE, True, False))
+    steps = plan(
+        WANTED, found(WITH_THE_ONE_BEFORE, release=True, missing=frozenset(), serving=both)
+    )
+    assert ops(steps) == ["gate", "switch", "retire"]
+
+
+def test_interruption_after_the_switch_leaves_only_the_old_one_to_stop():
+    both = (Running("current", RELEASE, True, True), Running(BEFORE, BEFORE, True, True))
+    steps = plan(WANTED, found(AS_WANTED, serving=both))
+    assert ops(steps) == ["retire"]
+    assert steps[0].args == {"name": "churn", "keep": "current"}
+
+
+def test_production_that_does_not_accept_is_told_to():
+    closed = (Running(RELEASE, RELEASE, True, False),)
+    assert ops(plan(WANTED, found(AS_WANTED, serving=closed))) == ["switch"]
+
+
+def test_crashing_current_unit_is_stopped_once_the_new_release_serves():
+    failing = (Running("current", None, False, False),)
+    steps = plan(WANTED, found(WITH_THE_ONE_BEFORE, serving=failing))
+    assert steps[-1].do == "retire"
+    assert steps[-1].args["keep"] == RELEASE
+
+
+def test_hand_edited_unit_is_written_again():
+    name = "rhythmicml-churn@.service"
+    edited = {**AS_WANTED.units, name: "[Service]\n"}
+    [step] = plan(WANTED, found(AS_WANTED, units=edited))
+    assert step.do == "listen"
+    assert list(step.args["units"]) == [name]
+
+
+def test_keeper_hosts_have_no_units():
+    steps = plan(WANTED, found(AS_WANTED, mode="process", units={}))
+    assert steps == []
+
+
+def test_taken_port_names_its_owner():
+    asked = dataclasses.replace(WANTED, port=80)
+    with pytest.raises(Problem) as caught:
+        plan(asked, found(EMPTY, port_owner="nginx (pid 12)"))
+    assert caught.value.what == "Port 80 is taken on that host."
+    assert "nginx (pid 12)" in caught.value.cause
+
+
+def test_port_stays_while_it_serves():
+    moved = dataclasses.replace(WANTED, port=9000)
+    with pytest.raises(Problem, match="cannot move to 9000"):
+        plan(moved, AS_WANTED)
+    stopped = found(AS_WANTED, listening=False, serving=())
+    assert plan(moved, stopped)[0].args["port"] == 9000
+
+
+def test_free_port_is_taken_when_none_is_asked_for():
+    steps = plan(WANTED, found(EMPTY, free_port=8107))
+    assert next(s for s in steps if s.do == "listen").args["port"] == 8107
+
+
+def test_missing_python_names_what_is_there():
+    with pytest.raises(Problem) as caught:
+        plan(WANTED, found(EMPTY, pythons=({"version": "3.13.1", "path": "/usr/bin/python3"},)))
+    assert caught.value.what == "Python 3.11 is not on that host."
+    assert "3.13.1" in caught.value.cause
+
+
+def test_python_3_1_is_not_python_3_11():
+    wanted = dataclasses.replace(WANTED, manifest={**MANIFEST, "python": "3.1"})
+    with pytest.raises(Problem, match=r"Python 3\.1 is"):
+        plan(wanted, EMPTY)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "remedy"),
+    [
+        ({"linger": False}, "loginctl enable-linger root"),
+        ({"systemd": False}, "systemd"),
+        ({"user_manager": False}, "systemctl start user@"),
+    ],
+)
+def test_what_we_cannot_mend_is_said_before_the_first_change(lacking, remedy):
+    with pytest.raises(Problem) as caught:
+        plan(WANTED, found(EMPTY, **lacking))
+    assert remedy in caught.value.remedy
+
+
+def test_full_disk_is_refused_with_numbers():
+    with pytest.raises(Problem) as caught:
+        plan(WANTED, found(EMPTY, disk_free=100_000_000))
+    assert "580 MB needed" in caught.value.cause
+    assert "100 MB free" in caught.value.cause
+
+
+def test_release_without_sample_is_asked_whether_it_is_ready():
+    manifest = {**MANIFEST, "scoring": {"sample": None, "timeout": 30.0}}
+    steps = plan(dataclasses.replace(WANTED, manifest=manifest), EMPTY)
+    gate = next(step for step in steps if step.do == "gate")
+    assert gate.words == "Check that it answers"
+    assert gate.args["sample"] is None
+
+
+def history(*lines):
+    return [{"action": action, "release": release} for action, release in lines]
+
+
+def here(*names):
+    return [{"id": name} for name in names]
+
+
+def test_rollback_goes_to_the_production_before():
+    past = history(("deploy", "v1"), ("deploy", "v2"))
+    assert rollback_target(past, here("v1", "v2"), "v2") == "v1"
+
+
+def test_rolling_back_twice_goes_back_two():
+    past = history(("deploy", "v1"), ("deploy", "v2"), ("deploy", "v3"), ("rollback", "v2"))
+    assert rollback_target(past, here("v1", "v2", "v3"), "v2") == "v1"
+
+
+def test_release_pruned_meanwhile_is_no_target():
+    past = history(("deploy", "v1"), ("deploy", "v2"), ("deploy", "v3"))
+    assert rollback_target(past, here("v1", "v3"), "v3") == "v1"
+
+
+def test_first_release_has_nothing_to_go_back_to():
+    assert rollback_target(history(("deploy", "v1")), here("v1"), "v1") is None
+
+
+def test_stops_and_starts_are_no_productions():
+    past = history(("deploy", "v1"), ("deploy", "v2"), ("stop", None), ("start", "v2"))
+    assert rollback_target(past, here("v1", "v2"), "v2") == "v1"
+
+
+def test_five_good_releases_and_the_current_one_are_kept():
+    names = [f"v{n}" for n in range(1, 10)]
+    past = tuple(history(*[("deploy", name) for name in names if name != "v3"]))
+    state = found(AS_WANTED, history=past, releases=tuple(here(*names)), current="v1")
+    assert kept(state, "v10") == {"v10", "v1", "v9", "v8", "v7", "v6", "v5"}
+    [step] = tidy(WANTED, state)
+    assert step.words == "Remove 3 old releases"
+
+
+def test_nothing_old_needs_no_tidying():
+    assert tidy(WANTED, found(AS_WANTED, releases=tuple(here(RELEASE)))) == []
+
+
+def test_answer_of_the_agent_becomes_a_value():
+    answer = dataclasses.asdict(AS_WANTED)
+    answer["missing"] = []
+    answer["serving"] = [{"unit": "current", "release": RELEASE, "ready": True, "accepting": True}]
+    parsed = parse_found(answer)
+    assert parsed.serving == (Running("current", RELEASE, True, True),)
+    assert serve(WANTED, parsed) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(0, "0 B"), (812, "812 B"), (5_100_000, "5.1 MB"), (212e6, "212 MB"), (2e15, "2000.0 TB")],
+)
+def test_sizes_as_people_read_them(size, words):
+    assert size_words(size) == words

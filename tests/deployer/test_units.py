@@ -1,0 +1,91 @@
+"""Rendered units: what they say, and that systemd itself finds nothing wrong with them."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from app.deployer import units
+
+SYSTEM = units.Unit("churn", "/var/lib/rhythmicml", 8101, True, "2G", 120.0)
+USER = units.Unit("churn", "/home/ds/.local/share/rhythmicml", 8101, False)
+
+
+def lines(unit, ending):
+    name = next(each for each in units.names(unit.name) if each.endswith(ending))
+    return units.render(unit)[name].splitlines()
+
+
+def test_socket_wakes_the_current_release_and_never_goes_down_with_a_failing_one():
+    text = lines(SYSTEM, ".socket")
+    assert "ListenStream=127.0.0.1:8101" in text
+    assert "Service=rhythmicml-churn@current.service" in text
+    assert "StartLimitIntervalSec=0" in text
+
+
+def test_service_shares_the_socket_without_making_it_blocking():
+    text = lines(SYSTEM, ".service")
+    assert "Sockets=rhythmicml-churn.socket" in text
+    assert "NonBlocking=yes" in text
+    assert "StartLimitIntervalSec=0" in text
+
+
+def test_configuration_reaches_the_unit():
+    text = lines(SYSTEM, ".service")
+    assert "MemoryMax=2G" in text
+    assert "TimeoutStartSec=120" in text
+    assert not [line for line in lines(USER, ".service") if line.startswith("MemoryMax")]
+
+
+def test_user_unit_logs_to_a_file_and_claims_no_user():
+    text = lines(USER, ".service")
+    assert (
+        "StandardError=append:/home/ds/.local/share/rhythmicml/instances/churn/log/%i.log" in text
+    )
+    assert "DynamicUser=yes" not in text
+    assert "PrivateUsers=yes" in text
+    assert "WantedBy=default.target" in text
+
+
+def test_odd_characters_in_the_base_folder_are_quoted():
+    odd = units.Unit("churn", '/home/a b/50%/"x"', 8101, False)
+    command = next(line for line in lines(odd, ".service") if line.startswith("ExecStart="))
+    assert command.startswith('ExecStart="/home/a b/50%%/\\"x\\"/instances/churn/releases/%i/')
+
+
+needs_analyze = pytest.mark.skipif(
+    not shutil.which("systemd-analyze"), reason="systemd-analyze is not on this machine"
+)
+
+
+@needs_analyze
+@pytest.mark.parametrize("unit", [SYSTEM, USER], ids=["system", "user"])
+def test_systemd_finds_nothing_wrong(unit, tmp_path):
+    runnable = {
+        name: text.replace(
+            f"{unit.base}/instances/churn/releases/%i/runtime/env/bin/python", "/bin/true"
+        )
+        for name, text in units.render(unit).items()
+    }
+    for name, text in runnable.items():
+        (tmp_path / name.replace("@", "@current")).write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *map(str, sorted(tmp_path.iterdir()))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_analyze
+def test_sandbox_scores_well(tmp_path):
+    path = tmp_path / "rhythmicml-churn@current.service"
+    path.write_text(units.render(SYSTEM)["rhythmicml-churn@.service"])
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--threshold=15", "--no-pager", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-300:]
