@@ -1,0 +1,65 @@
+"""What is said to a caller whose request cannot be answered as asked."""
+
+from __future__ import annotations
+
+
+class Refusal(Exception):
+    """An answer that is not 200, in words a caller may read: no input, path or traceback in it."""
+
+    def __init__(
+        self, status: int, what: str, *, cause: str = "", remedy: str = "", reason: str = ""
+    ) -> None:
+        super().__init__(what)
+        self.status = status
+        self.what = what
+        self.cause = cause
+        self.remedy = remedy
+        self.reason = reason or _REASONS.get(status, "error")
+
+    @property
+    def sentence(self) -> str:
+        """All of it in one line, for protocols with a single text."""
+        return " ".join(part for part in (self.what, self.cause, self.remedy) if part)
+
+
+_REASONS = {400: "input", 404: "route", 405: "method", 413: "size", 500: "model", 504: "timeout"}
+
+
+def bad_input(what: str, remedy: str = "") -> Refusal:
+    """The caller's fault: the body is not what this model takes."""
+    return Refusal(400, what, remedy=remedy)
+
+
+def not_ready() -> Refusal:
+    return Refusal(503, "The model is not ready.", remedy="Try again shortly.", reason="not_ready")
+
+
+def overloaded() -> Refusal:
+    return Refusal(
+        503, "Too many requests are waiting.", remedy="Try again shortly.", reason="overloaded"
+    )
+
+
+def timed_out(seconds: float) -> Refusal:
+    return Refusal(
+        504,
+        f"No prediction within {seconds:g} s.",
+        remedy="Send fewer rows, or raise `timeout`.",
+    )
+
+
+def model_failed(kind: str) -> Refusal:
+    return Refusal(
+        500,
+        "The model failed on this request.",
+        cause=f"It raised {kind}." if kind else "",
+        remedy="Its log has the traceback.",
+    )
+
+
+def worker_died() -> Refusal:
+    return Refusal(
+        500,
+        "The model's process died on this request.",
+        remedy="Its log may say why; memory is a common cause.",
+    )

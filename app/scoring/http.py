@@ -1,0 +1,441 @@
+"""HTTP/1.1 over httptools: connections with absolute deadlines, limits, order and a gentle end.
+
+A request is parsed whole, handed to one callback, and answered by `Request.answer`, at once or
+later; no task is made for it. Requests of one connection are answered one at a time, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Mapping
+from email.utils import formatdate
+from http import HTTPStatus
+from time import monotonic
+from typing import Any, NamedTuple
+
+import httptools
+
+from .errors import Refusal
+
+JSON = b"application/json"
+TEXT = b"text/plain; charset=utf-8"
+
+IDLE, HEADERS, BODY, LINGERING = range(4)
+_SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}").fullmatch
+_ONCE = frozenset((b"content-length", b"transfer-encoding", b"host"))
+_REASON = {status.value: status.phrase.encode() for status in HTTPStatus}
+_PIPELINED = 16
+
+
+class Limits(NamedTuple):
+    """How much and how long a connection may ask of us. Seconds are absolute, not per byte."""
+
+    max_body: int = 100 * 1024 * 1024
+    header_bytes: int = 16 * 1024
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+    write_seconds: float = 30.0
+    idle_seconds: float = 75.0
+    linger_seconds: float = 1.0
+    drain_idle_seconds: float = 0.5
+
+    @classmethod
+    def read(cls, max_body: int, environment: Mapping[str, str] = os.environ) -> Limits:
+        """The usual ones; RHYTHMICML_HEADER_SECONDS and the like override the seconds."""
+        given = {
+            name: float(environment[f"RHYTHMICML_{name.upper()}"])
+            for name in cls._fields
+            if name.endswith("_seconds") and f"RHYTHMICML_{name.upper()}" in environment
+        }
+        return cls(max_body=max_body)._replace(**given)  # type: ignore[arg-type]
+
+
+class Site:
+    """What the connections share: who handles requests, the limits, the fixed headers.
+
+    handle(request) is called for each request; refuse(path, refusal) gives the body of an error
+    in the shape of the protocol that lives at that path.
+    """
+
+    def __init__(
+        self,
+        handle: Callable[[Request], None],
+        refuse: Callable[[Request, Refusal], None],
+        limits: Limits,
+        headers: bytes,
+    ) -> None:
+        self.handle = handle
+        self.refuse = refuse
+        self.limits = limits
+        self.headers = headers
+        self.connections: set[Connection] = set()
+        self.draining = False
+        self._heads: dict[tuple[int, bytes], bytes] = {}
+        self._date = b""
+        self._prefix = os.urandom(6).hex().encode() + b"-"
+        self._count = 0
+
+    def new_id(self) -> bytes:
+        self._count += 1
+        return b"%b%x" % (self._prefix, self._count)
+
+    def head(self, status: int, content_type: bytes) -> bytes:
+        """The status line and the headers that every such answer has."""
+        known = self._heads.get((status, content_type))
+        if known is None:
+            known = self._heads[status, content_type] = (
+                b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\n%bDate: %b\r\n"
+                % (status, _REASON.get(status, b""), content_type, self.headers, self._date)
+            )
+        return known
+
+    def sweep(self) -> None:
+        """Close what is past its deadline. Called a few times a second."""
+        date = formatdate(usegmt=True).encode()
+        if date != self._date:
+            self._date = date
+            self._heads.clear()
+        now = monotonic()
+        for connection in tuple(self.connections):
+            connection.check(now)
+
+
+class Request:
+    """One request, whole. `answer` it once; later calls and a client gone away do no harm."""
+
+    __slots__ = (
+        "arrived",
+        "body",
+        "close",
+        "connection",
+        "context",
+        "endpoint",
+        "headers",
+        "id",
+        "legacy",
+        "method",
+        "path",
+        "query",
+    )
+
+    def __init__(self, method: bytes, url: bytes, headers: dict[bytes, bytes], body: bytes) -> None:
+        self.method = method
+        self.path, _, self.query = url.partition(b"?")
+        self.headers = headers
+        self.body = body
+        self.close = False
+        self.legacy = False  # HTTP/1.0, which must be told that a connection is kept
+        self.id = b""
+        self.endpoint = "other"
+        self.arrived = monotonic()
+        self.connection: Any = None
+        self.context: Any = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self.connection is None
+
+    def answer(
+        self, status: int, body: bytes, content_type: bytes = JSON, extra: bytes = b""
+    ) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.send(self, status, body, content_type, extra)
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection: bytes in, requests out, answers back in the same order."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.transport: Any = None
+        self.parser = httptools.HttpRequestParser(self)
+        self.phase = IDLE
+        self.since = monotonic()
+        self.served = 0
+        self.current: Request | None = None
+        self.pending: deque[tuple[Request, Refusal | None]] = deque()
+        self.refusal: Refusal | None = None
+        self.finished = False  # nothing more will be read as a request
+        self.ended = False  # the client has closed its half
+        self.blocked_since = 0.0
+        self.url = b""
+        self.headers: dict[bytes, bytes] = {}
+        self.header_size = 0
+        self.body: list[bytes] = []
+        self.body_size = 0
+
+    # What asyncio tells us
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.site.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.site.connections.discard(self)
+        self.finished = True
+        self.pending.clear()
+        self.body = []
+        if self.current is not None:
+            self.current.connection = None
+            self.current = None
+
+    def eof_received(self) -> bool:
+        """A client that has said all it will may still wait for answers: keep our half open."""
+        self.finished = self.ended = True
+        if self.pending:
+            self.pending[-1][0].close = True
+        elif self.current is not None:
+            self.current.close = True
+        return self.current is not None
+
+    def pause_writing(self) -> None:
+        self.blocked_since = monotonic()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.blocked_since = 0.0
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        if self.finished:
+            return
+        was = self.phase
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.finished = True  # we speak nothing else: the request is answered, then we close
+        except httptools.HttpParserError as error:
+            self._refuse(self.refusal or _malformed(error))
+        else:
+            if was == HEADERS == self.phase:
+                self.header_size += len(data)
+                if self.header_size > self.site.limits.header_bytes:
+                    self._refuse(_headers_too_large())
+
+    # What the parser tells us
+
+    def on_message_begin(self) -> None:
+        self.phase = HEADERS
+        self.since = monotonic()
+        self.url = b""
+        self.headers = {}
+        self.header_size = 0
+        self.body = []
+        self.body_size = 0
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        self._count_header(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self._count_header(len(name) + len(value) + 4)
+        if name in self.headers and name in _ONCE:
+            self._stop(Refusal(400, f"The header {name.decode()} is there twice."))
+        self.headers[name] = value
+
+    def on_headers_complete(self) -> None:
+        if self.phase != HEADERS:  # trailers of a chunked body
+            return
+        self.phase = BODY
+        self.since = monotonic()
+        headers = self.headers
+        if b"host" not in headers and self.parser.get_http_version() == "1.1":
+            self._stop(Refusal(400, "The header host is missing."))
+        if b"transfer-encoding" in headers:
+            self._check_transfer_encoding(headers)
+        elif int(headers.get(b"content-length", 0)) > self.site.limits.max_body:
+            self._stop(self._too_large())
+        if b"expect" in headers:
+            self._expect(headers[b"expect"])
+
+    def on_body(self, data: bytes) -> None:
+        self.body_size += len(data)
+        if self.body_size > self.site.limits.max_body:
+            self._stop(self._too_large())
+        self.body.append(data)
+
+    def on_message_complete(self) -> None:
+        body = self.body[0] if len(self.body) == 1 else b"".join(self.body)
+        self.body = []
+        self.phase = IDLE
+        request = self._request(body)
+        request.close = not self.parser.should_keep_alive() or self.parser.should_upgrade()
+        if request.close:
+            self.finished = True
+        self._take(request, None)
+
+    # Parsing, in parts
+
+    def _request(self, body: bytes) -> Request:
+        headers = self.headers
+        request = Request(self.parser.get_method(), _path(self.url), headers, body)
+        given = headers.get(b"x-request-id")
+        request.id = given if given and _SANE_ID(given) else self.site.new_id()
+        request.legacy = self.parser.get_http_version() == "1.0"
+        return request
+
+    def _count_header(self, size: int) -> None:
+        self.header_size += size
+        if self.header_size > self.site.limits.header_bytes:
+            self._stop(_headers_too_large())
+
+    def _check_transfer_encoding(self, headers: dict[bytes, bytes]) -> None:
+        if b"content-length" in headers:
+            self._stop(Refusal(400, "Content-Length and Transfer-Encoding exclude each other."))
+        if headers[b"transfer-encoding"].strip().lower() != b"chunked":
+            self._stop(Refusal(400, "Of transfer encodings only chunked is understood."))
+
+    def _expect(self, value: bytes) -> None:
+        if value.lower() != b"100-continue":
+            self._stop(Refusal(417, "Only 100-continue can be expected."))
+        if self.current is None and not self.pending:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _too_large(self) -> Refusal:
+        return Refusal(
+            413,
+            f"The body is larger than max_body, {self.site.limits.max_body} bytes.",
+            remedy="Send fewer rows at a time, or raise `max_body`.",
+        )
+
+    def _stop(self, refusal: Refusal) -> None:
+        """Leave the parser: it wraps what we raise in an HttpParserError."""
+        self.refusal = refusal
+        raise refusal
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer what could not be read, in its turn, and read no more."""
+        if self.finished and self.refusal is None:
+            return  # data after a request that said it was the last
+        self.finished = True
+        self.phase = IDLE
+        self.body = []
+        request = Request(b"", _path(self.url), self.headers, b"")
+        request.id = self.site.new_id()
+        request.close = True
+        self._take(request, refusal)
+
+    # Answering in order
+
+    def _take(self, request: Request, refusal: Refusal | None) -> None:
+        if self.current is not None or self.blocked_since:
+            self.pending.append((request, refusal))
+            if len(self.pending) >= _PIPELINED:
+                self.transport.pause_reading()
+        else:
+            self._begin(request, refusal)
+
+    def _begin(self, request: Request, refusal: Refusal | None) -> None:
+        self.current = request
+        request.connection = self
+        if refusal is None:
+            self.site.handle(request)
+        else:
+            self.site.refuse(request, refusal)
+
+    def _next(self) -> None:
+        """Begin the requests that wait, as long as each is answered at once."""
+        while self.pending and self.current is None and not self.blocked_since:
+            self._begin(*self.pending.popleft())
+        if self.current is None and not self.blocked_since and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def send(
+        self, request: Request, status: int, body: bytes, content_type: bytes, extra: bytes
+    ) -> None:
+        """Write one answer. Only `Request.answer` calls this."""
+        close = request.close or self._draining()
+        connection = _CLOSE if close else (_KEEP if request.legacy else b"")
+        self.transport.write(
+            b"%b%bX-Request-Id: %b\r\nContent-Length: %d\r\n%b\r\n%b"
+            % (
+                self.site.head(status, content_type),
+                extra,
+                request.id,
+                len(body),
+                connection,
+                b"" if request.method == b"HEAD" else body,
+            )
+        )
+        self.current = None
+        self.served += 1
+        if self.phase == IDLE:
+            self.since = monotonic()
+        if close:
+            self._linger()
+        elif self.pending:
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _draining(self) -> bool:
+        """Whether this is the connection's last answer because the front is ending."""
+        return self.site.draining and self.phase == IDLE and not self.pending
+
+    # The end of a connection
+
+    def _linger(self) -> None:
+        """Say that we are done, and read on for a moment: closing on unread bytes would reset
+        the connection and could take the answer with it."""
+        self.finished = True
+        self.pending.clear()
+        self.phase = LINGERING
+        self.since = monotonic()
+        if self.ended:
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self.transport.resume_reading()
+            self.transport.write_eof()
+
+    def check(self, now: float) -> None:
+        """Close or refuse when a deadline has passed."""
+        limits = self.site.limits
+        if self.blocked_since and now - self.blocked_since > limits.write_seconds:
+            self.transport.abort()
+        elif self.phase == LINGERING:
+            if now - self.since > limits.linger_seconds and not self.blocked_since:
+                self.transport.abort()
+        elif self.current is None and not self.pending:
+            self._check_reading(now - self.since)
+
+    def _check_reading(self, waited: float) -> None:
+        limits = self.site.limits
+        if self.phase == IDLE:
+            if waited > self._patience():
+                self.transport.close()
+        elif self.phase == HEADERS and waited > limits.header_seconds:
+            self._refuse(Refusal(408, "The headers did not arrive in time.", reason="slow"))
+        elif self.phase == BODY and waited > limits.body_seconds:
+            self._refuse(Refusal(408, "The body did not arrive in time.", reason="slow"))
+
+    def _patience(self) -> float:
+        """How long this connection may say nothing."""
+        limits = self.site.limits
+        if self.site.draining:
+            return limits.drain_idle_seconds
+        return limits.idle_seconds if self.served else limits.header_seconds
+
+
+_CLOSE = b"Connection: close\r\n"
+_KEEP = b"Connection: keep-alive\r\n"
+
+
+def _path(url: bytes) -> bytes:
+    """The path and query of a request target; proxies may send the whole address."""
+    if url.startswith(b"/") or b"://" not in url:
+        return url
+    rest = url.partition(b"://")[2]
+    slash = rest.find(b"/")
+    return rest[slash:] if slash >= 0 else b"/"
+
+
+def _malformed(error: Exception) -> Refusal:
+    return Refusal(400, "This is not a well-formed HTTP request.", reason="http")
+
+
+def _headers_too_large() -> Refusal:
+    return Refusal(431, "The headers are larger than 16 KiB.", reason="size")

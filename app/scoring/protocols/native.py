@@ -1,0 +1,43 @@
+"""`POST /score`: any JSON. Bodies in the shapes of the other protocols are answered as they would.
+
+A body is `{"inputs": rows}`, a list of rows, or anything else a model with `input = "json"`
+takes. A row is a list of values, a record, or one number. The answer is `{"predictions": …}`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..errors import Refusal
+from ..inputs import Reader, json_text, raw
+from ..outputs import Outputs
+from . import Asked, Dialect, mlflow, oip, read_json
+
+
+def read(body: bytes, reader: Reader) -> Asked:
+    if reader.kind == "bytes":
+        return Asked(raw(body), write)
+    value = read_json(body)
+    if reader.whole:
+        return Asked(json_text(body), write)
+    if type(value) is not dict:
+        return Asked(reader.value(value), write)
+    if oip.looks_like(value):
+        return oip.asked(value, reader)
+    if mlflow.looks_like(value):
+        return mlflow.asked(value, reader)
+    if "inputs" in value and len(value) == 1:
+        value = value["inputs"]
+    return Asked(reader.value(value), write)
+
+
+def write(outputs: Outputs) -> bytes:
+    return b'{"predictions":%b}' % outputs.json()
+
+
+def error(refusal: Refusal) -> bytes:
+    said = {"what": refusal.what, "cause": refusal.cause, "remedy": refusal.remedy}
+    return msgspec.json.encode({"error": said})
+
+
+dialect = Dialect("score", read, error)

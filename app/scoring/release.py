@@ -1,0 +1,78 @@
+"""What a release folder says about itself: `release.json` (docs/design.md, "On a host")."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .workers import Launch
+
+
+class Release(NamedTuple):
+    """A release, read. `folder` holds files/, env/ and release.json."""
+
+    folder: Path
+    instance: str
+    id: str
+    model: str
+    version: int
+    digest: str
+    environment: str
+    python: str
+    scoring: dict[str, Any]
+
+    @property
+    def files(self) -> Path:
+        return self.folder / "files"
+
+    @property
+    def sample(self) -> bytes | None:
+        name = self.scoring.get("sample")
+        return (self.files / name).read_bytes() if name else None
+
+    @property
+    def max_rows(self) -> int:
+        """Of a joined batch; 0 when requests must not be joined."""
+        batch = self.scoring.get("batch")
+        return int(batch["max_rows"]) if batch else 0
+
+    def launch(self) -> Launch:
+        return Launch(
+            # By its own path, which releases share: compiled modules are kept by path.
+            python=(self.folder / "env").resolve() / "bin" / "python",
+            files=self.files,
+            script=self.scoring.get("script") or "predict.py",
+            artifacts=self.scoring.get("artifacts") or "artifacts",
+            input=self.scoring.get("input"),
+            env={name: str(value) for name, value in (self.scoring.get("env") or {}).items()},
+        )
+
+
+def read(instance: Path, name: str) -> Release:
+    """The release of that id; "current" is resolved here, once. Raises OSError or ValueError."""
+    instance = Path(os.path.abspath(instance))
+    if name == "current":
+        name = os.readlink(instance / "releases" / "current")
+    folder = instance / "releases" / Path(name).name
+    said = json.loads((folder / "release.json").read_text(encoding="utf-8"))
+    return Release(
+        folder=folder,
+        instance=instance.name,
+        id=said["id"],
+        model=said["model"],
+        version=int(said["version"]),
+        digest=said.get("digest", ""),
+        environment=said.get("environment", ""),
+        python=said.get("python", ""),
+        scoring=said["scoring"],
+    )
+
+
+def is_current(release: Release) -> bool:
+    """Whether `releases/current` names this release, so that it may answer the public."""
+    try:
+        return Path(os.readlink(release.folder.parent / "current")).name == release.folder.name
+    except OSError:
+        return False

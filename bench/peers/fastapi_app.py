@@ -1,0 +1,21 @@
+"""What people write by hand: a model behind a FastAPI endpoint. Run by uvicorn, one worker."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+model = pickle.loads(Path(os.environ["BENCH_MODEL"]).read_bytes())  # noqa: S301 (made by us)
+app = FastAPI()
+
+
+class Body(BaseModel):
+    inputs: list[list[float]]
+
+
+@app.post("/score")
+def score(body: Body) -> dict[str, list[int]]:
+    return {"predictions": model.predict(np.array(body.inputs)).tolist()}

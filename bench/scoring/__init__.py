@@ -1,0 +1,1 @@
+"""How fast an instance answers, beside what people would write by hand."""
