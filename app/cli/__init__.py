@@ -1,0 +1,22 @@
+"""The command line: reads arguments, calls one service, prints.
+
+Every command takes --json (one JSON value on stdout and nothing else there) and exits with 0 when
+done, 1 at a Problem, 2 at wrong usage. Nothing is asked when stdin is no terminal.
+"""
+
+from __future__ import annotations
+
+import os
+
+from app.cli import instances, locations, models
+from app.cli.base import root
+
+
+def main() -> None:
+    """Where the program begins when it has arguments."""
+    os.umask(0o077)
+    root(prog_name="rhythmicml")
+
+
+for part in (models, locations, instances):
+    part.register(root)

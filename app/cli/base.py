@@ -1,0 +1,60 @@
+"""What every command shares: the group, the workspace, --json, questions at a terminal."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from app.cli.output import problems
+from app.workspace import Workspace
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name=None, version="0.1.0", prog_name="rhythmicml")
+def root() -> None:
+    """Deploy ML models into production in a simple and robust fashion.
+
+    A model is a folder: artifacts, a prediction script, requirements.txt. Start with
+    "rhythmicml init FOLDER", then "rhythmicml deploy FOLDER".
+    """
+
+
+def command(function: Command) -> Command:
+    """Give a command --json and the edge at which Problems become words."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON value, nothing else.")
+    @functools.wraps(function)
+    def at_the_edge(*args: Any, as_json: bool, **options: Any) -> None:
+        with problems(as_json):
+            function(*args, as_json=as_json, **options)
+
+    return at_the_edge  # type: ignore[return-value]
+
+
+to_option = click.option(
+    "--to", "--on", "to", metavar="LOCATION", help="Where: the name of a location."
+)
+
+
+def workspace() -> Workspace:
+    """This user's workspace; questions are asked only where somebody can answer."""
+    from app import config
+
+    return Workspace(config.home(), ask if sys.stdin.isatty() else None)
+
+
+def ask(question: str) -> str | None:
+    """A secret from the terminal, not shown while typed."""
+    answer: str = click.prompt(question, hide_input=True, err=True, default="", show_default=False)
+    return answer or None
+
+
+def sure(question: str, yes: bool) -> bool:
+    """Whether to go on with what cannot be undone; without a terminal only with --yes."""
+    return yes or (sys.stdin.isatty() and click.confirm(question, err=True))

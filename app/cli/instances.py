@@ -1,0 +1,251 @@
+"""Commands about what runs: deploy, switch, roll back, look, ask."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from app.cli.base import command, sure, to_option, workspace
+from app.cli.output import ago, emit, follow, size, table
+from app.models import Event
+
+
+def _finish(events: Iterator[Event], as_json: bool) -> dict[str, Any]:
+    """Show the work, then its result."""
+    result = follow(events, as_json)
+    emit(result.data, as_json, lambda _: click.echo(result.text))
+    return result.data
+
+
+@click.command()
+@click.argument("what", metavar="FOLDER|MODEL[@VERSION]")
+@to_option
+@click.option("--port", type=click.IntRange(1, 65535), help="The port to answer on.")
+@click.option("-m", "--message", default="", help="What changed, for the new version.")
+@click.option("--plan", "dry_run", is_flag=True, help="Say what would be done, and do nothing.")
+@command
+def deploy(
+    what: str, to: str | None, port: int | None, message: str, dry_run: bool, as_json: bool
+) -> None:
+    """Put a version into production: commit what changed, send it, prove it, switch to it."""
+    from app.services import deployments
+
+    done = _finish(
+        deployments.deploy(workspace(), what, to=to, port=port, message=message, dry_run=dry_run),
+        as_json,
+    )
+    if not as_json and not dry_run:
+        click.echo(f"Ask it: rhythmicml score {done['model']} --data FILE")
+
+
+@click.command()
+@click.argument("reference", metavar="MODEL@VERSION")
+@to_option
+@command
+def switch(reference: str, to: str | None, as_json: bool) -> None:
+    """Make another version production that is on the host already."""
+    from app.services import deployments
+
+    _finish(deployments.switch(workspace(), reference, to=to), as_json)
+
+
+@click.command()
+@click.argument("model")
+@to_option
+@command
+def rollback(model: str, to: str | None, as_json: bool) -> None:
+    """Go back to the release that was production before."""
+    from app.services import deployments
+
+    _finish(deployments.rollback(workspace(), model, to=to), as_json)
+
+
+@click.command()
+@click.argument("model")
+@to_option
+@command
+def start(model: str, to: str | None, as_json: bool) -> None:
+    """Start an instance that was stopped."""
+    from app.services import deployments
+
+    _finish(deployments.start(workspace(), model, to=to), as_json)
+
+
+@click.command()
+@click.argument("model")
+@to_option
+@command
+def stop(model: str, to: str | None, as_json: bool) -> None:
+    """Stop an instance until it is started again."""
+    from app.services import deployments
+
+    _finish(deployments.stop(workspace(), model, to=to), as_json)
+
+
+@click.command()
+@click.argument("model")
+@to_option
+@command
+def restart(model: str, to: str | None, as_json: bool) -> None:
+    """Stop an instance's process and start it again; connections wait meanwhile."""
+    from app.services import deployments
+
+    _finish(deployments.restart(workspace(), model, to=to), as_json)
+
+
+@click.command()
+@click.argument("model")
+@to_option
+@click.option("--purge", is_flag=True, help="Remove its releases from the host as well.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@command
+def undeploy(model: str, to: str | None, purge: bool, yes: bool, as_json: bool) -> None:
+    """Take an instance off its location. Its versions stay here."""
+    from app.services import deployments
+
+    if purge and not sure(f"Remove {model} and all its releases from the host?", yes):
+        raise click.UsageError("Nothing was done. With --yes it is done without a question.")
+    _finish(deployments.undeploy(workspace(), model, to=to, purge=purge), as_json)
+
+
+@click.command()
+@click.argument("model", required=False)
+@to_option
+@command
+def status(model: str | None, to: str | None, as_json: bool) -> None:
+    """Show what runs where, and how it is."""
+    from app.services import instances
+
+    found = instances.status(workspace(), model, to=to)
+
+    def show(_: Any) -> None:
+        if not found:
+            click.echo("Nothing is deployed. Start with: rhythmicml deploy FOLDER")
+            return
+        rows = [_status_row(each) for each in found]
+        table(rows, {key: key.upper() for key in rows[0]})
+        for each in found:
+            if each.get("error"):
+                click.echo(f"\n{each['model']} on {each['location']}: {each['error']}")
+
+    emit(found, as_json, show)
+
+
+def _status_row(each: dict[str, Any]) -> dict[str, Any]:
+    newer = f" (v{each['latest']} is newer)" if each.get("outdated") else ""
+    return {
+        "model": each["model"],
+        "location": each["location"],
+        "state": each["state"],
+        "version": f"v{each['version']}{newer}" if each["version"] else "-",
+        "port": each["port"] or "-",
+        "requests": each["requests"],
+        "memory": size(each["memory"]) if each["memory"] else "-",
+        "since": ago(each["since"]) if each["since"] else "-",
+    }
+
+
+@click.command()
+@click.argument("model")
+@click.option("-n", "--lines", type=click.IntRange(1, 100_000), default=100, help="How many.")
+@click.option("-f", "--follow", "follow_log", is_flag=True, help="Go on with what comes.")
+@to_option
+@command
+def logs(model: str, lines: int, follow_log: bool, to: str | None, as_json: bool) -> None:
+    """Show what an instance said."""
+    from app.services import instances
+
+    said = instances.logs(workspace(), model, lines=lines, follow=follow_log, to=to)
+    if as_json:
+        emit(list(said), as_json, click.echo)
+        return
+    with suppress(KeyboardInterrupt):
+        for line in said:
+            click.echo(line)
+
+
+@click.command()
+@click.argument("model")
+@click.option("--data", type=click.File("rb"), required=True, help="The request; - is stdin.")
+@to_option
+@command
+def score(model: str, data: Any, to: str | None, as_json: bool) -> None:
+    """Ask an instance: send a file of JSON, print the answer."""
+    from app.services import instances
+
+    answer = instances.score(workspace(), model, data.read(), to=to)
+    emit(answer, as_json, lambda _: click.echo(answer["text"]))
+
+
+@click.command()
+@click.argument("model")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="On this machine; 0: any.")
+@to_option
+@command
+def tunnel(model: str, port: int, to: str | None, as_json: bool) -> None:
+    """Make an instance reachable on a port of this machine, until Ctrl-C."""
+    from app.services import instances
+
+    with instances.tunnel(workspace(), model, port=port, to=to) as opened:
+        address = {"url": opened.url, "port": opened.port}
+        emit(
+            address, as_json, lambda _: click.echo(f"{model} answers at {opened.url} (Ctrl-C ends)")
+        )
+        sys.stdout.flush()
+        opened.wait()
+
+
+@click.command()
+@click.argument("model")
+@to_option
+@click.option("-n", "--lines", type=click.IntRange(1, 10_000), default=20, help="How many.")
+@command
+def history(model: str, to: str | None, lines: int, as_json: bool) -> None:
+    """Show what was done to a model's instances, by whom, and how it ended."""
+    from app.services import instances
+
+    found = instances.history(workspace(), model, to=to, limit=lines)
+
+    def show(_: Any) -> None:
+        if not found:
+            click.echo(f"Nothing was done with {model} yet.")
+            return
+        rows = [
+            {
+                "when": ago(each.started),
+                "action": each.action,
+                "version": f"v{each.version}" if each.version else "-",
+                "location": each.location,
+                "who": each.who,
+                "result": each.result or "under way",
+                "detail": each.detail,
+            }
+            for each in found
+        ]
+        table(rows, {key: key.upper() for key in rows[0]})
+
+    emit(found, as_json, show)
+
+
+@click.command()
+@click.option("--folder", type=click.Path(path_type=Path), help="The model; else the example.")
+@command
+def demo(folder: Path | None, as_json: bool) -> None:
+    """Do the whole main job on this machine with the example model."""
+    from app.services import instances
+
+    result = follow(instances.demo(workspace(), folder), as_json)
+    emit(result.data, as_json, lambda _: click.echo(result.text))
+
+
+def register(group: click.Group) -> None:
+    for each in (
+        deploy, switch, rollback, start, stop, restart, undeploy,
+        status, logs, score, tunnel, history, demo,
+    ):  # fmt: skip
+        group.add_command(each)

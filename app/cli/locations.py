@@ -1,0 +1,140 @@
+"""Commands about locations: where instances run."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from app.cli.base import command, workspace
+from app.cli.output import emit, size, table
+from app.errors import NotTrusted
+
+
+@click.group()
+def location() -> None:
+    """Where instances run: this machine, and servers you can ssh to."""
+
+
+@location.command()
+@click.argument("name")
+@click.argument("url", metavar="ssh://[USER@]HOST[:PORT]")
+@click.option("--identity", metavar="FILE", help="The private key to log in with.")
+@click.option("--accept-key", metavar="SHA256:…", help="The host key you expect.")
+@click.option(
+    "--privilege",
+    type=click.Choice(["auto", "user"]),
+    default="auto",
+    help="auto: system-wide as root or with sudo -n, else as the user. user: as the user.",
+)
+@click.option("--base", default="", metavar="FOLDER", help="Where things go on the host.")
+@command
+def add(name: str, url: str, as_json: bool, **options: Any) -> None:
+    """Add a server, after a look at it."""
+    from app.services import locations
+
+    work = workspace()
+    try:
+        made = locations.add(work, name, url, **options)
+    except NotTrusted as unknown:
+        if as_json or not sys.stdin.isatty():
+            raise
+        click.echo(f"{unknown.what}\n  Its key is {unknown.fingerprint}", err=True)
+        click.confirm("Is that the right one?", abort=True, err=True)
+        made = locations.add(work, name, url, **{**options, "accept_key": unknown.fingerprint})
+    emit(made, as_json, lambda _: click.echo(f"{name} is a location now: {made.url}"))
+
+
+@location.command("list")
+@command
+def list_locations(as_json: bool) -> None:
+    """List the locations."""
+    from app.services import locations
+
+    found = locations.list_locations(workspace())
+    rows = [
+        {
+            "name": each.name,
+            "default": "*" if each.default else "",
+            "url": each.url or "this machine",
+            "base": each.base,
+        }
+        for each in found
+    ]
+    emit(found, as_json, lambda _: table(rows, {key: key.upper() for key in rows[0]}))
+
+
+@location.command()
+@click.argument("name")
+@command
+def check(name: str, as_json: bool) -> None:
+    """Look at a location: what it is, what it has, how far away it is."""
+    from app.services import locations
+
+    facts = locations.check(workspace(), name)
+    emit(facts, as_json, lambda _: click.echo(_fact_words(facts)))
+
+
+def _fact_words(facts: dict[str, Any]) -> str:
+    pythons = ", ".join(each["version"] for each in facts["pythons"]) or "none"
+    system = f"{facts['distribution']} {facts['distribution_version']}".strip()
+    lines = {
+        "Host": f"{facts['hostname']} ({system or facts['os']}, {facts['arch']}, {facts['libc']})",
+        "User": f"{facts['user']} (installs {_mode_words(facts['mode'])})",
+        "Base folder": facts["base"],
+        "Python": pythons,
+        "systemd": facts["systemd"] or "no",
+        "Linger": _yes(facts["linger"]),
+        "Disk free": f"{size(facts['disk_free'])} of {size(facts['disk_total'])}",
+        "Memory": f"{size(facts['memory'])}, {facts['cpus']} CPUs",
+        "Internet": _yes(facts["internet"]),
+        "Latency": f"{facts['latency'] * 1000:.1f} ms",
+    }
+    return "\n".join(f"{name:<12} {value}" for name, value in lines.items())
+
+
+def _yes(value: bool | None) -> str:
+    return "not known" if value is None else "yes" if value else "no"
+
+
+def _mode_words(mode: str) -> str:
+    ways = {"root": "system-wide, as root", "sudo": "system-wide, with sudo"}
+    return ways.get(mode, "for this user only")
+
+
+@location.command()
+@click.argument("name")
+@command
+def default(name: str, as_json: bool) -> None:
+    """Make a location the one that is used when none is named."""
+    from app.services import locations
+
+    chosen = locations.set_default(workspace(), name)
+    emit(chosen, as_json, lambda _: click.echo(f"{name} is the default location now."))
+
+
+@location.command()
+@click.argument("name")
+@command
+def remove(name: str, as_json: bool) -> None:
+    """Forget a location. What runs there goes on."""
+    from app.services import locations
+
+    locations.remove(workspace(), name)
+    emit({"removed": name}, as_json, lambda _: click.echo(f"{name} is forgotten."))
+
+
+@location.command("forget-key")
+@click.argument("name")
+@command
+def forget_key(name: str, as_json: bool) -> None:
+    """Forget the host key of a location, because the host was set up anew."""
+    from app.services import locations
+
+    locations.forget_key(workspace(), name)
+    emit({"forgotten": name}, as_json, lambda _: click.echo(f"The key of {name} is forgotten."))
+
+
+def register(group: click.Group) -> None:
+    group.add_command(location)

@@ -1,0 +1,233 @@
+"""Commands about models and their versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app.cli.base import command, workspace
+from app.cli.output import ago, emit, size, table
+
+if TYPE_CHECKING:
+    from app.services.differences import Differences
+    from app.services.versions import Shown
+
+FOLDER = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--name", help="The model's name; else the folder's.")
+@command
+def init(folder: Path, name: str | None, as_json: bool) -> None:
+    """Write starter files into FOLDER: a script, requirements, a configuration, a sample."""
+    from app.services import models
+
+    made = models.init(folder, name)
+    written = ", ".join(made.written) or "nothing: all of it is there"
+
+    def words(_: Any) -> None:
+        click.echo(f"{made.name}: wrote {written}.")
+        click.echo(f"Next: put your model into predict.py, then: rhythmicml deploy {folder}")
+
+    emit(made, as_json, words)
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--name", help="The model's name; else the configuration's, else the folder's.")
+@command
+def add(folder: Path, name: str | None, as_json: bool) -> None:
+    """Track FOLDER as a model."""
+    from app.services import models
+
+    added = models.add(workspace(), folder, name)
+    words = "is tracked now" if added.new else "was tracked already"
+    emit(added, as_json, lambda _: click.echo(f"{added.model.name} {words}: {added.model.folder}"))
+
+
+@click.command("list")
+@command
+def list_models(as_json: bool) -> None:
+    """List the models, their last versions, and where they are deployed."""
+    from app.services import catalogue
+
+    rows = catalogue.overview(workspace())
+
+    def show(_: Any) -> None:
+        if not rows:
+            click.echo("No models yet. Start with: rhythmicml add FOLDER")
+            return
+        shown = [
+            {**row, "version": f"v{row['version']}" if row["version"] else "-",
+             "deployed": ", ".join(f"v{e['version']} on {e['location']}" for e in row["deployed"])}
+            for row in rows
+        ]  # fmt: skip
+        heads = {"name": "MODEL", "version": "VERSION", "deployed": "DEPLOYED"}
+        table(shown, {**heads, "description": "DESCRIPTION"})
+
+    emit(rows, as_json, show)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("new")
+@command
+def rename(model: str, new: str, as_json: bool) -> None:
+    """Give MODEL the name NEW."""
+    from app.services import models
+
+    renamed = models.rename(workspace(), model, new)
+    emit(renamed, as_json, lambda _: click.echo(f"{model} is called {renamed.name} now."))
+
+
+@click.command()
+@click.argument("model")
+@click.option("--force", is_flag=True, help="Even while it is deployed; what runs goes on.")
+@command
+def remove(model: str, force: bool, as_json: bool) -> None:
+    """Forget MODEL and its versions. Its folder and its history stay."""
+    from app.services import models
+
+    removed = models.remove(workspace(), model, force)
+    emit(removed, as_json, lambda _: click.echo(f"{model} is forgotten. {removed.folder} stays."))
+
+
+@click.command()
+@click.argument("model")
+@click.option("-m", "--message", default="", help="What changed.")
+@click.option("--relock", is_flag=True, help="Resolve the requirements anew.")
+@command
+def commit(model: str, message: str, relock: bool, as_json: bool) -> None:
+    """Keep the folder of MODEL as a new version, if anything in it changed."""
+    from app.services import versions
+
+    made = versions.commit(workspace(), model, message, relock=relock)
+    number = made.version.number
+    new = f"{model} v{number}: {made.version.files} files, {size(made.version.size)}"
+    same = f"Nothing changed since {model} v{number}."
+    emit(made, as_json, lambda _: click.echo(new if made.new else same))
+
+
+@click.command("versions")
+@click.argument("model")
+@command
+def list_versions(model: str, as_json: bool) -> None:
+    """List the versions of MODEL, newest first."""
+    from app.services import versions
+
+    found = versions.versions(workspace(), model)
+
+    def show(_: Any) -> None:
+        if not found:
+            click.echo(f"{model} has no versions yet. Make one: rhythmicml commit {model}")
+            return
+        rows = [
+            {
+                "version": f"v{each.number}",
+                "made": ago(each.created),
+                "by": each.author,
+                "files": each.files,
+                "size": size(each.size),
+                "message": each.message,
+            }
+            for each in found
+        ]
+        table(rows, {key: key.upper() for key in rows[0]})
+
+    emit(found, as_json, show)
+
+
+@click.command()
+@click.argument("reference", metavar="MODEL[@VERSION]")
+@command
+def show(reference: str, as_json: bool) -> None:
+    """Show one version: configuration, metadata, files, locked packages."""
+    from app.services import versions
+
+    found = versions.show(workspace(), reference)
+    emit(found, as_json, lambda _: click.echo(shown_words(found)))
+
+
+@click.command()
+@click.argument("before", metavar="MODEL[@VERSION]")
+@click.argument("after", metavar="[MODEL@VERSION]", required=False)
+@command
+def diff(before: str, after: str | None, as_json: bool) -> None:
+    """Compare two versions, or the folder of MODEL with its last version."""
+    from app.services import versions
+
+    found = versions.diff(workspace(), before, after)
+    emit(found, as_json, lambda _: click.echo(difference_words(found)))
+
+
+@click.command()
+@click.argument("reference", metavar="MODEL@VERSION")
+@click.option("--commit-first", is_flag=True, help="Commit what changed in the folder, then go on.")
+@command
+def restore(reference: str, commit_first: bool, as_json: bool) -> None:
+    """Put a version back into the folder. Refuses to overwrite what is not committed."""
+    from app.services import versions
+
+    done = versions.restore(workspace(), reference, commit_first=commit_first)
+    changed = f"{len(done.written)} files written, {len(done.removed)} removed"
+    kept = f" What was there is v{done.committed.number} now." if done.committed else ""
+    emit(done, as_json, lambda _: click.echo(f"{reference} is back: {changed}.{kept}"))
+
+
+def shown_words(found: Shown) -> str:
+    """A version as text: what it is, its settings, its files, its packages."""
+    version = found.version
+    settings = {k: v for k, v in version.configuration.as_dict().items() if v not in (None, "", {})}
+    metadata = settings.pop("metadata", {})
+    lines = [
+        f"{found.model.name} v{version.number}  {version.digest[:12]}  {ago(version.created)}"
+        f" by {version.author or 'unknown'}",
+        *([f"  {version.message}"] if version.message else []),
+        "",
+        *_block("Metadata", metadata),
+        *_block("Configuration", settings),
+        *_block("Files", {each.path: each.target or size(each.size) for each in found.files}),
+        *_block("Packages", found.packages),
+    ]
+    return "\n".join(lines).rstrip()
+
+
+def _block(title: str, values: Mapping[str, Any]) -> list[str]:
+    width = max(map(len, values), default=0)
+    return (
+        [title, *(f"  {key:<{width}}  {value}" for key, value in values.items()), ""]
+        if values
+        else []
+    )
+
+
+def difference_words(found: Differences) -> str:
+    """What is different, as text: files with sizes and their lines, settings, packages."""
+    if not found:
+        return f"{found.before} and {found.after} are the same."
+    marks = {"added": "+", "removed": "-", "changed": "~"}
+    lines = [f"{found.before} → {found.after}"]
+    for each in found.files:
+        sizes = " → ".join(size(s) for s in (each.before, each.after) if s is not None)
+        lines.append(f"{marks[each.kind]} {each.path}  {sizes}")
+        lines += [f"    {line}" for line in each.text.splitlines()]
+    for change in (*found.configuration, *(found.packages or ())):
+        lines.append(f"~ {change.name}: {_side(change.before)} → {_side(change.after)}")
+    if found.packages is None:
+        lines.append("~ packages: the requirements changed; a commit resolves them")
+    return "\n".join(lines)
+
+
+def _side(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
+def register(group: click.Group) -> None:
+    for each in (
+        init, add, list_models, rename, remove, commit, list_versions, show, diff, restore,
+    ):  # fmt: skip
+        group.add_command(each)

@@ -1,0 +1,230 @@
+"""What the command line prints: results as text or as one JSON value, progress, Problems."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from app.errors import Problem
+from app.models import Event
+
+Printer = Callable[[Any], None]
+
+
+def emit(value: Any, as_json: bool, printer: Printer) -> None:
+    """The result of a command: one JSON value, or what printer makes of it."""
+    if as_json:
+        click.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
+    else:
+        printer(value)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, (set, frozenset, tuple)):
+        return list(value)
+    return str(value)
+
+
+def follow(events: Iterable[Event], as_json: bool) -> Event:
+    """Show what happens while it happens; returns the last event, the result."""
+    shown = _Quiet() if as_json else _Terminal() if sys.stderr.isatty() else _Lines()
+    last = Event("result")
+    with shown:
+        for event in events:
+            last = event
+            shown.hear(event)
+    return last
+
+
+class _Quiet:
+    """Says nothing: the result alone counts."""
+
+    def __enter__(self) -> _Quiet:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def hear(self, event: Event) -> None:
+        pass
+
+
+class _Lines(_Quiet):
+    """A line for each step that ended, for logs and pipes."""
+
+    def hear(self, event: Event) -> None:
+        if event.kind == "done":
+            click.echo(done_words(event), err=True)
+
+
+class _Terminal(_Quiet):
+    """A line a step: a spinner with bytes or seconds while it runs, a tick when it is done."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.spinner import Spinner
+
+        self.console = Console(stderr=True, highlight=False)
+        self.spinner = Spinner("dots")
+        self.live = Live(self.spinner, console=self.console, transient=True, refresh_per_second=12)
+        self.step = ""
+        self.began = 0.0
+
+    def __enter__(self) -> _Terminal:
+        self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.live.stop()
+
+    def hear(self, event: Event) -> None:
+        if event.kind == "step":
+            self.step, self.began = event.text, time.monotonic()
+            self._spin("")
+        elif event.kind == "progress":
+            self._spin(progress_words(event, time.monotonic() - self.began))
+        elif event.kind == "log":
+            self._spin(event.text[-60:])
+        elif event.kind == "done":
+            self.console.print(f"[green]✓[/green] {_escaped(done_words(event)[2:])}")
+            self._spin("")
+
+    def _spin(self, aside: str) -> None:
+        text = _escaped(self.step) + (f" [dim]{_escaped(aside)}[/dim]" if aside else "")
+        from rich.text import Text
+
+        self.spinner.update(text=Text.from_markup(text))
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def done_words(event: Event) -> str:
+    seconds = event.data.get("seconds")
+    return f"✓ {event.text}" + (f" ({seconds:.1f} s)" if seconds and seconds >= 0.1 else "")
+
+
+def progress_words(event: Event, seconds: float) -> str:
+    """5.1 of 38 MB, 120 MB/s, 1 s left; or seconds gone by."""
+    if event.unit != "B" or event.done is None:
+        return f"{event.done or seconds:.0f} s"
+    words = f"{size(event.done)} of {size(event.total or 0)}"
+    if seconds < 0.5 or not event.done:
+        return words
+    rate = event.done / seconds
+    left = ((event.total or 0) - event.done) / rate
+    return f"{words}, {size(rate)}/s, {left:.0f} s left"
+
+
+def size(number: float) -> str:
+    """Bytes as people read them: 812 B, 5.1 MB."""
+    from app.deployer.plan import size_words
+
+    return size_words(number)
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    """Aligned columns under their heads; numbers to the right. columns: key → head."""
+    cells = [[_cell(row.get(key)) for key in columns] for row in rows]
+    numeric = [all(isinstance(row.get(key), (int, float)) for row in rows) for key in columns]
+    widths = [max(map(len, column)) for column in zip(*cells, list(columns.values()), strict=True)]
+    click.secho(_row(list(columns.values()), widths, numeric), dim=True)
+    for line in cells:
+        click.echo(_row(line, widths, numeric))
+
+
+def _row(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
+    placed = zip(cells, widths, numeric, strict=True)
+    return "  ".join(c.rjust(w) if right else c.ljust(w) for c, w, right in placed).rstrip()
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def ago(stamp: str) -> str:
+    """An ISO time as "3 min ago"."""
+    from datetime import datetime, timezone
+
+    try:
+        then = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+    except ValueError:
+        return stamp
+    seconds = (datetime.now(timezone.utc) - then).total_seconds()
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit} ago"
+    return "just now"
+
+
+def show_problem(problem: Problem, as_json: bool) -> None:
+    """On stderr, in the person's words; with --json the same as one JSON value on stdout."""
+    if as_json:
+        click.echo(json.dumps({"error": problem.as_dict()}, ensure_ascii=False, indent=2))
+        return
+    click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(problem.what, err=True)
+    for name, text in (("Cause: ", problem.cause), ("Remedy:", problem.remedy)):
+        if text:
+            click.echo(f"  {name} {_indented(text, 10)}", err=True)
+    if problem.detail:
+        click.secho(f"  {_indented(problem.detail, 2)}", dim=True, err=True)
+
+
+def _indented(text: str, by: int) -> str:
+    return text.strip().replace("\n", "\n" + " " * by)
+
+
+@contextmanager
+def problems(as_json: bool) -> Iterator[None]:
+    """The edge of the program: a Problem becomes words and exit code 1, never a traceback."""
+    try:
+        yield
+    except Problem as problem:
+        show_problem(problem, as_json)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        click.echo("Stopped. Nothing is half done: the same command goes on from here.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except (click.ClickException, click.exceptions.Exit, click.Abort, SystemExit):
+        raise
+    except Exception as error:
+        show_problem(_unexpected(error), as_json)
+        sys.exit(1)
+
+
+def _unexpected(error: Exception) -> Problem:
+    """A mistake of ours: one sentence, and the traceback in the log."""
+    import traceback
+
+    from app import config
+
+    log = config.home() / "log" / "errors.log"
+    try:
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            traceback.print_exception(error, file=file)
+        where = f"The traceback is at the end of {log}."
+    except OSError:
+        where = "".join(traceback.format_exception(error))
+    return Problem(
+        "RhythmicML made a mistake and stopped.",
+        cause=f"{type(error).__name__}: {error}",
+        remedy=where,
+    )

@@ -1,0 +1,92 @@
+"""Does the steps of a plan on a host, one after the other, saying what happens."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from app.deployer.plan import Step
+from app.models import Event
+
+if TYPE_CHECKING:
+    from app.deployer.road import Road
+
+Result = TypeVar("Result")
+Tell = Callable[[Event], None]
+Source = Callable[[str], tuple[Path, int]]
+"""Where the content of a digest is on this side, and its size."""
+
+
+def apply(
+    steps: Sequence[Step], road: Road, lock: str, source: Source
+) -> Generator[Event, None, dict[str, Any]]:
+    """Do every step; returns what each op answered. Raises the first Problem and stops there.
+
+    lock: the path of the lock we hold; it says at which step we are, for those who find it taken.
+    """
+    answers = {}
+    for number, step in enumerate(steps):
+        yield Event("step", step.words, done=number, total=len(steps))
+        road.send("step", path=lock, step=step.words)
+        began = time.monotonic()
+        answer = yield from watched(partial(_do, step, road, source))
+        seconds = time.monotonic() - began
+        data = {"do": step.do, "seconds": round(seconds, 3), "answer": answer}
+        yield Event("done", step.words, data=data)
+        answers[step.do] = answer
+    return answers
+
+
+def watched(work: Callable[[Tell], Result]) -> Generator[Event, None, Result]:
+    """Run work in a thread; yield what it tells meanwhile, return its value or raise its error."""
+    said: queue.Queue[Event | None] = queue.Queue()
+    outcome: list[Result] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(work(said.put))
+        except BaseException as error:
+            raised.append(error)
+        finally:
+            said.put(None)
+
+    threading.Thread(target=run, daemon=True).start()
+    yield from _until_none(said)
+    if raised:
+        raise raised[0]
+    return outcome[0]
+
+
+def _until_none(said: queue.Queue[Event | None]) -> Iterator[Event]:
+    while (event := said.get()) is not None:
+        yield event
+
+
+def _do(step: Step, road: Road, source: Source, tell: Tell) -> Any:
+    if step.do == "upload":
+        return _upload(step, road, source, tell)
+    return road.call(step.do, on_event=lambda said: tell(_event(said)), **step.args)
+
+
+def _upload(step: Step, road: Road, source: Source, tell: Tell) -> dict[str, int]:
+    blobs = [(digest, source(digest)[1], source(digest)[0]) for digest in step.uploads]
+    whole = sum(size for _, size, _ in blobs)
+
+    def progress(sent: int, whole: int) -> None:
+        tell(Event("progress", done=sent, total=whole, unit="B"))
+
+    road.upload(blobs, on_progress=progress)
+    return {"files": len(blobs), "bytes": whole}
+
+
+def _event(said: dict[str, Any]) -> Event:
+    """What the agent says in the middle of a step: a line of output, or seconds gone by."""
+    if "log" in said:
+        return Event("log", str(said["log"]))
+    return Event("progress", done=said.get("progress"), total=said.get("total"), unit="s")

@@ -1,0 +1,372 @@
+"""What has to be done on a host, decided from what is wanted and what was found. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.deployer import units
+from app.errors import Problem
+
+GOOD_KEPT = 5
+"""How many releases that were once production stay on a host."""
+
+FLOOR = 512 * 1024 * 1024
+"""Bytes of disk that a deployment leaves free."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do on the host. `words` are for people, `do` and `args` for the agent."""
+
+    words: str
+    do: str
+    args: dict[str, Any] = field(default_factory=dict)
+    uploads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A release as it should be on a host.
+
+    manifest: what release.json will be. blobs: digest → size of all it needs, in any order.
+    tool: (name, digest) of uv. runtime_files: path → digest. links_beside: the lock takes packages
+    from files of the release itself (`--find-links ./wheels`).
+    """
+
+    manifest: dict[str, Any]
+    blobs: dict[str, int]
+    tool: tuple[str, str]
+    lock: str
+    runtime_lock: str
+    runtime_files: dict[str, str]
+    links_beside: bool = False
+    port: int | None = None
+    memory: str | None = None
+    start_timeout: float = 300.0
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest["model"])
+
+    @property
+    def release(self) -> str:
+        return str(self.manifest["id"])
+
+    @property
+    def unit_names(self) -> list[str]:
+        return list(units.names(self.name))
+
+
+@dataclass(frozen=True)
+class Running:
+    """One front that is up. `unit` is what it was started as: a release id or "current"."""
+
+    unit: str
+    release: str | None
+    ready: bool
+    accepting: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """What `look` found on the host."""
+
+    mode: str
+    base: str
+    missing: frozenset[str]
+    tool: bool
+    runtime: bool
+    environment: bool
+    release: bool
+    units: dict[str, str]
+    listening: bool
+    serving: tuple[Running, ...]
+    current: str | None
+    history: tuple[dict[str, Any], ...]
+    releases: tuple[dict[str, Any], ...]
+    port: int | None
+    port_owner: str | None
+    free_port: int
+    disk_free: int
+    ready: bool
+    pythons: tuple[dict[str, str], ...]
+    user: str
+    systemd: bool
+    linger: bool
+    user_manager: bool
+
+
+def parse_found(answer: dict[str, Any]) -> Found:
+    """The agent's answer to `look`, as a value."""
+    serving = tuple(
+        Running(
+            unit=each["unit"],
+            release=each["release"],
+            ready=bool(each["ready"]),
+            accepting=bool(each.get("accepting")),
+        )
+        for each in answer["serving"]
+    )
+    lists = {key: tuple(answer[key]) for key in ("history", "releases", "pythons")}
+    missing = frozenset(answer["missing"])
+    return Found(**{**answer, **lists, "serving": serving, "missing": missing})
+
+
+def plan(wanted: Wanted, found: Found) -> list[Step]:
+    """Every step from what was found to what is wanted; [] when nothing is to be done."""
+    _refuse_unfit(found)
+    return [*_put_there(wanted, found), *serve(wanted, found)]
+
+
+def _refuse_unfit(found: Found) -> None:
+    """What no step of ours can mend is said before the first change."""
+    if not found.systemd:
+        raise Problem(
+            "That host does not run systemd, so nothing would keep an instance alive there.",
+            remedy="Use a host with systemd, or the location local.",
+        )
+    if not found.linger:
+        raise Problem(
+            f"Services of {found.user} end at logout on that host: lingering is off.",
+            remedy=f"Ask its administrator to run, once: loginctl enable-linger {found.user}",
+        )
+    if not found.user_manager:
+        raise Problem(
+            f"The systemd of {found.user} does not answer on that host.",
+            remedy=f"Ask its administrator to run: systemctl start user@$(id -u {found.user})",
+        )
+
+
+def _put_there(wanted: Wanted, found: Found) -> list[Step]:
+    """The release, complete on the host, nothing running yet."""
+    if found.release and found.environment and found.runtime:
+        return []
+    needed = _needed(wanted, found)
+    _refuse_full_disk(found, needed, wanted)
+    steps = [] if found.ready else [_prepare()]
+    if needed:
+        steps.append(_send(needed, wanted))
+    if not found.tool:
+        name, digest = wanted.tool
+        steps.append(Step(f"Put {name} on the host", "tool", {"name": name, "digest": digest}))
+    if not found.runtime:
+        steps.append(_runtime(wanted))
+    if not found.environment:
+        steps.append(_environment(wanted, found))
+    if not found.release:
+        words = f"Put release {wanted.release} together"
+        steps.append(Step(words, "place", {"manifest": wanted.manifest}))
+    return steps
+
+
+def serve(wanted: Wanted, found: Found) -> list[Step]:
+    """From a complete release to production, and the others gone."""
+    name, release = wanted.name, wanted.release
+    on = next((each for each in found.serving if each.release == release), None)
+    steps = _listen(wanted, found)
+    if on is None or not on.ready:
+        beside = _beside(found, release)
+        args = {"name": name, "release": release, "within": wanted.start_timeout}
+        steps.append(Step(f"Start {release}{beside} and wait until it is ready", "start", args))
+    if found.current != release:
+        steps.append(_gate(wanted))
+    unit = on.unit if on else release
+    if found.current != release or on is None or not on.accepting:
+        words = (
+            f"Make {release} production" if found.current != release else f"Open {release} to all"
+        )
+        args = {"name": name, "release": release, "unit": unit, "expected": found.current}
+        steps.append(Step(words, "switch", args))
+    if any(each.unit != unit for each in found.serving):
+        words = f"Let {_others(found, release)} finish and stop"
+        steps.append(Step(words, "retire", {"name": name, "keep": unit}))
+    return steps
+
+
+def tidy(wanted: Wanted, found: Found) -> list[Step]:
+    """Old releases to remove after a switch, if there are any."""
+    keep = kept(found, wanted.release)
+    spare = [each["id"] for each in found.releases if each["id"] not in keep]
+    spare = [each for each in spare if each != wanted.release]
+    if not spare:
+        return []
+    args = {"name": wanted.name, "keep": sorted(keep)}
+    return [Step(f"Remove {_count(len(spare), 'old release')}", "prune", args)]
+
+
+def kept(found: Found, release: str) -> set[str]:
+    """The new release, the current one, and the last five that were production."""
+    productions = [str(each["release"]) for each in found.history if each.get("release")]
+    newest = list(dict.fromkeys(reversed(productions)))[:GOOD_KEPT]
+    return {release, *newest, *([found.current] if found.current else [])}
+
+
+def rollback_target(
+    history: Iterable[dict[str, Any]], releases: Iterable[dict[str, Any]], current: str | None
+) -> str | None:
+    """The release that was production before the current one; None when there is none here.
+
+    Deployments and switches stack up, a rollback takes one off: rolling back twice goes back two.
+    """
+    stack: list[str] = []
+    for entry in history:
+        release = entry.get("release")
+        if entry.get("action") in ("deploy", "switch") and release and release not in stack[-1:]:
+            stack.append(release)
+        elif entry.get("action") == "rollback" and len(stack) > 1:
+            stack.pop()
+    here = {each["id"] for each in releases}
+    below = [each for each in stack[:-1] if each in here and each != current]
+    return below[-1] if below else None
+
+
+def _needed(wanted: Wanted, found: Found) -> dict[str, int]:
+    """Digests to send, with sizes: what is missing there, less what its user already has."""
+    spared: set[str] = set()
+    if found.tool:
+        spared.add(wanted.tool[1])
+    if found.runtime:
+        spared |= {*wanted.runtime_files.values(), wanted.runtime_lock}
+    if found.environment:
+        spared.add(wanted.lock)
+    if found.release:
+        spared |= {entry[1] for entry in wanted.manifest["files"]}
+    return {
+        digest: size
+        for digest, size in wanted.blobs.items()
+        if digest in found.missing and digest not in spared
+    }
+
+
+def _refuse_full_disk(found: Found, needed: dict[str, int], wanted: Wanted) -> None:
+    need = sum(needed.values()) + FLOOR
+    if found.disk_free < need:
+        raise Problem(
+            f"The disk of {found.base} is too full for {wanted.name}.",
+            cause=f"{size_words(need)} needed (with a reserve of {size_words(FLOOR)}), "
+            f"{size_words(found.disk_free)} free.",
+            remedy="Make room there, or give the location another base folder.",
+        )
+
+
+def _prepare() -> Step:
+    return Step("Make the base folder", "prepare", {"group": units.READ_GROUP})
+
+
+def _send(needed: dict[str, int], wanted: Wanted) -> Step:
+    sent, whole = sum(needed.values()), sum(wanted.blobs.values())
+    words = f"Send {_count(len(needed), 'file')}, {size_words(sent)} of {size_words(whole)}"
+    return Step(words, "upload", uploads=tuple(sorted(needed)))
+
+
+def _runtime(wanted: Wanted) -> Step:
+    args = {
+        "digest": wanted.manifest["runtime"],
+        "files": wanted.runtime_files,
+        "lock": wanted.runtime_lock,
+        "tool": wanted.tool[0],
+    }
+    return Step("Build the scoring runtime", "runtime", args)
+
+
+def _environment(wanted: Wanted, found: Found) -> Step:
+    args = {
+        "key": wanted.manifest["environment"],
+        "lock": wanted.lock,
+        "python": _interpreter(str(wanted.manifest["python"]), found),
+        "tool": wanted.tool[0],
+        "files": wanted.manifest["files"] if wanted.links_beside else [],
+    }
+    return Step(f"Build environment {wanted.manifest['environment'][:8]}", "environment", args)
+
+
+def _interpreter(version: str, found: Found) -> str:
+    """The path of a Python of that version on the host."""
+    for each in found.pythons:
+        if each["version"] == version or each["version"].startswith(f"{version}."):
+            return each["path"]
+    there = ", ".join(each["version"] for each in found.pythons) or "none"
+    raise Problem(
+        f"Python {version} is not on that host.",
+        cause=f"Found there: {there}.",
+        remedy="Set `python` under [dependencies] to one of these and deploy again, "
+        f"or have Python {version} installed there.",
+    )
+
+
+def _listen(wanted: Wanted, found: Found) -> list[Step]:
+    port = _port(wanted, found)
+    files = _units(wanted, found, port)
+    changed = {name: text for name, text in files.items() if found.units.get(name) != text}
+    if not changed and found.listening and found.port == port:
+        return []
+    args = {"name": wanted.name, "port": port, "units": changed}
+    if found.listening:
+        return [Step(f"Write the units of {wanted.name}", "listen", args)]
+    return [Step(f"Listen on port {port}", "listen", args)]
+
+
+def _port(wanted: Wanted, found: Found) -> int:
+    """The instance's own port, else the one asked for, else the first that is free there."""
+    if found.listening and found.port:
+        if wanted.port not in (None, found.port):
+            raise Problem(
+                f"{wanted.name} listens on port {found.port} and cannot move to {wanted.port} "
+                "while it serves.",
+                remedy=f"rhythmicml stop {wanted.name}, then deploy again",
+            )
+        return found.port
+    if wanted.port and found.port_owner:
+        raise Problem(
+            f"Port {wanted.port} is taken on that host.",
+            cause=f"It belongs to {found.port_owner}.",
+            remedy="Choose another with --port, or leave it out and a free one is found.",
+        )
+    return wanted.port or found.port or found.free_port
+
+
+def _units(wanted: Wanted, found: Found, port: int) -> dict[str, str]:
+    if found.mode == "process":
+        return {}
+    system = found.mode == "system"
+    timeout = wanted.start_timeout
+    unit = units.Unit(wanted.name, found.base, port, system, wanted.memory, timeout)
+    return units.render(unit)
+
+
+def _gate(wanted: Wanted) -> Step:
+    scoring = wanted.manifest["scoring"]
+    sample = scoring["sample"]
+    words = f"Check its answer to {sample}" if sample else "Check that it answers"
+    args = {
+        "name": wanted.name,
+        "release": wanted.release,
+        "sample": sample,
+        "within": scoring["timeout"] + 5,
+    }
+    return Step(words, "gate", args)
+
+
+def _beside(found: Found, release: str) -> str:
+    others = _others(found, release)
+    return f" beside {others}" if others else ""
+
+
+def _others(found: Found, release: str) -> str:
+    names = [each.release or each.unit for each in found.serving if each.release != release]
+    return ", ".join(names)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def size_words(size: float) -> str:
+    """Bytes as people read them: 812 B, 5.1 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

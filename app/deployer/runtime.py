@@ -1,0 +1,64 @@
+"""What every release brings along besides the model: the scoring program, and uv to build with."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from importlib import metadata, resources
+from pathlib import Path
+
+from app.dependencies import find_uv
+from app.errors import Problem
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file on this side: where it is, what it holds, how big it is [bytes]."""
+
+    path: Path
+    digest: str
+    size: int
+
+
+@lru_cache
+def program() -> dict[str, Part]:
+    """The scoring program's files, by their path on the host under `program/`."""
+    root = Path(str(resources.files("app.scoring")))
+    files = [path for path in sorted(root.rglob("*.py")) if path.name != "__main__.py"]
+    return {f"scoring/{path.relative_to(root).as_posix()}": part(path) for path in files}
+
+
+@lru_cache
+def lock() -> Part:
+    """The lock of the program's own environment."""
+    return part(Path(str(resources.files("app.scoring"))) / "runtime.lock")
+
+
+def digest(python: str, arch: str) -> str:
+    """Names the runtime as built on a host with that Python (major.minor) and machine."""
+    named = [f"{path} {each.digest}" for path, each in program().items()]
+    return sha256("\n".join([*named, lock().digest, python, arch]).encode()).hexdigest()[:16]
+
+
+def tool(arch: str) -> tuple[str, Part]:
+    """uv for a Linux host of that machine: its name there, and the file here."""
+    if arch != platform.machine() or not sys.platform.startswith("linux"):
+        raise Problem(
+            f"That host is {arch} and this machine is {platform.machine()} ({sys.platform}).",
+            cause="uv, which builds the environment there, is at hand for this machine only.",
+            remedy="Deploy from a Linux machine of the same kind.",
+        )
+    return f"uv-{metadata.version('uv')}-{arch}", _uv()
+
+
+@lru_cache
+def _uv() -> Part:
+    return part(find_uv())
+
+
+def part(path: Path) -> Part:
+    content = path.read_bytes()
+    return Part(path, sha256(content).hexdigest(), len(content))

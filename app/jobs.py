@@ -1,0 +1,48 @@
+"""Long work in a thread of its own: what it says is kept; it can be cancelled between events."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from app.errors import Problem
+from app.models import Event
+
+if TYPE_CHECKING:
+    from app.store import Store
+    from app.workspace import Workspace
+
+Task = Callable[[], Iterator[Event]]
+
+
+def start(work: Workspace, kind: str, subject: str, task: Task) -> int:
+    """Run a service's events to their end in a thread; returns the job's number at once."""
+    with work.open_store() as store:
+        number = store.jobs.add(kind, subject).id
+    threading.Thread(target=_run, args=(work, number, task), name=f"job {number}").start()
+    return number
+
+
+def _run(work: Workspace, number: int, task: Task) -> None:
+    with work.open_store() as store:
+        state, outcome = _outcome(store, number, task)
+        store.jobs.finish(number, state, outcome)
+
+
+def _outcome(store: Store, number: int, task: Task) -> tuple[str, dict[str, Any]]:
+    """How it ended, and what it gave back or what went wrong."""
+    data: dict[str, Any] = {}
+    try:
+        with closing(task()) as events:  # type: ignore[type-var]
+            for event in events:
+                store.jobs.heard(number, event)
+                data = event.data if event.kind == "result" else data
+                if store.jobs.get(number).cancelling:
+                    return "cancelled", data
+    except Problem as problem:
+        return "failed", dict(problem.as_dict())
+    except Exception as error:
+        return "failed", {"what": "RhythmicML made a mistake.", "cause": repr(error)}
+    return "done", data

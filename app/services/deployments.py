@@ -1,0 +1,413 @@
+"""Putting versions into production, and taking them out: deploy, switch, rollback, stop, undeploy.
+
+Each is a generator of events; it does nothing until someone iterates, and closing it stops between
+steps. The last event is the result.
+"""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.deployer import plan as planning
+from app.deployer.apply import Source, apply
+from app.deployer.plan import Found, Step, Wanted
+from app.errors import NotFound, Problem
+from app.models import Event, Instance, Location, Model, Version
+from app.services import models, releases, versions
+
+if TYPE_CHECKING:
+    from app.deployer.road import Road
+    from app.workspace import Workspace
+
+Events = Iterator[Event]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One change of one instance: what, to which, by whom, over which road."""
+
+    work: Workspace
+    road: Road
+    action: str
+    model: str
+    location: Location
+
+    @property
+    def lock(self) -> str:
+        return f"{self.road.hello['base']}/instances/{self.model}/lock"
+
+    def entry(self, version: int | None = None) -> dict[str, Any]:
+        """The line of the host's history; it says the same as ours."""
+        at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        return {"action": self.action, "version": version, "who": who(), "at": at}
+
+
+def who() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def deploy(
+    work: Workspace,
+    what: str,
+    *,
+    to: str | None = None,
+    port: int | None = None,
+    message: str = "",
+    dry_run: bool = False,
+) -> Events:
+    """Put a version into production: `what` is a folder, a model, or model@version.
+
+    A folder or a model is committed first if anything in it changed. A second run changes nothing.
+    dry_run: the result holds the plan and nothing is changed on the host.
+    """
+    model, version = yield from _version_of(work, what, message)
+    location = location_for(work, version.configuration.location, to)
+    yield Event("step", f"Look at {location.name}")
+    with _attempt(work, "deploy", model.name, location, locked=not dry_run) as attempt:
+        with work.open_store() as store:
+            wanted, source = releases.wanted(store, model, version, attempt.road.hello, port)
+        found = look(attempt.road, wanted)
+        steps = planning.plan(wanted, found)
+        yield Event("done", f"Look at {location.name}")
+        if dry_run:
+            yield _planned(wanted, location, steps)
+            return
+        yield from _carry_out(attempt, wanted, found, steps, source)
+
+
+def switch(work: Workspace, reference: str, *, to: str | None = None) -> Events:
+    """Make a version production whose release is on the host already: nothing is sent or built."""
+    name, number = versions.parse_reference(reference)
+    location = location_of(work, name, to)
+    with _attempt(work, "switch", name, location) as attempt:
+        status = _status(attempt.road, name)
+        there = [each for each in status["releases"] if each["version"] == number]
+        if not there:
+            known = sorted({f"v{each['version']}" for each in status["releases"]})
+            raise NotFound(
+                f"{name} has no release of version {number} on {location.name}.",
+                cause=f"There are: {', '.join(known)}.",
+                remedy=f"rhythmicml deploy {name}@{number} --to {location.name}",
+            )
+        yield from _recall(attempt, there[-1]["id"])
+
+
+def rollback(work: Workspace, name: str, *, to: str | None = None) -> Events:
+    """Go back to the release that was production before: nothing is sent or built."""
+    location = location_of(work, name, to)
+    with _attempt(work, "rollback", name, location) as attempt:
+        status = _status(attempt.road, name)
+        history, there = status["history"], status["releases"]
+        target = planning.rollback_target(history, there, status["current"])
+        if target is None:
+            raise Problem(
+                f"{name} has no earlier release on {location.name} to go back to.",
+                remedy=f"rhythmicml versions {name}, then deploy the one you want",
+            )
+        yield from _recall(attempt, target)
+
+
+def start(work: Workspace, name: str, *, to: str | None = None) -> Events:
+    """Start the production release of an instance that was stopped."""
+    location = location_of(work, name, to)
+    with _attempt(work, "start", name, location) as attempt:
+        current = _status(attempt.road, name)["current"]
+        if current is None:
+            raise NotFound(f"{name} has no production release on {location.name}.")
+        yield from _recall(attempt, current)
+
+
+def restart(work: Workspace, name: str, *, to: str | None = None) -> Events:
+    """Stop the production release and start it again; connections wait meanwhile."""
+    location = location_of(work, name, to)
+    with _attempt(work, "restart", name, location) as attempt:
+        status = _status(attempt.road, name)
+        if not status["listening"]:
+            raise Problem(
+                f"{name} is stopped on {location.name}.", remedy=f"rhythmicml start {name}"
+            )
+        step = Step(
+            f"Restart {status['current']}",
+            "restart",
+            {"name": name, "within": 300.0, "entry": attempt.entry()},
+        )
+        yield from _single(attempt, step, status, f"{name} was restarted on {location.name}.")
+
+
+def stop(work: Workspace, name: str, *, to: str | None = None) -> Events:
+    """Stop an instance: it answers no more, also not after a reboot, until it is started."""
+    location = location_of(work, name, to)
+    with _attempt(work, "stop", name, location) as attempt:
+        status = _status(attempt.road, name)
+        step = Step(
+            f"Stop {name} on {location.name}", "stop", {"name": name, "entry": attempt.entry()}
+        )
+        yield from _single(attempt, step, status, f"{name} is stopped on {location.name}.")
+
+
+def undeploy(work: Workspace, name: str, *, to: str | None = None, purge: bool = False) -> Events:
+    """Take an instance away. Its releases stay on the host, unless purge."""
+    location = location_of(work, name, to)
+    with _attempt(work, "undeploy", name, location) as attempt:
+        status = _status(attempt.road, name)
+        args = {"name": name, "purge": purge, "entry": attempt.entry()}
+        step = Step(f"Take {name} off {location.name}", "undeploy", args)
+        yield from _single(attempt, step, status, f"{name} is gone from {location.name}.")
+    with work.open_store() as store:
+        store.instances.remove(name, location.name)
+
+
+# The parts
+
+
+def _version_of(
+    work: Workspace, what: str, message: str
+) -> Generator[Event, None, tuple[Model, Version]]:
+    """The model and version to deploy; a changed folder is committed first."""
+    if _is_folder(what):
+        name, number = models.add(work, Path(what)).model.name, None
+    else:
+        name, number = versions.parse_reference(what)
+    if number is None:
+        yield Event("step", f"Commit {name}")
+        committed = versions.commit(work, name, message)
+        new = f"Version {committed.version.number} of {name} is committed"
+        same = f"Nothing changed since version {committed.version.number} of {name}"
+        yield Event("done", new if committed.new else same)
+        number = committed.version.number
+    with work.open_store() as store:
+        model = store.models.get(name)
+        return model, store.versions.get(model, number)
+
+
+def _is_folder(what: str) -> bool:
+    """A path, rather than the name of a model: it has a slash, or is no name and is there."""
+    return "/" in what or what in (".", "..") or ("@" not in what and Path(what).is_dir())
+
+
+def location_for(work: Workspace, configured: str | None, to: str | None) -> Location:
+    """Where to deploy: as asked, else as configured, else the default location."""
+    with work.open_store() as store:
+        chosen = to or configured
+        return store.locations.get(chosen) if chosen else store.locations.default()
+
+
+def location_of(work: Workspace, name: str, to: str | None) -> Location:
+    """Where an instance is: as asked, else the only location it was deployed to."""
+    with work.open_store() as store:
+        if to:
+            return store.locations.get(to)
+        known = store.instances.all(model=name)
+        if not known:
+            store.models.get(name)
+            raise NotFound(f"{name} is not deployed anywhere.", remedy=f"rhythmicml deploy {name}")
+        if len(known) > 1:
+            places = ", ".join(each.location for each in known)
+            raise Problem(
+                f"{name} is deployed to several locations.",
+                cause=f"They are: {places}.",
+                remedy="Say which with --to LOCATION.",
+            )
+        return store.locations.get(known[0].location)
+
+
+@contextmanager
+def _attempt(
+    work: Workspace, action: str, model: str, location: Location, locked: bool = True
+) -> Iterator[Attempt]:
+    """A way to the host, with the instance locked for us."""
+    with work.reach(location) as road:
+        attempt = Attempt(work, road, action, model, location)
+        if locked:
+            me, host = who().split("@", 1)
+            road.call("lock", path=attempt.lock, who=me, host=host, step=action)
+        yield attempt
+
+
+def look(road: Road, wanted: Wanted) -> Found:
+    """What is on the host of all that this release needs."""
+    answer = road.call(
+        "look",
+        name=wanted.name,
+        release=wanted.release,
+        environment=wanted.manifest["environment"],
+        runtime=wanted.manifest["runtime"],
+        tool=wanted.tool[0] or "none",
+        blobs=sorted(wanted.blobs),
+        units=wanted.unit_names,
+        port=wanted.port,
+        python=wanted.manifest["python"],
+    )
+    return planning.parse_found(answer)
+
+
+def _status(road: Road, name: str) -> dict[str, Any]:
+    """What the host says of one instance; NotFound when it has none of that name."""
+    found: list[dict[str, Any]] = road.call("status", name=name)
+    if not found:
+        raise NotFound(
+            f"{name} is not deployed on {road.place}.", remedy=f"rhythmicml deploy {name}"
+        )
+    return found[0]
+
+
+def _recall(attempt: Attempt, release: str) -> Events:
+    """Make a release production that is on the host already."""
+    there = attempt.road.call("manifest", name=attempt.model, release=release)
+    wanted = releases.recalled(there)
+    found = look(attempt.road, wanted)
+    if not (found.environment and found.runtime):
+        raise Problem(
+            f"Release {release} cannot start: its environment is gone from "
+            f"{attempt.location.name}.",
+            remedy=f"rhythmicml deploy {attempt.model}@{there['version']} builds it again.",
+        )
+    steps = planning.serve(wanted, found)
+    yield from _carry_out(attempt, wanted, found, steps, _nothing_to_send)
+
+
+def _nothing_to_send(digest: str) -> tuple[Path, int]:
+    raise KeyError(digest)
+
+
+def _carry_out(
+    attempt: Attempt, wanted: Wanted, found: Found, steps: list[Step], source: Source
+) -> Events:
+    """Do the plan, keep the history on both sides, end with the result."""
+    version = int(wanted.manifest["version"])
+    answers: dict[str, Any] = {}
+    if steps:
+        steps = [_with_entry(step, attempt.entry(version)) for step in steps]
+        steps += planning.tidy(wanted, found)
+        with (
+            _recorded(attempt, version, wanted.release, found.current or ""),
+            _closed_again(attempt, found),
+        ):
+            answers = yield from apply(steps, attempt.road, attempt.lock, source)
+    port = answers.get("listen", {}).get("port") or found.port
+    _remember(attempt, port, wanted.release, version, "serving")
+    yield _result(attempt, wanted, found, steps, answers, port)
+
+
+def _with_entry(step: Step, entry: dict[str, Any]) -> Step:
+    """The switch writes the host's history, so it takes the line along."""
+    if step.do != "switch":
+        return step
+    return Step(step.words, step.do, {**step.args, "entry": entry}, step.uploads)
+
+
+def _single(attempt: Attempt, step: Step, status: dict[str, Any], words: str) -> Events:
+    """One order to an instance that is there."""
+    current = status["current"] or ""
+    with _recorded(attempt, None, current, current):
+        answers = yield from apply([step], attempt.road, attempt.lock, _nothing_to_send)
+    state = {"stop": "stopped", "restart": "serving"}.get(attempt.action, "")
+    if state:
+        versions_by_id = {each["id"]: each["version"] for each in status["releases"]}
+        _remember(attempt, status["port"], current, versions_by_id.get(current), state)
+    data = {
+        "model": attempt.model,
+        "location": attempt.location.name,
+        "action": attempt.action,
+        "release": current or None,
+        **answers[step.do],
+    }
+    yield Event("result", words, data=data)
+
+
+@contextmanager
+def _recorded(attempt: Attempt, version: int | None, release: str, previous: str) -> Iterator[None]:
+    """Our own history: begun before the first change, ended with what became of it."""
+    with attempt.work.open_store() as store:
+        number = store.deployments.start(
+            attempt.model,
+            attempt.location.name,
+            attempt.action,
+            version=version,
+            release=release,
+            previous=previous,
+            who=who(),
+        )
+    try:
+        yield
+    except Problem as problem:
+        _finish(attempt.work, number, "failed", problem.what)
+        raise
+    except BaseException:
+        _finish(attempt.work, number, "interrupted")
+        raise
+    _finish(attempt.work, number, "done")
+
+
+@contextmanager
+def _closed_again(attempt: Attempt, found: Found) -> Iterator[None]:
+    """A port that was closed before is closed again when nothing came of it."""
+    try:
+        yield
+    except Problem:
+        if not found.listening:
+            with suppress(Problem):
+                attempt.road.call("stop", name=attempt.model, entry=attempt.entry())
+        raise
+
+
+def _finish(work: Workspace, number: int, result: str, detail: str = "") -> None:
+    with work.open_store() as store:
+        store.deployments.finish(number, result, detail)
+
+
+def _remember(
+    attempt: Attempt, port: int | None, release: str, version: int | None, state: str
+) -> None:
+    instance = Instance(attempt.model, attempt.location.name, port, release, version, state)
+    with attempt.work.open_store() as store:
+        store.instances.upsert(instance)
+
+
+def _planned(wanted: Wanted, location: Location, steps: list[Step]) -> Event:
+    words = [step.words for step in steps]
+    data = {
+        "model": wanted.name,
+        "version": wanted.manifest["version"],
+        "release": wanted.release,
+        "location": location.name,
+        "changed": False,
+        "plan": words,
+    }
+    return Event("result", "\n".join(words) or "Nothing would be done.", data=data)
+
+
+def _result(
+    attempt: Attempt,
+    wanted: Wanted,
+    found: Found,
+    steps: list[Step],
+    answers: dict[str, Any],
+    port: int | None,
+) -> Event:
+    name, version, place = wanted.name, wanted.manifest["version"], attempt.location.name
+    words = f"{name} v{version} is serving on {place}."
+    if not steps:
+        words = f"{name} v{version} was serving on {place} already; nothing was changed."
+    data = {
+        "model": name,
+        "version": version,
+        "release": wanted.release,
+        "previous": found.current,
+        "location": place,
+        "action": attempt.action,
+        "port": port,
+        "url": f"http://127.0.0.1:{port}",
+        "changed": bool(steps),
+        "steps": [step.words for step in steps],
+        "sent": answers.get("upload", {"files": 0, "bytes": 0}),
+        "gate": answers.get("gate"),
+    }
+    return Event("result", words, data=data)

@@ -1,0 +1,288 @@
+"""Production Instances: how they are, what they say, asking them."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.errors import NotFound, Problem, Unreachable
+from app.models import Deployment, Event, Instance, Location
+from app.services import deployments
+
+if TYPE_CHECKING:
+    from app.deployer.road import Road
+    from app.workspace import Workspace
+
+ANSWER_WITHIN = 300.0
+"""Seconds that an instance may take to answer `score`; its own timeout is shorter."""
+
+WELL = ("idle", "busy")
+"""States of a worker that answers."""
+
+
+def status(
+    work: Workspace, name: str | None = None, *, to: str | None = None
+) -> list[dict[str, Any]]:
+    """Each instance that was deployed from here: its state and figures, asked from its host now.
+
+    A host that does not answer gives "unreachable" and why, not a Problem.
+    """
+    with work.open_store() as store:
+        if name:
+            store.models.get(name)
+        if to:
+            store.locations.get(to)
+        known = store.instances.all(model=name, location=to)
+        latest = {each.name: store.versions.latest(each) for each in store.models.all()}
+        places = {each.location: store.locations.get(each.location) for each in known}
+    said = {place: _ask(work, location) for place, location in places.items()}
+    rows = [_row(each, said[each.location]) for each in known]
+    for row in rows:
+        newest = latest.get(row["model"])
+        row["latest"] = newest.number if newest else None
+        row["outdated"] = bool(newest and row["version"] and newest.number > row["version"])
+    return rows
+
+
+def _ask(work: Workspace, location: Location) -> dict[str, dict[str, Any]] | Problem:
+    """Instance name → what the host says of it; or why it says nothing."""
+    try:
+        with work.reach(location) as road:
+            return {each["name"]: each for each in road.call("status", name=None)}
+    except Problem as problem:
+        return problem
+
+
+def _row(known: Instance, said: dict[str, dict[str, Any]] | Problem) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "model": known.model,
+        "location": known.location,
+        "state": "unreachable",
+        "version": known.version,
+        "release": known.release,
+        "port": known.port,
+        "requests": None,
+        "memory": None,
+        "since": None,
+        "error": "",
+    }
+    if isinstance(said, Problem):
+        return {**row, "error": f"{said.what} Last seen {known.state}, {known.seen}."}
+    if known.model not in said:
+        return {**row, "state": "gone", "error": "The host knows no such instance."}
+    return {**row, **_figures(said[known.model])}
+
+
+def _figures(said: dict[str, Any]) -> dict[str, Any]:
+    fronts = [each for each in said["fronts"] if each["release"] == said["current"]]
+    front: dict[str, Any] = next((f for f in fronts if f.get("accepting")), {})
+    versions = {each["id"]: each["version"] for each in said["releases"]}
+    return {
+        "state": state_of(said),
+        "version": versions.get(said["current"]),
+        "release": said["current"],
+        "port": said["port"],
+        "requests": front.get("requests"),
+        "memory": front.get("memory"),
+        "since": front.get("started"),
+        "error": (front.get("error") or "") if front else _why(said),
+    }
+
+
+def _why(said: dict[str, Any]) -> str:
+    return str(said["fate"].get("why") or "") if said["listening"] else ""
+
+
+def state_of(said: dict[str, Any]) -> str:
+    """serving, degraded, starting, failing or stopped."""
+    fronts = [each for each in said["fronts"] if each["release"] == said["current"]]
+    open_to_all = [each for each in fronts if each.get("accepting")]
+    if any(each["ready"] for each in open_to_all):
+        whole = all(w["state"] in WELL for front in open_to_all for w in front["workers"])
+        return "serving" if whole else "degraded"
+    if not said["listening"]:
+        return "stopped"
+    return "failing" if said["fate"]["failed"] else "starting"
+
+
+def logs(
+    work: Workspace, name: str, *, lines: int = 100, follow: bool = False, to: str | None = None
+) -> Iterator[str]:
+    """The last lines that an instance said; with follow, what comes, until closed."""
+    location = deployments.location_of(work, name, to)
+    said: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
+    with work.reach(location) as road:
+        args = {"name": name, "lines": lines, "follow": follow}
+        threading.Thread(target=_listen, args=(road, args, said), daemon=True).start()
+        while (line := said.get()) is not None:
+            if isinstance(line, BaseException):
+                raise line
+            yield line
+
+
+def _listen(road: Road, args: dict[str, Any], said: queue.SimpleQueue[Any]) -> None:
+    try:
+        road.call("logs", on_event=lambda event: said.put(event["out"]), **args)
+        said.put(None)
+    except BaseException as error:
+        said.put(error)
+
+
+def score(work: Workspace, name: str, body: bytes, *, to: str | None = None) -> dict[str, Any]:
+    """Send a body of JSON to an instance; {"answer", "text", "release", "version"}.
+
+    Raises Problem with the instance's own reason when it refuses.
+    """
+    location = deployments.location_of(work, name, to)
+    with work.reach(location) as road:
+        status, headers, text = _post(road, _port(road, name, location), body)
+    if status != 200:
+        raise _refusal(name, location, status, text)
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = text
+    return {
+        "answer": answer,
+        "text": text,
+        "release": headers.get("X-Release"),
+        "version": headers.get("X-Model-Version"),
+    }
+
+
+def _port(road: Road, name: str, location: Location) -> int:
+    found = road.call("status", name=name)
+    if not found:
+        raise NotFound(
+            f"{name} is not deployed on {location.name}.", remedy=f"rhythmicml deploy {name}"
+        )
+    if not found[0]["listening"]:
+        raise Problem(f"{name} is stopped on {location.name}.", remedy=f"rhythmicml start {name}")
+    return int(found[0]["port"])
+
+
+class _Through(http.client.HTTPConnection):
+    """HTTP through a road's own connection to the host."""
+
+    def __init__(self, road: Road, port: int) -> None:
+        super().__init__("127.0.0.1", port, timeout=ANSWER_WITHIN)
+        self._road = road
+
+    def connect(self) -> None:
+        self.sock = self._road.dial(("127.0.0.1", self.port))
+        self.sock.settimeout(self.timeout)
+
+
+def _post(road: Road, port: int, body: bytes) -> tuple[int, Any, str]:
+    connection = _Through(road, port)
+    try:
+        connection.request("POST", "/score", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException) as error:
+        raise Unreachable(f"Port {port} of {road.place} gave no answer.") from error
+    finally:
+        connection.close()
+
+
+def _refusal(name: str, location: Location, status: int, text: str) -> Problem:
+    try:
+        said = json.loads(text).get("error", text)
+    except (ValueError, AttributeError):
+        said = text
+    parts = said if isinstance(said, dict) else {"what": str(said)}
+    return Problem(
+        f"{name} on {location.name} refused the request with {status}.",
+        cause=" ".join(str(parts[key]) for key in ("what", "cause") if parts.get(key)),
+        remedy=str(parts.get("remedy") or _look_where(name, status)),
+    )
+
+
+def _look_where(name: str, status: int) -> str:
+    if status < 500:
+        return "Correct the data; the version's sample shows what is understood."
+    return f"rhythmicml logs {name} shows what it said."
+
+
+@dataclass
+class Tunnel:
+    """A port of this machine that leads to an instance."""
+
+    port: int
+    _closed: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def wait(self) -> None:
+        """Until Ctrl-C."""
+        try:
+            while not self._closed.wait(1.0):
+                pass
+        except KeyboardInterrupt:
+            pass
+
+
+@contextmanager
+def tunnel(work: Workspace, name: str, *, port: int = 0, to: str | None = None) -> Iterator[Tunnel]:
+    """Make an instance reachable on 127.0.0.1:port here; 0 takes any free port."""
+    location = deployments.location_of(work, name, to)
+    with work.reach(location) as road:
+        forward = road.forward(port, _port(road, name, location))
+        yield Tunnel(forward.port)
+
+
+def history(
+    work: Workspace, name: str, *, to: str | None = None, limit: int = 20
+) -> list[Deployment]:
+    """What was done to a model's instances, newest first."""
+    with work.open_store() as store:
+        found = store.deployments.for_model(name, to, limit)
+        if not found:
+            store.models.get(name)
+        return found
+
+
+def demo(work: Workspace, folder: Path | None = None) -> Iterator[Event]:
+    """The whole main job on this machine: add, commit, deploy to local, score the sample."""
+    from app import config
+
+    folder = folder or config.asset("examples/tumour")
+    last = Event("result")
+    for event in deployments.deploy(work, str(folder), to="local"):
+        last = event
+        if event.kind != "result":
+            yield event
+    deployed = last.data
+    sample = folder / "sample.json"
+    answer = score(work, deployed["model"], sample.read_bytes(), to="local")
+    yield Event("result", _demo_words(deployed, answer, sample), data={**deployed, **answer})
+
+
+def _demo_words(deployed: dict[str, Any], answer: dict[str, Any], sample: Path) -> str:
+    name = deployed["model"]
+    kept = "" if deployed["changed"] else "Nothing had changed, so nothing was done.\n"
+    return (
+        f"{kept}{name} v{deployed['version']} is serving on this machine: {deployed['url']}/score\n"
+        f"It was asked {sample.name} and said: {answer['text']}\n\n"
+        f"Ask it yourself:\n"
+        f"  curl -s {deployed['url']}/score -d @{sample}\n\n"
+        f"Stop it:\n"
+        f"  {_program()} stop {name}"
+    )
+
+
+def _program() -> str:
+    """How this program was called, for lines to paste."""
+    import sys
+
+    script = Path(sys.argv[0]).name
+    return f"{sys.executable} main.py" if script == "main.py" else "rhythmicml"

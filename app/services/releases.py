@@ -1,0 +1,124 @@
+"""A version as it should be on a host: what release.json will say, and all that has to be there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import datetime, timezone
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.deployer import runtime
+from app.deployer.plan import Wanted
+from app.models import Configuration, FileEntry, Model, Version
+from app.store import manifest
+
+if TYPE_CHECKING:
+    from app.deployer.apply import Source
+    from app.store import Store
+
+
+SCORING_KEYS = (
+    "script",
+    "artifacts",
+    "input",
+    "sample",
+    "timeout",
+    "workers",
+    "memory",
+    "start_timeout",
+    "max_body",
+    "env",
+)
+
+
+def shipped(files: Iterable[FileEntry], configuration: Configuration) -> list[FileEntry]:
+    """The files that go to the host: all but `[deploy] exclude`, which never hides what runs."""
+    import pathspec
+
+    needed = {configuration.script, configuration.sample}
+    rules = pathspec.GitIgnoreSpec.from_lines(configuration.exclude)
+    return [each for each in files if each.path in needed or not rules.match_file(each.path)]
+
+
+def wanted(
+    store: Store, model: Model, version: Version, hello: dict[str, Any], port: int | None
+) -> tuple[Wanted, Source]:
+    """The release that this version makes on the host that said hello, and where its blobs are."""
+    configuration = version.configuration
+    files = shipped(manifest.parse(store.blobs.read(version.manifest)), configuration)
+    python, arch = configuration.python, hello["arch"]
+    host_python = ".".join(hello["python"].split(".")[:2])
+    tool_name, tool = runtime.tool(arch)
+    own = {each.digest: each for each in (*runtime.program().values(), runtime.lock(), tool)}
+    lock_path = store.blobs.path(version.lock)
+    blobs = {entry.digest: entry.size for entry in files if entry.digest}
+    blobs |= {digest: part.size for digest, part in own.items()}
+    blobs[version.lock] = lock_path.stat().st_size
+    content = {
+        "files": [[f.path, f.digest, f.size, f.executable, f.target] for f in files],
+        "environment": f"{version.lock[:16]}-cp{python.replace('.', '')}-{arch}",
+        "runtime": runtime.digest(host_python, arch),
+        "python": python,
+        "scoring": scoring(configuration),
+    }
+    release = Wanted(
+        manifest=_manifest(model, version, content),
+        blobs=blobs,
+        tool=(tool_name, tool.digest),
+        lock=version.lock,
+        runtime_lock=runtime.lock().digest,
+        runtime_files={path: part.digest for path, part in runtime.program().items()},
+        links_beside=links_beside(lock_path.read_text("utf-8")),
+        port=port or configuration.port,
+        memory=configuration.memory,
+        start_timeout=configuration.start_timeout,
+    )
+
+    def source(digest: str) -> tuple[Path, int]:
+        return (own[digest].path if digest in own else store.blobs.path(digest)), blobs[digest]
+
+    return release, source
+
+
+def links_beside(lock: str) -> bool:
+    """Whether a lock takes packages from a folder of the model, such as `--find-links ./wheels`."""
+    return any(
+        re.match(r"(-f|--find-links)[ =]+(?![a-z]+://|/)", line) for line in lock.splitlines()
+    )
+
+
+def scoring(configuration: Configuration) -> dict[str, Any]:
+    """What the scoring program reads of the configuration."""
+    batch = asdict(configuration.batch) if configuration.batch else None
+    return {**{key: getattr(configuration, key) for key in SCORING_KEYS}, "batch": batch}
+
+
+def _manifest(model: Model, version: Version, content: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps([model.name, version.number, content], sort_keys=True)
+    return {
+        "format": 1,
+        "id": f"v{version.number}-{sha256(text.encode()).hexdigest()[:12]}",
+        "model": model.name,
+        "version": version.number,
+        "digest": version.digest,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **content,
+    }
+
+
+def recalled(there: dict[str, Any]) -> Wanted:
+    """A release that is on the host already, by its release.json: nothing has to be sent."""
+    return Wanted(
+        manifest=there,
+        blobs={},
+        tool=("", ""),
+        lock="",
+        runtime_lock="",
+        runtime_files={},
+        memory=there["scoring"]["memory"],
+        start_timeout=there["scoring"]["start_timeout"],
+    )

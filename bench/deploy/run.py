@@ -1,0 +1,210 @@
+"""Deploying to a real server, beside the way people write by hand.
+
+    python bench/deploy/run.py [--rounds N]
+
+Boots two systemd guests (Debian, root needed). By hand means: scp the folder, python3 -m venv, pip
+install, systemctl restart, wait for the first answer; its server is FastAPI on uvicorn. The package
+caches of both are warm. Whole commands are timed, from their start to their end; of ours also what
+the model itself needs to be imported and loaded. Prints a table in Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/hosts")]
+
+from client import Client  # noqa: E402
+from guests import Guest, why_not  # noqa: E402
+
+EXAMPLE = ROOT / "assets/examples/tumour"
+MODEL = "tumour"
+PORT = 8555
+BIG = 5_000_000
+
+SERVER = """
+from pathlib import Path
+import numpy as np
+from fastapi import FastAPI
+from pydantic import BaseModel
+import predict
+
+app, model = FastAPI(), predict.load(Path("artifacts"))
+
+class Rows(BaseModel):
+    inputs: list[list[float]]
+
+@app.post("/score")
+def score(rows: Rows):
+    return {"predictions": predict.predict(model, np.array(rows.inputs)).tolist()}
+"""
+UNIT = f"""
+[Service]
+WorkingDirectory=/srv/byhand
+ExecStart=/srv/byhand/.venv/bin/uvicorn server:app --port {PORT}
+"""
+BY_HAND = f"""
+set -e
+cd /srv/byhand && python3 -m venv .venv && .venv/bin/pip install -q -r requirements.txt
+cp byhand.service /etc/systemd/system/ && systemctl daemon-reload && systemctl restart byhand
+until python3 - <<'PY'
+from urllib.request import Request, urlopen
+body = open("/srv/byhand/sample.json", "rb").read()
+json = {{"Content-Type": "application/json"}}
+urlopen(Request("http://127.0.0.1:{PORT}/score", body, json))
+PY
+do sleep 0.05; done 2>/dev/null
+"""
+
+LOADING = """
+import time
+began = time.time()
+import predict
+from pathlib import Path
+predict.load(Path("artifacts"))
+print(time.time() - began)
+"""
+
+
+def timed(work: Any) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+class ByHand:
+    """What people write themselves, on a server that has python3-venv."""
+
+    def __init__(self, guest: Guest, folder: Path) -> None:
+        self.guest = guest
+        self.folder = shutil.copytree(EXAMPLE, folder / "byhand")
+        requirements = (EXAMPLE / "requirements.txt").read_text() + "fastapi\nuvicorn[standard]\n"
+        (self.folder / "requirements.txt").write_text(requirements)
+        (self.folder / "server.py").write_text(SERVER)
+        (self.folder / "byhand.service").write_text(UNIT)
+
+    def clear(self) -> None:
+        clear = "systemctl stop byhand; rm -rf /srv/byhand /etc/systemd/system/byhand.service"
+        self.guest.run(["sh", "-c", clear], check=False)
+
+    def deploy(self) -> None:
+        options = self.guest.ssh("root")[1:-1]
+        target = f"root@{self.guest.address}:/srv/"
+        subprocess.run(["scp", "-q", "-r", *options, str(self.folder), target], check=True)
+        subprocess.run(self.guest.ssh("root", "sh -s"), input=BY_HAND, text=True, check=True)
+
+
+class Ours:
+    """The program as its users call it."""
+
+    def __init__(self, guest: Guest, folder: Path) -> None:
+        self.guest = guest
+        self.folder = shutil.copytree(EXAMPLE, folder / "ours")
+        self.client = Client(folder / "home")
+        self.client.add_location(guest, "root")
+        self.changes = 0
+
+    def clear(self) -> None:
+        """A fresh server, but for uv's cache of packages."""
+        try:
+            self.client("undeploy", MODEL, "--purge", "--yes")
+        except Exception as error:
+            print(f"nothing to clear: {error}", file=sys.stderr)
+        keep = "cd /var/lib/rhythmicml && ls -A | grep -v '^cache$' | xargs rm -rf"
+        self.guest.run(["sh", "-c", keep], check=False)
+
+    def deploy(self) -> dict[str, Any]:
+        return dict(self.client("deploy", str(self.folder), "--to", "srv"))
+
+    def change(self) -> None:
+        self.changes += 1
+        content = self.changes.to_bytes(4, "big") + random.randbytes(BIG - 4)
+        (self.folder / "artifacts" / "weights.bin").write_bytes(content)
+
+    def loading(self) -> float:
+        """Seconds that the last release's model needed to be imported and loaded, as it says."""
+        base = f"/var/lib/rhythmicml/instances/{MODEL}/releases/current"
+        shell = (
+            f"cd {base}/files && export PYTHONPYCACHEPREFIX=/var/cache/rhythmicml-{MODEL} && "
+            f"PYTHONPATH=. $(readlink -f {base}/env)/bin/python -c '{LOADING}'"
+        )
+        return min(float(self.guest.run(["sh", "-c", shell]).stdout) for _ in range(3))
+
+
+def measure(rounds: int) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+
+    def note(name: str, seconds: float) -> None:
+        print(f"{name}: {seconds:.2f} s", file=sys.stderr)
+        found.setdefault(name, []).append(seconds)
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Guest.boot("byhand", variant="venv") as other,
+        Guest.boot("ours") as guest,
+    ):
+        hand, ours = ByHand(other, Path(folder)), Ours(guest, Path(folder))
+        hand.deploy()
+        ours.deploy()
+        for _ in range(rounds):
+            hand.clear()
+            note("first, by hand", timed(hand.deploy))
+            ours.clear()
+            note("first, ours", timed(ours.deploy))
+        ours.change()
+        ours.deploy()
+        for _ in range(rounds):
+            ours.change()
+            note("5 MB changed", timed(ours.deploy))
+            note("loading", ours.loading())
+            note("nothing changed", timed(ours.deploy))
+            note("rollback", timed(lambda: ours.client("rollback", MODEL)))
+            ours.deploy()
+    return found
+
+
+def table(found: dict[str, list[float]]) -> str:
+    middle = {name: statistics.median(values) for name, values in found.items()}
+    load = middle["loading"]
+    ratio = middle["first, by hand"] / middle["first, ours"]
+    rows = [
+        ("first deployment by hand", middle["first, by hand"], ""),
+        ("first deployment, ours", middle["first, ours"], f"{ratio:.1f}× as fast (goal 3×)"),
+        ("a 5 MB file changed", middle["5 MB changed"],
+         f"{middle['5 MB changed'] - load:.2f} s beside import and load ({load:.2f} s); goal 2 s"),
+        ("nothing changed", middle["nothing changed"], "goal 0.7 s"),
+        ("rollback", middle["rollback"],
+         f"{middle['rollback'] - load:.2f} s beside import and load; goal 1 s"),
+    ]  # fmt: skip
+    lines = ["| deployment of the scikit-learn example | seconds (median) | |", "|---|---:|---|"]
+    return "\n".join(
+        [*lines, *(f"| {name} | {seconds:.2f} | {aside} |" for name, seconds, aside in rows)]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    if reason := why_not():
+        sys.exit(f"Not measured: {reason}.")
+    found = measure(options.rounds)
+    if options.json:
+        options.json.write_text(json.dumps(found))
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The program as a person runs it, and a model to run it on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+class Failed(Exception):
+    """The command exited with 1; `problem` is what it said."""
+
+    def __init__(self, problem: dict[str, str]) -> None:
+        super().__init__(json.dumps(problem, indent=1))
+        self.problem = problem
+
+
+class Client:
+    """One user's RhythmicML, asked through its command line."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environ = {**os.environ, "RHYTHMICML_HOME": str(home)}
+
+    def argv(self, *words: str) -> list[str]:
+        return [sys.executable, str(ROOT / "main.py"), *words]
+
+    def __call__(self, *words: str, timeout: float = 120) -> Any:
+        """The JSON that a command printed. Raises Failed at a Problem."""
+        done = subprocess.run(
+            self.argv(*words, "--json"),
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode in (0, 1), f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+        said = json.loads(done.stdout)
+        if done.returncode == 1:
+            raise Failed(said["error"])
+        return said
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """A command left running, to be disturbed."""
+        return subprocess.Popen(
+            self.argv(*words, "--json"),
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def add_location(self, guest: Any, user: str, name: str = "srv", *more: str) -> None:
+        """guest: a booted server (hosts/guests.py)."""
+        url = f"ssh://{user}@{guest.address}"
+        words = ("--identity", str(guest.key), "--accept-key", guest.fingerprint, *more)
+        self("location", "add", name, url, *words)
+
+
+PREDICT = """
+import json, time
+from pathlib import Path
+
+def load(artifacts: Path):
+    return json.loads((artifacts / "weights.json").read_text())
+
+def predict(model, inputs: list):
+    return [model["factor"] * sum(row) for row in inputs]
+"""
+
+
+def write_model(folder: Path, name: str, factor: float = 2.0, script: str = PREDICT) -> Path:
+    """A model without packages, so that tests wait for what they test."""
+    (folder / "artifacts").mkdir(parents=True, exist_ok=True)
+    (folder / "artifacts" / "weights.json").write_text(json.dumps({"factor": factor}))
+    (folder / "predict.py").write_text(script)
+    (folder / "requirements.txt").write_text("")
+    (folder / "sample.json").write_text('{"inputs": [[1, 2, 3]]}')
+    (folder / "rhythmicml.toml").write_text(
+        f'[model]\nname = "{name}"\n[dependencies]\npython = "3.11"\n'
+    )
+    return folder
+
+
+class Together:
+    """Several calls at once, their results or errors in order."""
+
+    def __init__(self, *calls: Any) -> None:
+        self.results: list[Any] = [None] * len(calls)
+        threads = [
+            threading.Thread(target=self._run, args=(number, call))
+            for number, call in enumerate(calls)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _run(self, number: int, call: Any) -> None:
+        try:
+            self.results[number] = call()
+        except BaseException as error:
+            self.results[number] = error

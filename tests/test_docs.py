@@ -1,0 +1,52 @@
+"""Docs are tested too: every command, option and kind of error stands in docs/cli.md."""
+
+import inspect
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from app import errors
+from app.cli.base import root
+
+CLI = (Path(__file__).parents[1] / "docs" / "cli.md").read_text()
+
+
+def commands(group, prefix=()):
+    for name, command in sorted(group.commands.items()):
+        if isinstance(command, click.Group):
+            yield from commands(command, (*prefix, name))
+        else:
+            yield " ".join((*prefix, name)), command
+
+
+ALL = dict(commands(root))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_command_has_help_and_is_documented(name):
+    assert ALL[name].help
+    assert re.search(rf"`{name}[ `]", CLI), f"docs/cli.md does not show `{name}`"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_options_are_documented(name):
+    options = [o for o in ALL[name].params if isinstance(o, click.Option)]
+    names = {names for o in options for names in (o.opts[0], o.opts[-1])}
+    lacking = [option for option in names if option not in CLI]
+    assert lacking == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_command_takes_json(name):
+    assert "--json" in [option for each in ALL[name].params for option in each.opts]
+
+
+def test_every_kind_of_error_is_documented():
+    kinds = [
+        n
+        for n, each in vars(errors).items()
+        if inspect.isclass(each) and issubclass(each, errors.Problem)
+    ]
+    assert [kind for kind in kinds if f"`{kind}`" not in CLI] == []

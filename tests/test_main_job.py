@@ -1,0 +1,216 @@
+"""The whole main job on this machine, through the command line, with no server and no systemd."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+import zipfile
+
+import pytest
+from client import PREDICT, Client, Failed, write_model
+
+
+@pytest.fixture
+def client(tmp_path):
+    client = Client(tmp_path / "home")
+    yield client
+    for row in client("status"):
+        client("undeploy", row["model"], "--purge", "--yes")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_model(tmp_path / "churn", "churn")
+
+
+def ask(client, data='{"inputs": [[1, 2, 3]]}'):
+    path = client.home / "data.json"
+    path.write_text(data)
+    return client("score", "churn", "--data", str(path))["answer"]
+
+
+def post(port, body=b'{"inputs": [[1, 2, 3]]}'):
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{port}/score", body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(asked, timeout=20) as answer:
+        return json.loads(answer.read()), dict(answer.headers)
+
+
+def test_whole_main_job(client, folder):
+    first = client("deploy", str(folder))
+    assert (first["version"], first["location"], first["changed"]) == (1, "local", True)
+    assert ask(client) == {"predictions": [12.0]}
+    assert post(first["port"])[1]["X-Release"] == first["release"]
+
+    assert client("deploy", str(folder))["changed"] is False
+
+    write_model(folder, "churn", factor=3.0)
+    second = client("deploy", "churn", "-m", "three")
+    assert (second["version"], second["sent"]["files"]) == (2, 1)
+    assert second["port"] == first["port"]
+    assert ask(client) == {"predictions": [18.0]}
+
+    assert client("rollback", "churn")["version"] == 1
+    assert ask(client) == {"predictions": [12.0]}
+    assert client("switch", "churn@2")["release"] == second["release"]
+
+    [row] = client("status", "churn")
+    assert (row["state"], row["version"], row["latest"]) == ("serving", 2, 2)
+    assert any("is ready" in line for line in client("logs", "churn"))
+
+    client("stop", "churn")
+    assert client("status")[0]["state"] == "stopped"
+    with pytest.raises(urllib.error.URLError):
+        post(first["port"])
+    client("start", "churn")
+    client("restart", "churn")
+    assert ask(client) == {"predictions": [18.0]}
+
+    client("undeploy", "churn")
+    assert client("status") == []
+    assert client("deploy", "churn")["sent"]["files"] == 0, "its releases had stayed"
+    assert [v["message"] for v in client("versions", "churn")] == ["three", ""]
+
+
+def test_broken_release_leaves_the_old_one_serving(client, folder):
+    port = client("deploy", str(folder))["port"]
+    broken = PREDICT.replace("return json", 'raise RuntimeError("cursed")\n    return json')
+    write_model(folder, "churn", script=broken)
+    with pytest.raises(Failed) as failed:
+        client("deploy", "churn")
+    assert failed.value.problem["kind"] == "GateFailed"
+    assert "RuntimeError: cursed" in failed.value.problem["detail"]
+    assert post(port)[0] == {"predictions": [12.0]}
+    [newest, *_] = client("history", "churn")
+    assert (newest["action"], newest["result"], newest["version"]) == ("deploy", "failed", 2)
+
+
+def test_killed_front_is_replaced_and_connections_wait_for_it(client, folder):
+    port = client("deploy", str(folder))["port"]
+    for _ in range(3):
+        os.kill(front_of(client), signal.SIGKILL)
+        assert post(port)[0] == {"predictions": [12.0]}
+
+
+def test_killed_keeper_is_shown_and_the_next_deployment_heals_it(client, folder):
+    client("deploy", str(folder))
+    os.kill(keeper_of(client), signal.SIGKILL)
+    wait_until(lambda: client("status")[0]["state"] == "stopped")
+    assert client("deploy", "churn")["changed"]
+    assert ask(client) == {"predictions": [12.0]}
+
+
+def test_taken_port_names_who_has_it(client, folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Failed) as failed:
+            client("deploy", str(folder), "--port", str(port))
+    assert failed.value.problem["what"] == f"Port {port} is taken on that host."
+    assert f"pid {os.getpid()}" in failed.value.problem["cause"]
+
+
+def test_plan_changes_nothing(client, folder):
+    planned = client("deploy", str(folder), "--plan")["plan"]
+    assert planned[-1].startswith("Make v1-")
+    assert client("status") == []
+    assert not (client.home / "local" / "instances").exists()
+
+
+def test_interrupted_deployment_says_so_and_is_picked_up(client, folder):
+    client("deploy", str(folder))
+    slow = PREDICT.replace("return json", "time.sleep(2)\n    return json")
+    write_model(folder, "churn", script=slow)
+    deploying = client.start("deploy", "churn")
+    time.sleep(1.5)
+    deploying.send_signal(signal.SIGINT)
+    _, said = deploying.communicate(timeout=30)
+    assert deploying.returncode == 130
+    assert said.startswith("Stopped.")
+    assert ask(client) == {"predictions": [12.0]}
+    assert client("history", "churn")[0]["result"] == "interrupted"
+    wait_until(lambda: deployed(client), 30)
+    assert client("status")[0]["version"] == 2
+
+
+def deployed(client):
+    try:
+        return client("deploy", "churn")["version"] == 2
+    except Failed as failed:
+        if failed.problem["kind"] != "Busy":
+            raise
+        return False
+
+
+def test_packages_among_the_model_s_own_files_are_installed(client, folder):
+    write_wheel(folder / "wheels", "tiny", "1.0", "VALUE = 7.0\n")
+    (folder / "requirements.txt").write_text("--no-index\n--find-links ./wheels\ntiny==1.0\n")
+    uses = "import tiny\n" + PREDICT.replace('model["factor"]', "tiny.VALUE")
+    (folder / "predict.py").write_text(uses)
+    client("deploy", str(folder))
+    assert ask(client) == {"predictions": [42.0]}
+
+
+def write_wheel(folder, name, version, source):
+    folder.mkdir()
+    about = f"{name}-{version}.dist-info"
+    files = {
+        f"{name}.py": source,
+        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{about}/RECORD"] = "".join(f"{path},,\n" for path in [*files, f"{about}/RECORD"])
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        for path, text in files.items():
+            wheel.writestr(path, text)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["deploy", "/nowhere/at/all"], 'The folder "/nowhere/at/all" is not there.'),
+        (["deploy", "ghost"], 'No model "ghost" is known.'),
+        (["switch", "ghost@3"], 'No model "ghost" is known.'),
+        (["deploy", "ghost@x"], '"ghost@x" names no version.'),
+        (["score", "ghost", "--data", "/dev/null"], 'No model "ghost" is known.'),
+        (["location", "check", "ghost"], 'No location "ghost" is known.'),
+        (["location", "remove", "local"], "local"),
+    ],
+)
+def test_bad_input_is_one_problem(client, words, what):
+    with pytest.raises(Failed) as failed:
+        client(*words)
+    assert what in failed.value.problem["what"]
+
+
+def test_text_goes_to_people_and_problems_to_stderr(client, folder):
+    done = subprocess.run(
+        client.argv("deploy", "ghost"), env=client.environ, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        'Error: No model "ghost" is known.\n  Remedy: List them: rhythmicml list\n'
+    )
+
+
+def front_of(client):
+    keeper = keeper_of(client)
+    children = f"/proc/{keeper}/task/{keeper}/children"
+    with open(children) as file:
+        return int(file.read().split()[0])
+
+
+def keeper_of(client):
+    pattern = f"keeper --instance {client.home}/local/instances/churn"
+    return int(subprocess.check_output(["pgrep", "-f", pattern], text=True).split()[0])
+
+
+def wait_until(true, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
