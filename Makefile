@@ -1,0 +1,45 @@
+# One command for each thing; `make demo` and `make test` are all that a newcomer needs.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+DEV_STAMP := .venv/.installed-dev
+
+.PHONY: setup demo test check lint types bench faults screens dist clean
+
+setup: $(STAMP)
+
+$(STAMP): requirements.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing what RhythmicML needs into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(DEV_STAMP): requirements.txt requirements-dev.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing what RhythmicML and its tests need into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $(STAMP) $@
+
+demo: $(STAMP)
+	@$(BIN)/python main.py demo
+
+test: $(DEV_STAMP)
+	$(BIN)/python -m pytest
+
+check: lint types test
+
+lint: $(DEV_STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV_STAMP)
+	$(BIN)/mypy
+
+bench: $(DEV_STAMP)
+	$(BIN)/python -m bench
+
+faults: $(DEV_STAMP)
+	$(BIN)/python -m pytest -m host tests/hosts
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache
