@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 DEV_STAMP := .venv/.installed-dev
 
-.PHONY: setup demo test check lint types bench faults screens dist clean
+.PHONY: setup demo test check lint types bench faults clean
 
 setup: $(STAMP)
 
