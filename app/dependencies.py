@@ -190,6 +190,14 @@ def _ask_uv(folder: Path, configuration: Configuration) -> subprocess.CompletedP
         raise Problem("uv could not be started.", remedy="Install it: pip install uv") from error
 
 
+def index_url() -> str:
+    """The package index that uv uses here, by its settings and environment; empty without one."""
+    argv = [str(find_uv()), "pip", "compile", "-", "--emit-index-url", "--no-header", "--quiet"]
+    done = subprocess.run(argv, input="", capture_output=True, text=True, check=False)
+    found = re.search(r"^--index-url (\S+)", done.stdout, re.MULTILINE)
+    return found[1] if found else ""
+
+
 def _unresolved(configuration: Configuration, said: str) -> Problem:
     name = configuration.requirements
     if any(words in said for words in UNREACHED):

@@ -28,6 +28,7 @@ def location() -> None:
     default="auto",
     help="auto: system-wide as root or with sudo -n, else as the user. user: as the user.",
 )
+@click.option("--remember", is_flag=True, help="Keep what you type in the OS keyring.")
 @click.option("--base", default="", metavar="FOLDER", help="Where things go on the host.")
 @command
 def add(name: str, url: str, as_json: bool, **options: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import statistics
 import time
@@ -10,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from app import dependencies
 from app.deployer import keychain
 from app.deployer.keychain import Ask
-from app.deployer.road import Road, open_road, open_ssh
+from app.deployer.road import Road, open_ssh
 from app.deployer.trust import Trust
 from app.errors import Problem
 from app.models import Location
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from app.workspace import Workspace
 
 NAME = re.compile("[a-z0-9][a-z0-9-]{0,46}")
-INDEX = "https://pypi.org/simple"
 PINGS = 5
 
 
@@ -33,11 +32,12 @@ def add(
     accept_key: str | None = None,
     privilege: str = "auto",
     base: str = "",
-    ask: Ask | None = None,
+    remember: bool = False,
 ) -> Location:
     """A new server, kept once we have been there. A host key that is new raises NotTrusted.
 
     accept_key: the fingerprint (SHA256:…) to believe; several, for jumps, with commas.
+    remember: keep the password or passphrase that was typed in the OS keyring.
     """
     location = describe(name, url, identity, privilege, base)
     with work.open_store() as store:
@@ -45,10 +45,27 @@ def add(
     trust = Trust.of(work.home)
     for fingerprint in (accept_key or "").replace(",", " ").split():
         trust.accept(fingerprint)
-    with open_ssh(location, trust=trust, ask=keychain.first(ask)):
+    typed: dict[str, str] = {}
+    with open_ssh(location, trust=trust, ask=keychain.first(_noting(work.ask, typed))):
         pass
+    for question, secret in typed.items() if remember else ():
+        keychain.store(question, secret)
     with work.open_store() as store:
         return store.locations.add(location)
+
+
+def _noting(ask: Ask | None, typed: dict[str, str]) -> Ask | None:
+    """The same questions, with the answers noted."""
+    if ask is None:
+        return None
+
+    def noted(question: str) -> str | None:
+        answer = ask(question)
+        if answer is not None:
+            typed[question] = answer
+        return answer
+
+    return noted
 
 
 def describe(name: str, url: str, identity: str | None, privilege: str, base: str) -> Location:
@@ -93,11 +110,11 @@ def list_locations(work: Workspace) -> list[Location]:
         return store.locations.all()
 
 
-def check(work: Workspace, name: str, ask: Ask | None = None) -> dict[str, Any]:
+def check(work: Workspace, name: str) -> dict[str, Any]:
     """Facts of the host (agent/host.py), and `latency`: seconds to it and back."""
     with work.open_store() as store:
         location = store.locations.get(name)
-    with open_road(location, work.home, ask=ask) as road:
+    with work.reach(location) as road:
         facts: dict[str, Any] = road.call("facts", internet=index_address(), timeout=60)
         return {**facts, "latency": latency(road)}
 
@@ -112,12 +129,12 @@ def ping(road: Road) -> float:
     return time.perf_counter() - start
 
 
-def index_address() -> tuple[str, int]:
-    """Host and port of the package index in use."""
-    names = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
-    url = next((os.environ[name] for name in names if os.environ.get(name)), INDEX)
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)
+def index_address() -> tuple[str, int] | None:
+    """Host and port of the package index in use; None when there is none."""
+    parts = urlsplit(dependencies.index_url())
+    if not parts.hostname:
+        return None
+    return parts.hostname, parts.port or (80 if parts.scheme == "http" else 443)
 
 
 def remove(work: Workspace, name: str) -> None:

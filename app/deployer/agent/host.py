@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import platform
 import queue
@@ -131,7 +132,8 @@ def python_paths() -> list[str]:
     ]
     paths = [path for path in named if path and "/shims/" not in path]
     for home, pattern in homes:
-        paths += sorted(str(path) for path in Path(home).expanduser().glob(pattern))
+        # The module, not Path.glob: folders that we may not read have none.
+        paths += sorted(glob.glob(str(Path(home).expanduser() / pattern)))
     return list({os.path.realpath(path): path for path in reversed(paths)}.values())[::-1]
 
 
