@@ -11,6 +11,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
+
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin")
 USER = pwd.getpwuid(os.getuid()).pw_name
 
@@ -101,10 +103,10 @@ class Sshd:
         return (self.folder / "log").read_text(errors="replace")
 
     def children(self) -> list[int]:
-        """The processes that serve a connection each."""
+        """The processes of sshd that serve connections; one or two each."""
         assert self.process
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in path.read_text().split()]
+        below = psutil.Process(self.process.pid).children(recursive=True)
+        return [each.pid for each in below if each.name().startswith("sshd")]
 
     def stop(self) -> None:
         if self.process:

@@ -24,7 +24,7 @@ AGENT = Path(failure.__file__).parent
 
 
 def python_of(minor: int) -> str | None:
-    homes = Path(os.environ.get("PYENV_ROOT", "/root/.pyenv")) / "versions"
+    homes = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found = [str(path) for path in homes.glob(f"3.{minor}.*/bin/python3")]
     return found[0] if found else shutil.which(f"python3.{minor}")
 

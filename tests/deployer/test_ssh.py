@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import pwd
 import signal
 import subprocess
 import time
@@ -312,6 +313,9 @@ def test_noisy_login_scripts_do_no_harm(serve, reach, noise):
         assert road.call("run", argv=["printf", "%s", "ü"])["out"] == "ü"
 
 
+@pytest.mark.skipif(
+    not pwd.getpwuid(os.getuid()).pw_shell.endswith("/bash"), reason="our login shell is not bash"
+)
 def test_login_script_that_exits_is_one_clear_message(serve, reach):
     sshd = serve()
     (sshd.folder / "home/.bashrc").write_text("echo closed on Sundays >&2; exit 3\n")
