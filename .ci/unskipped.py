@@ -13,12 +13,16 @@ def main(report: str, names: str) -> int:
     ran, skipped = outcomes(Path(report))
     wanted = [line.strip() for line in Path(names).read_text().splitlines()]
     wanted = [line for line in wanted if line and not line.startswith("#")]
-    named = tuple(wanted)
-    trouble = [f"was skipped: {test}" for test in sorted(skipped) if test.startswith(named)]
-    there = {name for name in wanted if any(test.startswith(name) for test in ran)}
+    trouble = [f"was skipped: {test}" for test in sorted(skipped) if any_names(wanted, test)]
+    there = {name for name in wanted if any(any_names([name], test) for test in ran)}
     trouble += [f"did not run: {name}" for name in wanted if name not in there]
     print("\n".join(trouble) or f"None of the {len(wanted)} named tests was skipped.")
     return 1 if trouble else 0
+
+
+def any_names(names: list[str], test: str) -> bool:
+    """Whether one of the names is this test, its module, or it without its parameters."""
+    return bool({test, test.split("::")[0], test.split("[")[0]} & set(names))
 
 
 def outcomes(report: Path) -> tuple[set[str], set[str]]:

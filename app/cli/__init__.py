@@ -6,15 +6,12 @@ done, 1 at a Problem, 2 at wrong usage. Nothing is asked when stdin is no termin
 
 from __future__ import annotations
 
-import os
-
 from app.cli import instances, locations, models
 from app.cli.base import root
 
 
 def main() -> None:
     """Where the program begins when it has arguments."""
-    os.umask(0o077)
     root(prog_name="rhythmicml")
 
 

@@ -27,7 +27,7 @@ def _finish(events: Iterator[Event], as_json: bool) -> dict[str, Any]:
 @to_option
 @click.option("--port", type=click.IntRange(1, 65535), help="The port to answer on.")
 @click.option("-m", "--message", default="", help="What changed, for the new version.")
-@click.option("--plan", "dry_run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--plan", "dry_run", is_flag=True, help="Only say what would be done on the host.")
 @command
 def deploy(
     what: str, to: str | None, port: int | None, message: str, dry_run: bool, as_json: bool
@@ -160,6 +160,8 @@ def logs(model: str, lines: int, follow_log: bool, to: str | None, as_json: bool
     """Show what an instance said."""
     from app.services import instances
 
+    if as_json and follow_log:
+        raise click.UsageError("--json gives one value, and --follow never ends.")
     said = instances.logs(workspace(), model, lines=lines, follow=follow_log, to=to)
     if as_json:
         emit(list(said), as_json, click.echo)
@@ -179,7 +181,8 @@ def score(model: str, data: Any, to: str | None, as_json: bool) -> None:
     from app.services import instances
 
     answer = instances.score(workspace(), model, data.read(), to=to)
-    emit(answer, as_json, lambda _: click.echo(answer["text"]))
+    content = answer.pop("content")
+    emit(answer, as_json, lambda _: click.echo(content, nl=sys.stdout.isatty()))
 
 
 @click.command()

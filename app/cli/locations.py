@@ -117,12 +117,13 @@ def default(name: str, as_json: bool) -> None:
 
 @location.command()
 @click.argument("name")
+@click.option("--force", is_flag=True, help="Even while instances are there; they go on.")
 @command
-def remove(name: str, as_json: bool) -> None:
-    """Forget a location. What runs there goes on."""
+def remove(name: str, force: bool, as_json: bool) -> None:
+    """Forget a location. Refused while instances are deployed there."""
     from app.services import locations
 
-    locations.remove(workspace(), name)
+    locations.remove(workspace(), name, force)
     emit({"removed": name}, as_json, lambda _: click.echo(f"{name} is forgotten."))
 
 

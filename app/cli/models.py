@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +16,17 @@ if TYPE_CHECKING:
     from app.services.differences import Differences
     from app.services.versions import Shown
 
-FOLDER = click.Path(path_type=Path)
+
+class Folder(click.Path):
+    """A path that is not empty: an unset shell variable must not mean the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value):
+            self.fail("it is empty; write . for this folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FOLDER = Folder(path_type=Path)
 
 
 @click.command()
@@ -31,7 +42,9 @@ def init(folder: Path, name: str | None, as_json: bool) -> None:
 
     def words(_: Any) -> None:
         click.echo(f"{made.name}: wrote {written}.")
-        click.echo(f"Next: put your model into predict.py, then: rhythmicml deploy {folder}")
+        click.echo(
+            f"Next: put your model into predict.py, then: rhythmicml deploy {quote(str(folder))}"
+        )
 
     emit(made, as_json, words)
 

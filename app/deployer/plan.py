@@ -82,12 +82,13 @@ class Found:
     release: bool
     units: dict[str, str]
     listening: bool
+    enabled: bool
     serving: tuple[Running, ...]
     current: str | None
     history: tuple[dict[str, Any], ...]
     releases: tuple[dict[str, Any], ...]
     port: int | None
-    port_owner: str | None
+    port_owners: dict[str, str]
     free_port: int
     disk_free: int
     ready: bool
@@ -167,22 +168,29 @@ def serve(wanted: Wanted, found: Found) -> list[Step]:
     on = next((each for each in found.serving if each.release == release), None)
     steps = _listen(wanted, found)
     if on is None or not on.ready:
-        beside = _beside(found, release)
+        others = _others(found, release)
+        beside = f" beside {others}" if others else ""
         args = {"name": name, "release": release, "within": wanted.start_timeout}
         steps.append(Step(f"Start {release}{beside} and wait until it is ready", "start", args))
     if found.current != release:
         steps.append(_gate(wanted))
-    unit = on.unit if on else release
-    if found.current != release or on is None or not on.accepting:
-        words = (
-            f"Make {release} production" if found.current != release else f"Open {release} to all"
-        )
+    if found.current != release or not _settled(wanted, found):
+        unit = on.unit if on else release
         args = {"name": name, "release": release, "unit": unit, "expected": found.current}
-        steps.append(Step(words, "switch", args))
-    if any(each.unit != unit for each in found.serving):
-        words = f"Let {_others(found, release)} finish and stop"
-        steps.append(Step(words, "retire", {"name": name, "keep": unit}))
+        steps.append(Step(_switch_words(found, release), "switch", args))
     return steps
+
+
+def _settled(wanted: Wanted, found: Found) -> bool:
+    """The release accepts requests, alone, and will after a boot."""
+    states = [each.release == wanted.release and each.accepting for each in found.serving]
+    return states == [True] and found.enabled
+
+
+def _switch_words(found: Found, release: str) -> str:
+    others = _others(found, release)
+    ending = f", let {others} finish and stop" if others else ""
+    return f"Make {release} production{ending}"
 
 
 def tidy(wanted: Wanted, found: Found) -> list[Step]:
@@ -302,7 +310,7 @@ def _listen(wanted: Wanted, found: Found) -> list[Step]:
     changed = {name: text for name, text in files.items() if found.units.get(name) != text}
     if not changed and found.listening and found.port == port:
         return []
-    args = {"name": wanted.name, "port": port, "units": changed}
+    args = {"name": wanted.name, "port": port, "release": wanted.release, "units": changed}
     if found.listening:
         return [Step(f"Write the units of {wanted.name}", "listen", args)]
     return [Step(f"Listen on port {port}", "listen", args)]
@@ -318,13 +326,14 @@ def _port(wanted: Wanted, found: Found) -> int:
                 remedy=f"rhythmicml stop {wanted.name}, then deploy again",
             )
         return found.port
-    if wanted.port and found.port_owner:
+    port = wanted.port or found.port or found.free_port
+    if owner := found.port_owners.get(str(port)):
         raise Problem(
-            f"Port {wanted.port} is taken on that host.",
-            cause=f"It belongs to {found.port_owner}.",
-            remedy="Choose another with --port, or leave it out and a free one is found.",
+            f"Port {port} is taken on that host.",
+            cause=f"It belongs to {owner}.",
+            remedy=f"Free it, or choose another: rhythmicml deploy {wanted.name} --port N",
         )
-    return wanted.port or found.port or found.free_port
+    return port
 
 
 def _units(wanted: Wanted, found: Found, port: int) -> dict[str, str]:
@@ -347,11 +356,6 @@ def _gate(wanted: Wanted) -> Step:
         "within": scoring["timeout"] + 5,
     }
     return Step(words, "gate", args)
-
-
-def _beside(found: Found, release: str) -> str:
-    others = _others(found, release)
-    return f" beside {others}" if others else ""
 
 
 def _others(found: Found, release: str) -> str:

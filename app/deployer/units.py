@@ -41,6 +41,11 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
+def _plain(path: str) -> str:
+    """A path that stands alone to the end of a line: specifiers off, no quotes."""
+    return path.replace("%", "%%")
+
+
 def _socket(unit: Unit) -> str:
     return _sections(
         Unit=[f"Description=RhythmicML: where {unit.name} is asked", NO_START_LIMIT],
@@ -61,6 +66,7 @@ def _service(unit: Unit) -> str:
         Unit=[
             f"Description=RhythmicML: {unit.name}, release %i",
             "After=network.target",
+            f"ConditionPathExists={_plain(unit.base)}/instances/{unit.name}/releases/%i/release.json",
             NO_START_LIMIT,
         ],
         Service=[
@@ -154,6 +160,10 @@ def _sandbox(unit: Unit) -> list[str]:
         "DevicePolicy=closed",
         "IPAddressDeny=any",
         "IPAddressAllow=localhost",
+        # Of the base folder only what it needs: neither other models nor the blobs of all.
+        f"TemporaryFileSystem={quoted(unit.base)}:ro",
+        f"BindReadOnlyPaths={quoted(f'{unit.base}/instances/{unit.name}')}",
+        f"BindReadOnlyPaths={quoted(f'{unit.base}/envs')} {quoted(f'{unit.base}/runtime')}",
     ]
 
 

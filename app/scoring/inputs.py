@@ -243,13 +243,17 @@ class Reader:
         return self._unnamed(rows)
 
     def records(self, records: list[Any]) -> Inputs:
-        """Rows that are objects: their keys are the columns, absent ones null."""
+        """Rows that are objects: their keys are the columns; each must have those of the sample."""
         if self.kind == "json":
             return self._listed(records)
         if not set(map(type, records)) <= {dict}:
             raise bad_input("Some rows are objects and some are not.")
         given = dict.fromkeys(chain.from_iterable(records))
         names = self._names(given if records else self.expected.names)
+        for number, record in enumerate(records):
+            if not record.keys() >= set(self.expected.names):
+                missing = [name for name in names if name not in record]
+                raise bad_input(f"Missing columns in row {number}: {', '.join(missing[:10])}.")
         return self._columns(
             len(records), names, [[record.get(name) for record in records] for name in names]
         )

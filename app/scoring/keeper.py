@@ -324,6 +324,8 @@ class Keeper:
         if front is None:
             front = self.fronts[release] = Front(self.instance, release)
             front.look(time.monotonic())
+        elif front.process is not None:
+            front.restarts, front.exit = 0, None
         return {"ok": True, **front.status()}
 
     def _quit(self) -> None:

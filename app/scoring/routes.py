@@ -267,7 +267,8 @@ class Admin:
             order(request)
 
     def _serve(self, request: Request) -> None:
-        if not self._routes.ready:
+        # Proven once is enough: while its worker is replaced, 503 is better than no answer.
+        if not self._routes.proven:
             self._routes.refuse(request, not_ready())
             return
         self.serve()

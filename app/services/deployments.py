@@ -6,11 +6,9 @@ steps. The last event is the result.
 
 from __future__ import annotations
 
-import getpass
-import socket
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ from app.deployer.plan import Found, Step, Wanted
 from app.errors import NotFound, Problem
 from app.models import Event, Instance, Location, Model, Version
 from app.services import models, releases, versions
+from app.services.person import who
 
 if TYPE_CHECKING:
     from app.deployer.road import Road
@@ -49,10 +48,6 @@ class Attempt:
         return {"action": self.action, "version": version, "who": who(), "at": at}
 
 
-def who() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
-
-
 def deploy(
     work: Workspace,
     what: str,
@@ -74,6 +69,8 @@ def deploy(
         with work.open_store() as store:
             wanted, source = releases.wanted(store, model, version, attempt.road.hello, port)
         found = look(attempt.road, wanted)
+        if not (dry_run or wanted.port or found.port):
+            found = replace(found, port=attempt.road.call("reserve", name=model.name))
         steps = planning.plan(wanted, found)
         yield Event("done", f"Look at {location.name}")
         if dry_run:
@@ -86,6 +83,11 @@ def switch(work: Workspace, reference: str, *, to: str | None = None) -> Events:
     """Make a version production whose release is on the host already: nothing is sent or built."""
     name, number = versions.parse_reference(reference)
     location = location_of(work, name, to)
+    if number is None:
+        raise Problem(
+            f'"{reference}" does not say which version.',
+            remedy=f"rhythmicml versions {name} lists them; then: rhythmicml switch {name}@NUMBER",
+        )
     with _attempt(work, "switch", name, location) as attempt:
         status = _status(attempt.road, name)
         there = [each for each in status["releases"] if each["version"] == number]
@@ -94,7 +96,8 @@ def switch(work: Workspace, reference: str, *, to: str | None = None) -> Events:
             raise NotFound(
                 f"{name} has no release of version {number} on {location.name}.",
                 cause=f"There are: {', '.join(known)}.",
-                remedy=f"rhythmicml deploy {name}@{number} --to {location.name}",
+                remedy=f"If it is one of rhythmicml versions {name}: "
+                f"rhythmicml deploy {name}@{number} --to {location.name}",
             )
         yield from _recall(attempt, there[-1]["id"])
 
@@ -103,7 +106,7 @@ def rollback(work: Workspace, name: str, *, to: str | None = None) -> Events:
     """Go back to the release that was production before: nothing is sent or built."""
     location = location_of(work, name, to)
     with _attempt(work, "rollback", name, location) as attempt:
-        status = _status(attempt.road, name)
+        status = _status(attempt.road, name, history=100_000)
         history, there = status["history"], status["releases"]
         target = planning.rollback_target(history, there, status["current"])
         if target is None:
@@ -136,7 +139,7 @@ def restart(work: Workspace, name: str, *, to: str | None = None) -> Events:
         step = Step(
             f"Restart {status['current']}",
             "restart",
-            {"name": name, "within": 300.0, "entry": attempt.entry()},
+            {"name": name, "entry": attempt.entry()},
         )
         yield from _single(attempt, step, status, f"{name} was restarted on {location.name}.")
 
@@ -154,14 +157,26 @@ def stop(work: Workspace, name: str, *, to: str | None = None) -> Events:
 
 def undeploy(work: Workspace, name: str, *, to: str | None = None, purge: bool = False) -> Events:
     """Take an instance away. Its releases stay on the host, unless purge."""
-    location = location_of(work, name, to)
+    location = location_of(work, name, to, or_default=purge)
     with _attempt(work, "undeploy", name, location) as attempt:
-        status = _status(attempt.road, name)
+        known = attempt.road.call("status", name=name, history=0)
+        if not known and not purge:
+            _forget(work, name, location)
+            raise not_deployed(name, location.name)
+        status = known[0] if known else {"current": None, "releases": [], "port": None}
         args = {"name": name, "purge": purge, "entry": attempt.entry()}
         step = Step(f"Take {name} off {location.name}", "undeploy", args)
         yield from _single(attempt, step, status, f"{name} is gone from {location.name}.")
+    _forget(work, name, location)
+
+
+def _forget(work: Workspace, name: str, location: Location) -> None:
     with work.open_store() as store:
         store.instances.remove(name, location.name)
+
+
+def not_deployed(name: str, place: str) -> NotFound:
+    return NotFound(f"{name} is not deployed on {place}.", remedy=f"rhythmicml deploy {name}")
 
 
 # The parts
@@ -171,7 +186,7 @@ def _version_of(
     work: Workspace, what: str, message: str
 ) -> Generator[Event, None, tuple[Model, Version]]:
     """The model and version to deploy; a changed folder is committed first."""
-    if _is_folder(what):
+    if _is_folder(work, what):
         name, number = models.add(work, Path(what)).model.name, None
     else:
         name, number = versions.parse_reference(what)
@@ -187,9 +202,15 @@ def _version_of(
         return model, store.versions.get(model, number)
 
 
-def _is_folder(what: str) -> bool:
-    """A path, rather than the name of a model: it has a slash, or is no name and is there."""
-    return "/" in what or what in (".", "..") or ("@" not in what and Path(what).is_dir())
+def _is_folder(work: Workspace, what: str) -> bool:
+    """A path, rather than the name of a model: it has a slash, or no model is called so."""
+    if not what:
+        raise Problem("A folder or a model has to be named.", remedy="Write . for this folder.")
+    if "/" in what or what in (".", ".."):
+        return True
+    with work.open_store() as store:
+        known = store.models.find(what.partition("@")[0])
+    return known is None and Path(what).is_dir()
 
 
 def location_for(work: Workspace, configured: str | None, to: str | None) -> Location:
@@ -199,14 +220,20 @@ def location_for(work: Workspace, configured: str | None, to: str | None) -> Loc
         return store.locations.get(chosen) if chosen else store.locations.default()
 
 
-def location_of(work: Workspace, name: str, to: str | None) -> Location:
-    """Where an instance is: as asked, else the only location it was deployed to."""
+def location_of(work: Workspace, name: str, to: str | None, or_default: bool = False) -> Location:
+    """Where an instance is: as asked, else the only location it was deployed to.
+
+    or_default: the default location when it is deployed nowhere, for what may be left of it.
+    """
     with work.open_store() as store:
-        if to:
-            return store.locations.get(to)
         known = store.instances.all(model=name)
         if not known:
             store.models.get(name)
+        if to:
+            return store.locations.get(to)
+        if not known and or_default:
+            return store.locations.default()
+        if not known:
             raise NotFound(f"{name} is not deployed anywhere.", remedy=f"rhythmicml deploy {name}")
         if len(known) > 1:
             places = ", ".join(each.location for each in known)
@@ -226,8 +253,10 @@ def _attempt(
     with work.reach(location) as road:
         attempt = Attempt(work, road, action, model, location)
         if locked:
-            me, host = who().split("@", 1)
+            me, _, host = who().partition("@")
             road.call("lock", path=attempt.lock, who=me, host=host, step=action)
+            with work.open_store() as store:
+                store.deployments.mark_interrupted(model, location.name)
         yield attempt
 
 
@@ -248,13 +277,11 @@ def look(road: Road, wanted: Wanted) -> Found:
     return planning.parse_found(answer)
 
 
-def _status(road: Road, name: str) -> dict[str, Any]:
+def _status(road: Road, name: str, history: int = 20) -> dict[str, Any]:
     """What the host says of one instance; NotFound when it has none of that name."""
-    found: list[dict[str, Any]] = road.call("status", name=name)
+    found: list[dict[str, Any]] = road.call("status", name=name, history=history)
     if not found:
-        raise NotFound(
-            f"{name} is not deployed on {road.place}.", remedy=f"rhythmicml deploy {name}"
-        )
+        raise not_deployed(name, road.place)
     return found[0]
 
 
@@ -286,10 +313,7 @@ def _carry_out(
     if steps:
         steps = [_with_entry(step, attempt.entry(version)) for step in steps]
         steps += planning.tidy(wanted, found)
-        with (
-            _recorded(attempt, version, wanted.release, found.current or ""),
-            _closed_again(attempt, found),
-        ):
+        with _recorded(attempt, version, wanted.release, found.current or ""):
             answers = yield from apply(steps, attempt.road, attempt.lock, source)
     port = answers.get("listen", {}).get("port") or found.port
     _remember(attempt, port, wanted.release, version, "serving")
@@ -344,18 +368,6 @@ def _recorded(attempt: Attempt, version: int | None, release: str, previous: str
         _finish(attempt.work, number, "interrupted")
         raise
     _finish(attempt.work, number, "done")
-
-
-@contextmanager
-def _closed_again(attempt: Attempt, found: Found) -> Iterator[None]:
-    """A port that was closed before is closed again when nothing came of it."""
-    try:
-        yield
-    except Problem:
-        if not found.listening:
-            with suppress(Problem):
-                attempt.road.call("stop", name=attempt.model, entry=attempt.entry())
-        raise
 
 
 def _finish(work: Workspace, number: int, result: str, detail: str = "") -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.errors import NotFound, Problem, Unreachable
+from app.errors import Problem, Unreachable
 from app.models import Deployment, Event, Instance, Location
 from app.services import deployments
 
@@ -55,7 +55,7 @@ def _ask(work: Workspace, location: Location) -> dict[str, dict[str, Any]] | Pro
     """Instance name → what the host says of it; or why it says nothing."""
     try:
         with work.reach(location) as road:
-            return {each["name"]: each for each in road.call("status", name=None)}
+            return {each["name"]: each for each in road.call("status", name=None, history=0)}
     except Problem as problem:
         return problem
 
@@ -109,14 +109,16 @@ def state_of(said: dict[str, Any]) -> str:
         return "serving" if whole else "degraded"
     if not said["listening"]:
         return "stopped"
-    return "failing" if said["fate"]["failed"] else "starting"
+    if not said["fronts"]:
+        return "failing"
+    return "failing" if said["fate"]["over"] or said["fate"]["restarts"] else "starting"
 
 
 def logs(
     work: Workspace, name: str, *, lines: int = 100, follow: bool = False, to: str | None = None
 ) -> Iterator[str]:
     """The last lines that an instance said; with follow, what comes, until closed."""
-    location = deployments.location_of(work, name, to)
+    location = deployments.location_of(work, name, to, or_default=True)
     said: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
     with work.reach(location) as road:
         args = {"name": name, "lines": lines, "follow": follow}
@@ -136,13 +138,14 @@ def _listen(road: Road, args: dict[str, Any], said: queue.SimpleQueue[Any]) -> N
 
 
 def score(work: Workspace, name: str, body: bytes, *, to: str | None = None) -> dict[str, Any]:
-    """Send a body of JSON to an instance; {"answer", "text", "release", "version"}.
+    """Send a body to an instance; {"answer", "content" (bytes), "release", "version"}.
 
     Raises Problem with the instance's own reason when it refuses.
     """
     location = deployments.location_of(work, name, to)
     with work.reach(location) as road:
-        status, headers, text = _post(road, _port(road, name, location), body)
+        status, headers, content = _post(road, _port(road, name, location), body)
+    text = content.decode("utf-8", "replace")
     if status != 200:
         raise _refusal(name, location, status, text)
     try:
@@ -151,20 +154,23 @@ def score(work: Workspace, name: str, body: bytes, *, to: str | None = None) -> 
         answer = text
     return {
         "answer": answer,
-        "text": text,
+        "content": content,
         "release": headers.get("X-Release"),
         "version": headers.get("X-Model-Version"),
     }
 
 
 def _port(road: Road, name: str, location: Location) -> int:
-    found = road.call("status", name=name)
+    found = road.call("status", name=name, history=0)
     if not found:
-        raise NotFound(
-            f"{name} is not deployed on {location.name}.", remedy=f"rhythmicml deploy {name}"
-        )
+        raise deployments.not_deployed(name, location.name)
     if not found[0]["listening"]:
         raise Problem(f"{name} is stopped on {location.name}.", remedy=f"rhythmicml start {name}")
+    if not any(each.get("accepting") for each in found[0]["fronts"]):
+        raise Problem(
+            f"{name} does not answer on {location.name}: it is {state_of(found[0])}.",
+            remedy=f"rhythmicml logs {name} shows why; rhythmicml start {name} tries again.",
+        )
     return int(found[0]["port"])
 
 
@@ -180,14 +186,17 @@ class _Through(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
 
 
-def _post(road: Road, port: int, body: bytes) -> tuple[int, Any, str]:
+def _post(road: Road, port: int, body: bytes) -> tuple[int, Any, bytes]:
     connection = _Through(road, port)
     try:
         connection.request("POST", "/score", body, {"Content-Type": "application/json"})
         answer = connection.getresponse()
-        return answer.status, answer.headers, answer.read().decode("utf-8", "replace")
+        return answer.status, answer.headers, answer.read()
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"Port {port} of {road.place} gave no answer.") from error
+        raise Unreachable(
+            f"Port {port} gave no answer ({road.place}).",
+            remedy="rhythmicml status shows how it is, rhythmicml logs what it said.",
+        ) from error
     finally:
         connection.close()
 
@@ -264,7 +273,8 @@ def demo(work: Workspace, folder: Path | None = None) -> Iterator[Event]:
     deployed = last.data
     sample = folder / "sample.json"
     answer = score(work, deployed["model"], sample.read_bytes(), to="local")
-    yield Event("result", _demo_words(deployed, answer, sample), data={**deployed, **answer})
+    data = {**deployed, "answer": answer["answer"]}
+    yield Event("result", _demo_words(deployed, answer, sample), data=data)
 
 
 def _demo_words(deployed: dict[str, Any], answer: dict[str, Any], sample: Path) -> str:
@@ -272,7 +282,7 @@ def _demo_words(deployed: dict[str, Any], answer: dict[str, Any], sample: Path) 
     kept = "" if deployed["changed"] else "Nothing had changed, so nothing was done.\n"
     return (
         f"{kept}{name} v{deployed['version']} is serving on this machine: {deployed['url']}/score\n"
-        f"It was asked {sample.name} and said: {answer['text']}\n\n"
+        f"It was asked {sample.name} and said: {json.dumps(answer['answer'])}\n\n"
         f"Ask it yourself:\n"
         f"  curl -s {deployed['url']}/score -d @{sample}\n\n"
         f"Stop it:\n"
@@ -284,5 +294,5 @@ def _program() -> str:
     """How this program was called, for lines to paste."""
     import sys
 
-    script = Path(sys.argv[0]).name
-    return f"{sys.executable} main.py" if script == "main.py" else "rhythmicml"
+    installed = Path(sys.executable).parent / "rhythmicml"
+    return str(installed) if installed.exists() else "rhythmicml"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile("[a-z0-9][a-z0-9-]{0,46}")
 PINGS = 5
+LOCAL = "local"
 
 
 def add(
@@ -137,9 +138,16 @@ def index_address() -> tuple[str, int] | None:
     return parts.hostname, parts.port or (80 if parts.scheme == "http" else 443)
 
 
-def remove(work: Workspace, name: str) -> None:
-    """Forget a location. What runs there goes on."""
+def remove(work: Workspace, name: str, force: bool = False) -> None:
+    """Forget a location. Refused while instances are there, unless forced: then they go on."""
     with work.open_store() as store:
+        there = [each.model for each in store.instances.all(location=name)]
+        if there and not force and name != LOCAL:
+            raise Problem(
+                f"{', '.join(there)} {'is' if len(there) == 1 else 'are'} deployed on {name}.",
+                remedy=f"First: rhythmicml undeploy {there[0]} --on {name}; or --force: "
+                "what runs there goes on, unwatched.",
+            )
         store.locations.remove(name)
 
 

@@ -135,7 +135,9 @@ def remove(work: Workspace, name: str, force: bool = False) -> Model:
         for instance in store.instances.all(model=name):
             store.instances.remove(name, instance.location)
         store.models.remove(name)
-        return model
+    with work.open_store() as store:
+        store.collect()
+    return model
 
 
 def checked_name(name: str) -> str:
@@ -156,6 +158,8 @@ def slug(text: str) -> str:
 
 def _trackable(work: Workspace, folder: Path) -> Path:
     folder = folder.expanduser().resolve()
+    if folder.is_file():
+        raise Problem(f'"{folder}" is a file.', remedy=f"Name its folder: {folder.parent}")
     if not folder.is_dir():
         raise Problem(
             f'The folder "{folder}" is not there.', remedy=f"Make one: rhythmicml init {folder}"

@@ -10,7 +10,7 @@ from app import dependencies
 from app.crash import crash_point
 from app.errors import NotFound, Problem
 from app.models import Configuration, FileEntry, Model, Version
-from app.services import checks, differences, snapshot
+from app.services import checks, differences, person, snapshot
 from app.services.differences import FileChange
 from app.services.restoring import put_back
 from app.services.snapshot import Snapshot
@@ -125,6 +125,7 @@ def restore(work: Workspace, reference: str, commit_first: bool = False) -> Rest
     """
     with work.open_store() as store:
         model, version = find(store, reference)
+        Path(model.folder).mkdir(parents=True, exist_ok=True)
         now = snapshot.look(store, model)
         committed = None
         if not _is_kept(store, model, now):
@@ -157,7 +158,7 @@ def _commit(store: Store, model: Model, message: str, author: str, relock: bool)
         taken = snapshot.keep(store, model)
         checks.check_versioned(configuration, (file.path for file in taken.files))
         content = _Content(configuration, taken, _locked(store, folder, configuration, relock))
-        if committed := _record(store, model, content, message, author or _me()):
+        if committed := _record(store, model, content, message, author or person.user()):
             return committed
     raise Problem(
         f'Files of "{model.name}" go away from the store while they are committed.',
@@ -218,22 +219,17 @@ def _changes(store: Store, before: Version | None, taken: Snapshot) -> tuple[Fil
 
 
 def _is_kept(store: Store, model: Model, taken: Snapshot) -> bool:
-    """Whether some version of the model holds exactly these files."""
-    listed = taken.manifest_digest
-    return any(version.manifest == listed for version in store.versions.all(model))
+    """Whether each file that is there now is in some version of the model: then nothing is lost."""
+    left = set(taken.files)
+    for version in store.versions.all(model):
+        if not left:
+            break
+        left -= set(manifest.parse(store.blobs.read(version.manifest)))
+    return not left
 
 
 def _uncommitted(model: Model) -> Problem:
     return Problem(
         f'The folder of "{model.name}" has changes that are in no version.',
-        remedy=f"See them: rhythmicml diff {model.name}; keep them: rhythmicml commit {model.name}",
+        remedy=f"See them: rhythmicml diff {model.name}; keep them: --commit-first",
     )
-
-
-def _me() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""

@@ -72,9 +72,7 @@ class Models:
 
     def _must_be_free(self, name: str) -> None:
         if self.find(name):
-            raise Problem(
-                f'A model "{name}" is there already.', remedy="Choose another name: --name"
-            )
+            raise Problem(f'A model "{name}" is there already.', remedy="Choose another name.")
 
 
 class Versions:
@@ -211,12 +209,13 @@ class Locations:
         return self.get(name)
 
     def remove(self, name: str) -> None:
-        """Forget a location. If it was the default, `local` becomes that."""
+        """Forget a location and the instances there. `local` becomes the default if it was that."""
         if name == "local":
             raise Problem('The location "local" is this machine and always there.')
         with self._database.write():
             if self.get(name).default:
                 self.set_default("local")
+            self._database.execute("DELETE FROM instances WHERE location = ?", [name])
             self._database.execute("DELETE FROM locations WHERE name = ?", [name])
 
 
@@ -265,6 +264,15 @@ class Deployments:
             )
         rows = self._database.query("SELECT * FROM deployments WHERE id = ?", [number])
         return Deployment(**rows[0])
+
+    def mark_interrupted(self, model: str, location: str) -> None:
+        """Whoever holds the instance's lock knows: what still says under way has been cut off."""
+        with self._database.write():
+            self._database.execute(
+                "UPDATE deployments SET ended = ?, result = 'interrupted'"
+                " WHERE model = ? AND location = ? AND result = ''",
+                [now(), model, location],
+            )
 
     def for_model(
         self, model: str, location: str | None = None, limit: int = 50

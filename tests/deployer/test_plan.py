@@ -52,12 +52,13 @@ EMPTY = Found(
     release=False,
     units={},
     listening=False,
+    enabled=False,
     serving=(),
     current=None,
     history=(),
     releases=(),
     port=None,
-    port_owner=None,
+    port_owners={},
     free_port=8101,
     disk_free=50_000_000_000,
     ready=False,
@@ -77,6 +78,7 @@ AS_WANTED = dataclasses.replace(
     release=True,
     units=units.render(units.Unit("churn", "/var/lib/rhythmicml", 8101, True)),
     listening=True,
+    enabled=True,
     serving=(Running(RELEASE, RELEASE, True, True),),
     current=RELEASE,
     port=8101,
@@ -113,12 +115,12 @@ def test_empty_host_gets_everything_in_order():
 
 def test_changed_file_sends_that_file_alone_and_lets_the_old_release_finish_last():
     steps = plan(WANTED, WITH_THE_ONE_BEFORE)
-    assert ops(steps) == ["upload", "place", "start", "gate", "switch", "retire"]
+    assert ops(steps) == ["upload", "place", "start", "gate", "switch"]
     assert steps[0].uploads == ("f2",)
     assert steps[0].words == "Send 1 file, 5.0 MB of 43.0 MB"
     assert steps[2].words == f"Start {RELEASE} beside {BEFORE} and wait until it is ready"
-    assert steps[4].args["expected"] == BEFORE
-    assert steps[5].args["keep"] == RELEASE
+    assert steps[4].words == f"Make {RELEASE} production, let {BEFORE} finish and stop"
+    assert (steps[4].args["expected"], steps[4].args["unit"]) == (BEFORE, RELEASE)
 
 
 def test_what_the_host_built_already_is_not_sent_again():
@@ -137,14 +139,14 @@ def test_candidate_left_by_an_interrupted_deployment_is_not_started_twice():
     steps = plan(
         WANTED, found(WITH_THE_ONE_BEFORE, release=True, missing=frozenset(), serving=both)
     )
-    assert ops(steps) == ["gate", "switch", "retire"]
+    assert ops(steps) == ["gate", "switch"]
 
 
 def test_interruption_after_the_switch_leaves_only_the_old_one_to_stop():
     both = (Running("current", RELEASE, True, True), Running(BEFORE, BEFORE, True, True))
     steps = plan(WANTED, found(AS_WANTED, serving=both))
-    assert ops(steps) == ["retire"]
-    assert steps[0].args == {"name": "churn", "keep": "current"}
+    assert ops(steps) == ["switch"]
+    assert steps[0].args["unit"] == "current"
 
 
 def test_production_that_does_not_accept_is_told_to():
@@ -155,8 +157,8 @@ def test_production_that_does_not_accept_is_told_to():
 def test_crashing_current_unit_is_stopped_once_the_new_release_serves():
     failing = (Running("current", None, False, False),)
     steps = plan(WANTED, found(WITH_THE_ONE_BEFORE, serving=failing))
-    assert steps[-1].do == "retire"
-    assert steps[-1].args["keep"] == RELEASE
+    assert ops(steps) == ["upload", "place", "start", "gate", "switch"]
+    assert steps[-1].words.endswith("let current finish and stop")
 
 
 def test_hand_edited_unit_is_written_again():
@@ -175,9 +177,20 @@ def test_keeper_hosts_have_no_units():
 def test_taken_port_names_its_owner():
     asked = dataclasses.replace(WANTED, port=80)
     with pytest.raises(Problem) as caught:
-        plan(asked, found(EMPTY, port_owner="nginx (pid 12)"))
+        plan(asked, found(EMPTY, port_owners={"80": "nginx (pid 12)"}))
     assert caught.value.what == "Port 80 is taken on that host."
     assert "nginx (pid 12)" in caught.value.cause
+
+
+def test_own_port_that_somebody_took_meanwhile_is_named_too():
+    stopped = found(AS_WANTED, listening=False, serving=(), port_owners={"8101": "nc (pid 9)"})
+    with pytest.raises(Problem) as caught:
+        plan(WANTED, stopped)
+    assert caught.value.remedy.endswith("rhythmicml deploy churn --port N")
+
+
+def test_instance_that_would_not_come_back_after_a_boot_is_settled_again():
+    assert ops(plan(WANTED, found(AS_WANTED, enabled=False))) == ["switch"]
 
 
 def test_port_stays_while_it_serves():

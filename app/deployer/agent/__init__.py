@@ -14,4 +14,5 @@ OPS = (
     "environments",
     "releases",
     "instances",
+    "logs",
 )

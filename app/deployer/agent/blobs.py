@@ -172,8 +172,13 @@ def write_all(fd: int, data: bytes) -> None:
         written += os.write(fd, data[written:])
 
 
+def existing(path: Path) -> Path:
+    """The path, or its nearest parent that is there."""
+    return next(each for each in (path, *path.parents) if each.exists())
+
+
 def free_bytes(path: Path) -> int:
-    disk = os.statvfs(path)
+    disk = os.statvfs(existing(path))
     return disk.f_bavail * disk.f_frsize
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -15,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from .failure import Failure
 from .files import replace
+from .host import pythons, seen_by_services
 from .layout import blob, environment, make_folder, put_files, runtime
 from .loop import op
+from .run import execute
 
 if TYPE_CHECKING:
     from .loop import Agent, Payload
 
 COMPLETE = ".complete"
+COMPILE = "./python -I -m compileall -q"
 MAIN = b"from scoring.main import main\n\nmain()\n"
 
 
@@ -56,8 +57,7 @@ def build_environment(agent: Agent, args: dict[str, Any], payload: Payload) -> d
     with _sole(folder):
         if whole(folder):
             return {"built": False}
-        _fresh(folder)
-        with _beside(agent.base, args["lock"], args["files"]) as lock:
+        with _cleared(folder), _beside(agent.base, args["lock"], args["files"]) as lock:
             _install(agent, folder, args, lock)
         replace(folder / COMPLETE, args["lock"].encode())
     return {"built": True}
@@ -70,16 +70,16 @@ def build_runtime(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[
     with _sole(folder):
         if whole(folder):
             return {"built": False}
-        _fresh(folder)
-        program = folder / "program"
-        make_folder(program)
-        replace(program / "__main__.py", MAIN)
-        for path, digest in args["files"].items():
-            make_folder((program / path).parent)
-            replace(program / path, blob(agent.base, digest).read_bytes())
-        own = {**args, "python": _base_python()}
-        _install(agent, folder / "env", own, blob(agent.base, args["lock"]), compiled=True)
-        _compile(folder / "env/bin/python", program)
+        with _cleared(folder):
+            program = folder / "program"
+            make_folder(program)
+            replace(program / "__main__.py", MAIN)
+            for path, digest in args["files"].items():
+                make_folder((program / path).parent)
+                replace(program / path, blob(agent.base, digest).read_bytes())
+            own = {**args, "python": _base_python(agent)}
+            _install(agent, folder / "env", own, blob(agent.base, args["lock"]), compiled=True)
+            execute(agent, [*COMPILE.split(), str(program)], cwd=folder / "env/bin")
         replace(folder / COMPLETE, args["lock"].encode())
     return {"built": True}
 
@@ -103,7 +103,6 @@ def _install(
 ) -> None:
     uv = str(agent.base / "tools" / args["tool"])
     environ = {
-        **os.environ,
         "UV_CACHE_DIR": str(agent.base / "cache"),
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_NO_PROGRESS": "1",
@@ -111,7 +110,6 @@ def _install(
         # Hosts behind an inspecting proxy trust it through the system's certificates.
         "UV_SYSTEM_CERTS": "1",
     }
-    environ.pop("VIRTUAL_ENV", None)
     _uv(agent, [uv, "venv", "--quiet", "--python", args["python"], str(folder)], environ)
     if not _pins_nothing(lock):
         compiling = ["--compile-bytecode"] if compiled else []
@@ -127,44 +125,39 @@ def _pins_nothing(lock: Path) -> bool:
 
 def _uv(agent: Agent, argv: list[str], environ: dict[str, str]) -> None:
     """Run uv, passing on what it says; its last words are the detail when it fails."""
-    said: list[str] = []
-    with subprocess.Popen(
-        argv,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        cwd="/",
-    ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            said.append(line.rstrip())
-            agent.event(log=line.rstrip())
-    if process.returncode:
+    done = execute(agent, argv, env=environ, cwd="/", on_line=lambda _, line: agent.event(log=line))
+    if done.code:
         raise Failure(
             "The environment could not be built on this host.",
-            remedy="Read what uv says; the release that was serving still serves.",
-            detail="\n".join(said[-30:]),
+            remedy="Read what uv says. Production is as it was.",
+            detail="\n".join(done.err.strip().splitlines()[-30:]),
         )
 
 
-def _compile(python: Path, program: Path) -> None:
-    argv = [str(python), "-I", "-m", "compileall", "-q", str(program)]
-    subprocess.run(argv, check=False, capture_output=True)
+def _base_python(agent: Agent) -> str:
+    """The interpreter below any virtual environment we run in; one that services can see."""
+    ours = getattr(sys, "_base_executable", None) or sys.executable
+    if seen_by_services(agent, ours):
+        return str(ours)
+    seen = pythons(agent)
+    if not seen:
+        raise Failure(
+            "No Python of this host can be seen by services.",
+            remedy="Have a Python 3.9 or later installed outside of /home and /root.",
+        )
+    return seen[0]["path"]
 
 
-def _base_python() -> str:
-    """The interpreter below any virtual environment we run in."""
-    return getattr(sys, "_base_executable", None) or sys.executable
-
-
-def _fresh(folder: Path) -> None:
-    """An empty place: whatever an interrupted build left is removed."""
-    if folder.exists():
-        shutil.rmtree(folder)
+@contextmanager
+def _cleared(folder: Path) -> Iterator[None]:
+    """An empty place to build in; whatever does not get finished leaves nothing on the disk."""
+    shutil.rmtree(folder, ignore_errors=True)
     make_folder(folder.parent)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @contextmanager

@@ -15,11 +15,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .blobs import free_bytes
+from .blobs import existing, free_bytes
 from .loop import Agent, Payload, op
 from .run import execute
 
 MINORS = range(8, 20)
+HIDDEN = ("/home/", "/root/", "/run/user/")
+"""What ProtectHome= hides from system services."""
 
 
 @op("ping")
@@ -55,7 +57,7 @@ def hello(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any
 def facts(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
     """`hello`, and what has to be asked for. `internet`: a [host, port] to try to reach."""
     known: dict[str, Any] = hello(agent, args, payload)
-    disk = os.statvfs(agent.base)
+    disk = os.statvfs(existing(agent.base))
     known.update(
         pythons=pythons(agent),
         systemd=systemd_version(agent),
@@ -107,16 +109,23 @@ def user_name() -> str:
 
 
 def pythons(agent: Agent) -> list[dict[str, str]]:
-    """Each Python that runs: {"version", "path"}; the first of each version, oldest last."""
+    """Each Python that runs: {"version", "path"}; the first of each version, oldest last.
+
+    Those that system services cannot see are left out where instances are system services.
+    """
     found: dict[str, str] = {}
     ask = "import sys; print(sys.version.split()[0]); print(sys.executable)"
     for path in python_paths():
         done = execute(agent, [path, "-I", "-S", "-c", ask], deadline=10)
         version, _, executable = done.out.strip().partition("\n")
-        if done.code == 0 and executable:
+        if done.code == 0 and executable and seen_by_services(agent, executable):
             found.setdefault(version, executable)
     ordered = sorted(found.items(), key=lambda item: version_key(item[0]), reverse=True)
     return [{"version": version, "path": path} for version, path in ordered]
+
+
+def seen_by_services(agent: Agent, path: str) -> bool:
+    return agent.mode not in ("root", "sudo") or not path.startswith(HIDDEN)
 
 
 def version_key(version: str) -> list[int]:

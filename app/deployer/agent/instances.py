@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import environments
+from .blobs import free_bytes
+from .collect import collect
 from .failure import Failure
-from .host import manager_answers, pythons, user_name
+from .files import replace
+from .host import HIDDEN, manager_answers, pythons, user_name
 from .layout import (
     CURRENT,
     Instance,
     blob,
     environment,
     instances,
-    make_folder,
+    make_base,
     read_json,
     runtime,
 )
 from .loop import op
 from .managers import supervisor
-from .releases import remove_release, start_and_wait
-from .run import execute
+from .releases import remove_release, start_and_wait, stop_others
 from .supervise import serving
 
 if TYPE_CHECKING:
@@ -33,6 +35,20 @@ if TYPE_CHECKING:
     from .supervise import Supervisor
 
 FIRST_PORT = 8101
+OURS = frozenset(
+    ("blobs", "cache", "envs", "instances", "runtime", "tmp", "tools", ".lock", "lost+found")
+)
+
+
+@op("reserve")
+def reserve(agent: Agent, args: dict[str, Any], payload: Payload) -> int:
+    """A port that is free and nobody else's from now on. args: name."""
+    instance = Instance(agent.base, args["name"])
+    with (agent.base / ".ports").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        port = instance.port() or _free_port(agent.base)
+        replace(instance.port_file, f"{port}\n".encode())
+    return port
 
 
 @op("look")
@@ -44,6 +60,7 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
     """
     instance = Instance(agent.base, args["name"])
     manager = supervisor(agent)
+    port, listening = instance.port(), manager.listening(instance)
     has_environment = environments.whole(environment(agent.base, args["environment"]))
     return {
         **_manager_facts(agent, manager),
@@ -56,15 +73,16 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
         "pythons": [] if has_environment else pythons(agent),
         "release": (instance.release(args["release"]) / "release.json").is_file(),
         "units": manager.units(args["units"]),
-        "listening": manager.listening(instance),
+        "listening": listening,
+        "enabled": manager.enabled(instance),
         "serving": serving(manager, instance),
         "current": instance.current(),
         "history": instance.history(200),
         "releases": [_brief(each) for each in instance.complete()],
-        "port": instance.facts().get("port"),
-        "port_owner": _taken_by(args["port"]) if args["port"] else None,
+        "port": port,
+        "port_owners": {} if listening else _owners(port, args["port"]),
         "free_port": _free_port(agent.base),
-        "disk_free": _disk_free(agent.base),
+        "disk_free": free_bytes(agent.base),
         "ready": _base_ready(agent, manager),
     }
 
@@ -81,6 +99,12 @@ def _manager_facts(agent: Agent, manager: Supervisor) -> dict[str, Any]:
     }
 
 
+def _owners(*ports: int | None) -> dict[str, str]:
+    """Who listens on these ports of this host, of those that are taken."""
+    found = {str(port): _taken_by(port) for port in ports if port}
+    return {port: owner for port, owner in found.items() if owner}
+
+
 def _brief(manifest: dict[str, Any]) -> dict[str, Any]:
     wanted = ("id", "version", "created", "environment", "runtime", "python")
     return {key: manifest.get(key) for key in wanted}
@@ -88,25 +112,28 @@ def _brief(manifest: dict[str, Any]) -> dict[str, Any]:
 
 @op("status")
 def status(agent: Agent, args: dict[str, Any], payload: Payload) -> list[dict[str, Any]]:
-    """Every instance here, or the one named: what should serve, what does, since when, how much."""
+    """Every instance here, or the one named: what should serve, what does, since when, how much.
+
+    args: name or null, history (lines of it).
+    """
     manager = supervisor(agent)
     chosen = [each for each in instances(agent.base) if args["name"] in (None, each.name)]
-    return [_status(manager, each) for each in chosen if each.facts_file.is_file()]
+    return [_status(manager, each, args["history"]) for each in chosen if each.facts_file.is_file()]
 
 
-def _status(manager: Supervisor, instance: Instance) -> dict[str, Any]:
+def _status(manager: Supervisor, instance: Instance, history: int) -> dict[str, Any]:
     fronts = serving(manager, instance)
     for front in fronts:
         front.update(_resources(front))
     return {
         "name": instance.name,
-        "port": instance.facts().get("port"),
+        "port": instance.port(),
         "current": instance.current(),
         "listening": manager.listening(instance),
         "fronts": fronts,
         "fate": manager.fate(instance, CURRENT),
         "releases": [_brief(each) for each in instance.complete()],
-        "history": instance.history(20),
+        "history": instance.history(history),
     }
 
 
@@ -143,25 +170,18 @@ def stop(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
 
 @op("restart")
 def restart(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
-    """Stop what serves and start it again; connections wait. args: name, within, entry."""
+    """Stop what serves and start it again; connections wait meanwhile. args: name, entry."""
     instance = Instance(agent.base, args["name"])
     manager = supervisor(agent)
-    for unit in manager.running(instance):
-        manager.stop(instance, unit)
     release = instance.current()
     if release is None:
         raise Failure(f"{instance.name} has no production release here.", kind="NotFound")
-    said = start_and_wait(agent, instance, release, args["within"])
+    scoring = (read_json(instance.release(release) / "release.json") or {})["scoring"]
+    stop_others(manager, instance, keep="")
+    said = start_and_wait(agent, instance, release, scoring["start_timeout"])
+    stop_others(manager, instance, release)
     instance.remember(**args["entry"])
     return said
-
-
-@op("logs")
-def logs(agent: Agent, args: dict[str, Any], payload: Payload) -> int:
-    """The last lines of an instance's log as events {"out": …}. args: name, lines, follow."""
-    instance = Instance(agent.base, args["name"])
-    argv = supervisor(agent).log_command(instance, args["lines"], args["follow"])
-    return execute(agent, argv, on_line=lambda _, line: agent.event(out=line)).code
 
 
 @op("undeploy")
@@ -174,56 +194,45 @@ def undeploy(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, 
     manager = supervisor(agent)
     manager.close(instance)
     manager.forget(instance)
-    (instance.releases / CURRENT).unlink(missing_ok=True)
+    instance.make_current(None)
     instance.facts_file.unlink(missing_ok=True)
-    instance.remember(**args["entry"])
+    if instance.folder.is_dir():
+        instance.remember(**args["entry"])
     if not args["purge"]:
         return {"freed": 0}
     for manifest in instance.complete():
         remove_release(instance, manifest["id"])
+    freed = collect(agent)
     shutil.rmtree(instance.folder, ignore_errors=True)
-    return {"freed": collect(agent.base)}
-
-
-@op("collect")
-def collect_op(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
-    """Remove environments, runtimes and blobs that no release uses."""
-    return {"freed": collect(agent.base)}
-
-
-def collect(base: Path) -> int:
-    """Remove what no release mentions; returns the bytes of blobs freed."""
-    manifests = [each for instance in instances(base) for each in instance.complete()]
-    used = {
-        "envs": {each["environment"] for each in manifests},
-        "runtime": {each["runtime"] for each in manifests},
-    }
-    for kind, keep in used.items():
-        for folder in (base / kind).glob("[!.]*"):
-            if folder.name not in keep:
-                shutil.rmtree(folder, ignore_errors=True)
-    mentioned = {entry[1] for each in manifests for entry in each["files"]}
-    return sum(_drop(path) for path in (base / "blobs").glob("??/*") if path.name not in mentioned)
-
-
-def _drop(path: Path) -> int:
-    """Blobs younger than an hour may belong to a deployment under way."""
-    facts = path.stat()
-    if time.time() - facts.st_mtime < 3600:
-        return 0
-    path.unlink(missing_ok=True)
-    return facts.st_size
+    return {"freed": freed}
 
 
 @op("prepare")
 def prepare(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
-    """Make the base folder readable for services and nobody else (system-wide installations)."""
-    make_folder(agent.base)
+    """Make the base folder, for services to read and nobody else (system-wide installations)."""
+    make_base(agent)
     if supervisor(agent).mode == "system":
+        _refuse_base(agent.base)
         _group(args["group"])
         shutil.chown(agent.base, group=args["group"])
         agent.base.chmod(0o750)
     return {}
+
+
+def _refuse_base(base: Path) -> None:
+    """Not a folder that services cannot see, nor one that belongs to something else."""
+    hidden = next((top for top in HIDDEN if f"{base}/".startswith(top)), None)
+    others = sorted(each.name for each in base.iterdir() if each.name not in OURS)
+    if hidden:
+        raise Failure(
+            f'Services cannot see "{base}": what is under {hidden} is hidden from them.',
+            remedy="Give the location another base folder, or --privilege user.",
+        )
+    if others:
+        raise Failure(
+            f'"{base}" holds other things ("{others[0]}"), so it cannot be the base folder.',
+            remedy="Give the location a folder of its own.",
+        )
 
 
 def _base_ready(agent: Agent, manager: Supervisor) -> bool:
@@ -250,7 +259,7 @@ def _group(name: str) -> None:
 
 
 def _free_port(base: Path) -> int:
-    taken = {each.facts().get("port") for each in instances(base)}
+    taken = {each.port() for each in instances(base)}
     port = FIRST_PORT
     while port in taken or _taken_by(port):
         port += 1
@@ -291,8 +300,3 @@ def _holds(process: Path, wanted: set[str]) -> bool:
         return any(os.readlink(link) in wanted for link in (process / "fd").iterdir())
     except OSError:
         return False
-
-
-def _disk_free(base: Path) -> int:
-    folder = next(each for each in [base, *base.parents] if each.exists())
-    return shutil.disk_usage(folder).free

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .blobs import sync_folder
+from .failure import Failure
+
+if TYPE_CHECKING:
+    from .loop import Agent
 
 CURRENT = "current"
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 class Instance:
     """The folder of one instance."""
 
     def __init__(self, base: Path, name: str) -> None:
+        if not NAME.fullmatch(name):
+            raise Failure(f'"{name}" is not the name of an instance.', kind="NotFound")
         self.base = base
         self.name = name
         self.folder = base / "instances" / name
         self.releases = self.folder / "releases"
         self.facts_file = self.folder / "instance.json"
+        self.port_file = self.folder / "port"
         self.history_file = self.folder / "history.jsonl"
         self.lock_file = self.folder / "lock"
 
@@ -45,8 +55,24 @@ class Instance:
         found = [read_json(path) for path in self.releases.glob("v*/release.json")]
         return sorted((each for each in found if each), key=lambda each: str(each["created"]))
 
+    def make_current(self, release: str | None) -> None:
+        """One rename; None takes production away."""
+        if release == self.current():
+            return
+        if release is None:
+            (self.releases / CURRENT).unlink(missing_ok=True)
+        else:
+            point(self.releases / CURRENT, release)
+
     def facts(self) -> dict[str, Any]:
         return read_json(self.facts_file) or {}
+
+    def port(self) -> int | None:
+        """Its port, or the one that is kept for it."""
+        try:
+            return int(self.facts().get("port") or self.port_file.read_text())
+        except (OSError, ValueError):
+            return None
 
     def history(self, last: int) -> list[dict[str, Any]]:
         try:
@@ -78,7 +104,12 @@ def instances(base: Path) -> list[Instance]:
         names = sorted(entry.name for entry in os.scandir(base / "instances") if entry.is_dir())
     except OSError:
         return []
-    return [Instance(base, name) for name in names]
+    return [Instance(base, name) for name in names if NAME.fullmatch(name)]
+
+
+def make_base(agent: Agent) -> None:
+    """For services to enter when it is the system's (`prepare` closes it to others), else ours."""
+    make_folder(agent.base, 0o755 if agent.mode in ("root", "sudo") else 0o700)
 
 
 def blob(base: Path, digest: str) -> Path:
@@ -143,6 +174,8 @@ def _link(source: Path, path: Path, executable: bool) -> None:
 def make_folder(folder: Path, mode: int = 0o755) -> None:
     """With its parents, and with that mode whatever the umask."""
     for part in reversed([folder, *folder.parents]):
-        if not part.exists():
+        if part.exists():
+            continue
+        with contextlib.suppress(FileExistsError):  # somebody was faster
             part.mkdir(mode)
             part.chmod(mode)

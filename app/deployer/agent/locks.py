@@ -7,15 +7,18 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from .failure import Failure
 from .files import allowed
+from .layout import make_base
 from .loop import Agent, Payload, op
 
 _held: dict[Path, tuple[int, dict[str, str]]] = {}
+_base: int | None = None
 
 
 @op("lock")
@@ -24,6 +27,8 @@ def lock(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, str]
     path = allowed(agent, args["path"])
     if path in _held:
         return note(path, step=args.get("step", ""))
+    make_base(agent)
+    share(agent)
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -36,6 +41,31 @@ def lock(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, str]
     return note(
         path, who=args["who"], host=args.get("host", ""), since=since, step=args.get("step", "")
     )
+
+
+def share(agent: Agent) -> None:
+    """Hold the base folder's own lock with others who deploy, against `alone`."""
+    global _base
+    if _base is None:
+        _base = os.open(agent.base / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    fcntl.flock(_base, fcntl.LOCK_SH)
+
+
+@contextlib.contextmanager
+def alone(agent: Agent) -> Iterator[bool]:
+    """Whether nobody else deploys on this base, kept so while the block runs."""
+    share(agent)
+    assert _base is not None
+    try:
+        fcntl.flock(_base, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fcntl.flock(_base, fcntl.LOCK_SH)
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        fcntl.flock(_base, fcntl.LOCK_SH)
 
 
 @op("step")

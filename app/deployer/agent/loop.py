@@ -7,6 +7,7 @@ and ends us when the client does not.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import queue
@@ -16,7 +17,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from .failure import Failure
 
 CHUNK = 1024 * 1024
 BEAT = 10.0
-GRACE = 10.0
+GRACE = 30.0
 SYSTEM_BASE = "/var/lib/rhythmicml"
 USER_BASE = "~/.local/share/rhythmicml"
 
@@ -111,6 +111,8 @@ class Agent:
         self.silence = silence
         self.gone = threading.Event()
         self.unusable: Failure | None = None
+        # What to take back when we end before it has become production.
+        self.undo: list[Callable[[], None]] = []
         self.beats = True
         self.input, self.output = wires
         self._writing = threading.Lock()
@@ -122,6 +124,12 @@ class Agent:
     def event(self, **said: Any) -> None:
         """Tell the client something about the request at hand."""
         self._send({"id": self._answering, "event": said})
+
+    def take_back(self) -> None:
+        """Undo what was begun and not made production, the last first."""
+        while self.undo:
+            with contextlib.suppress(Exception):
+                self.undo.pop()()
 
     # What the main thread does.
 
@@ -246,7 +254,7 @@ class Agent:
             pass  # the main thread looks at `gone` before it takes the next one
 
 
-@contextmanager
+@contextlib.contextmanager
 def failures_of(do: str) -> Iterator[None]:
     """What an operation did not expect becomes a Failure too, with the traceback as its detail."""
     try:
@@ -257,17 +265,16 @@ def failures_of(do: str) -> Iterator[None]:
         raise Failure(f'"{do}" failed on the host.', detail=traceback.format_exc()) from error
 
 
-def make_base(wanted: str, system: bool) -> Path:
-    """The base folder, made when it is missing: for all to enter when ours is the system's."""
+def base_folder(wanted: str, system: bool) -> Path:
+    """Where our things go on this host; made only when something is put there."""
     path = Path(wanted or (SYSTEM_BASE if system else USER_BASE)).expanduser()
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o755 if system else 0o700)
-        os.listdir(path)
-    except OSError as error:
+    there = next(each for each in (path, *path.parents) if each.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         raise Failure(
             f'The folder "{path}" cannot be made on the host.',
+            cause=f'"{there}" is not ours to write to.',
             remedy="Choose another one: location add … --base FOLDER",
-        ) from error
+        )
     return path
 
 
@@ -288,10 +295,11 @@ def main(chosen: dict[str, Any], mode: str) -> None:
         importlib.import_module("." + module, __package__)
     agent = Agent(Path("/"), mode, claim_wires(), chosen["silence"])
     try:
-        agent.base = make_base(chosen["base"], os.getuid() == 0)
+        agent.base = base_folder(chosen["base"], os.getuid() == 0)
     except Failure as failure:
         agent.unusable = failure
     os.write(agent.output, chosen["sentinel"].encode())
     agent.serve()
+    agent.take_back()
     sys.stderr.flush()
     os._exit(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,18 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from . import fronts
 from .blobs import sync_folder
+from .collect import collect
 from .failure import Failure
 from .files import replace
 from .layout import (
-    CURRENT,
     Instance,
     environment,
     make_folder,
-    point,
     put_files,
     runtime,
 )
-from .loop import op
+from .loop import ClientGone, op
 from .managers import supervisor
 
 if TYPE_CHECKING:
@@ -58,23 +58,34 @@ def _way(folder: Path, target: Path) -> str:
 
 @op("listen")
 def listen(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
-    """Write the units, remember the port, open the public socket. args: name, port, units."""
+    """Write the units, open the public socket. args: name, port, release, units.
+
+    A port that was closed before is closed again when nothing becomes production.
+    """
     instance = Instance(agent.base, args["name"])
     manager = supervisor(agent)
     make_folder(instance.folder / "log")
+    if not manager.listening(instance):
+        agent.undo.append(lambda: manager.close(instance))
     if args["units"]:
         manager.write_units(args["units"])
+    manager.listen(instance, args["port"], args["release"])
     facts = {"port": args["port"], "mode": manager.mode}
     replace(instance.facts_file, json.dumps(facts).encode() + b"\n")
-    manager.listen(instance, args["port"])
     return facts
 
 
 @op("start")
 def start(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
-    """Start one release and wait until it is ready. args: name, release, within [s]."""
-    instance = Instance(agent.base, args["name"])
-    return start_and_wait(agent, instance, args["release"], args["within"])
+    """Start one release and wait until it is ready. args: name, release, within [s].
+
+    It is stopped again when it does not become production.
+    """
+    instance, release = Instance(agent.base, args["name"]), args["release"]
+    manager = supervisor(agent)
+    if release not in manager.running(instance):
+        agent.undo.append(lambda: manager.stop(instance, release))
+    return start_and_wait(agent, instance, release, args["within"])
 
 
 def start_and_wait(
@@ -82,20 +93,19 @@ def start_and_wait(
 ) -> dict[str, Any]:
     """Ready means: its worker has loaded the model and predicted the sample.
 
-    A release that fails is stopped again, and its last words are the Failure's detail.
+    A release that fails is stopped, unless it ran before; its last words are the Failure's detail.
     """
     manager = supervisor(agent)
-    began = time.monotonic()
+    began, ran_before = time.monotonic(), release in manager.running(instance)
     manager.start(instance, release)
     try:
         said = _wait_ready(agent, manager, instance, release, timeout)
-    except BaseException:
+    except TimeoutError:
         seconds = time.monotonic() - began
         why = manager.fate(instance, release)["why"]
         detail = manager.log(instance, release, 50)
-        manager.stop(instance, release)
-        if agent.gone.is_set():
-            raise
+        if not ran_before:
+            manager.stop(instance, release)
         raise _never_ready(release, seconds, timeout, why, detail) from None
     return {"seconds": round(time.monotonic() - began, 3), **said}
 
@@ -105,12 +115,16 @@ def _wait_ready(
 ) -> dict[str, Any]:
     deadline, next_look = time.monotonic() + timeout, 0.0
     private = manager.private(instance, release)
-    while time.monotonic() < deadline and not agent.gone.is_set():
+    restarts = manager.fate(instance, release)["restarts"]
+    while time.monotonic() < deadline:
+        if agent.gone.is_set():
+            raise ClientGone
         said = fronts.state(private)
         if said and said.get("ready"):
             return said
         if time.monotonic() >= next_look:
-            if manager.fate(instance, release)["failed"]:
+            fate = manager.fate(instance, release)
+            if fate["over"] or fate["restarts"] > restarts:
                 break
             agent.event(progress=round(timeout - (deadline - time.monotonic()), 1))
             next_look = time.monotonic() + 0.25
@@ -129,7 +143,7 @@ def _never_ready(release: str, seconds: float, within: float, why: str, detail: 
     return Failure(
         f"Release {release} failed {seconds:.1f} s after its start.",
         cause=f"Its process ended ({why}).",
-        remedy="The last lines of its log say why. What was serving before still serves.",
+        remedy="The last lines of its log say why. Production is as it was.",
         detail=detail,
         kind="GateFailed",
     )
@@ -165,7 +179,7 @@ def _fail_gate(agent: Agent, instance: Instance, release: str, status: int, answ
     raise Failure(
         f"Release {release} answered its sample with {status or 'nothing'}.",
         cause=answer.decode("utf-8", "replace")[:2000],
-        remedy="Make predict answer the sample. What was serving before still serves.",
+        remedy="Make predict answer the sample. Production is as it was.",
         detail=log,
         kind="GateFailed",
     )
@@ -173,10 +187,10 @@ def _fail_gate(agent: Agent, instance: Instance, release: str, status: int, answ
 
 @op("switch")
 def switch(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
-    """Make a started release production. args: name, release, unit, expected (current), entry.
+    """Make a started release production and let all others finish and stop.
 
-    The rename of `current` is the switch. All before it can be undone by stopping the new release;
-    all after it is done again by whoever comes next.
+    args: name, release, unit (what it was started as), expected (current), entry (history).
+    The rename of `current` is the switch; it is taken back when the release does not open.
     """
     instance, release = Instance(agent.base, args["name"]), args["release"]
     manager = supervisor(agent)
@@ -187,22 +201,39 @@ def switch(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
             remedy="Someone else switched it meanwhile. Look at it, then try again.",
             kind="Busy",
         )
-    if found != release:
-        point(instance.releases / CURRENT, release)
-    accepted = fronts.serve(manager.private(instance, args["unit"]))
-    instance.remember(**args["entry"], release=release, previous=found)
-    return {"previous": found, "accepted": accepted}
+    instance.make_current(release)
+    if not _opens(manager, instance, args["unit"]):
+        instance.make_current(found)
+        raise Failure(
+            f"Release {release} was ready and then did not accept requests.",
+            remedy="The last lines of its log say why. Production is as it was.",
+            detail=manager.log(instance, args["unit"], 50),
+            kind="GateFailed",
+        )
+    agent.undo.clear()
+    manager.enable(instance)
+    stopped = stop_others(manager, instance, args["unit"])
+    with contextlib.suppress(OSError):  # a disk that is full does not undo a switch
+        instance.remember(**args["entry"], release=release, previous=found)
+    return {"previous": found, "stopped": stopped}
 
 
-@op("retire")
-def retire(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
-    """Stop every unit but the one that is production now. args: name, keep (that unit)."""
-    instance = Instance(agent.base, args["name"])
-    manager = supervisor(agent)
-    stopped = [unit for unit in manager.running(instance) if unit != args["keep"]]
+def _opens(manager: Supervisor, instance: Instance, unit: str) -> bool:
+    """Whether the front accepts the public's connections, once told to."""
+    private = manager.private(instance, unit)
+    for _ in range(50):
+        if fronts.serve(private) and (fronts.state(private) or {}).get("accepting"):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def stop_others(manager: Supervisor, instance: Instance, keep: str) -> list[str]:
+    """Stop every unit but one; what they hold is answered first."""
+    stopped = [unit for unit in manager.running(instance) if unit != keep]
     for unit in stopped:
         manager.stop(instance, unit)
-    return {"stopped": stopped}
+    return stopped
 
 
 @op("prune")
@@ -216,7 +247,7 @@ def prune(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any
     removed = [each["id"] for each in instance.complete() if each["id"] not in kept]
     for release in removed:
         remove_release(instance, release)
-    return {"removed": removed}
+    return {"removed": removed, "freed": collect(agent)}
 
 
 def remove_release(instance: Instance, release: str) -> None:

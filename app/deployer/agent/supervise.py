@@ -46,24 +46,25 @@ class Systemd:
         return {name: text for name in names if (text := _text(self.folder / name)) is not None}
 
     def listening(self, instance: Instance) -> bool:
-        """Whether its socket is open now and will be after the next boot."""
-        unit = _socket(instance)
-        answer = self._ctl("is-active", unit).stdout, self._ctl("is-enabled", unit).stdout
-        return tuple(each.strip() for each in answer) == ("active", "enabled")
+        return self._ctl("is-active", _socket(instance)).stdout.strip() == "active"
+
+    def enabled(self, instance: Instance) -> bool:
+        """Whether it will listen and serve after the next boot."""
+        units = (_socket(instance), _service(instance, CURRENT))
+        return self._ctl("is-enabled", *units).stdout.split() == ["enabled", "enabled"]
 
     def running(self, instance: Instance) -> list[str]:
         """Unit instances that are up or coming up: release ids, or "current"."""
         return [name for name, facts in self._all(instance).items() if _alive(facts)]
 
     def fate(self, instance: Instance, unit: str) -> dict[str, Any]:
-        """How one unit instance fares: {"alive", "failed", "restarts", "why"}."""
+        """How one unit instance fares: {"alive", "over" (it ended), "restarts", "why"}."""
         facts = self._all(instance).get(unit, {})
-        active, restarts = facts.get("ActiveState", ""), int(facts.get("NRestarts") or 0)
-        failed = active == "failed" or restarts > 0 or facts.get("SubState") == "auto-restart"
+        over = facts.get("ActiveState") == "failed" or facts.get("SubState") == "auto-restart"
         return {
             "alive": _alive(facts),
-            "failed": failed,
-            "restarts": restarts,
+            "over": over,
+            "restarts": int(facts.get("NRestarts") or 0),
             "why": f"{facts.get('Result', '')}, status {facts.get('ExecMainStatus', '')}",
         }
 
@@ -72,12 +73,11 @@ class Systemd:
             return tail(instance.log(unit), lines)
         return self._journal("-u", _service(instance, unit), "-n", str(lines))
 
-    def log_command(self, instance: Instance, lines: int, follow: bool) -> list[str]:
-        """The command that prints the log of all its releases."""
-        if self.user:
-            return _tail_command(instance, lines, follow)
+    def journal_of(self, instance: Instance, lines: int, follow: bool) -> list[str]:
+        """The command that prints what all its releases say, also those started meanwhile."""
+        slice_ = f"system-rhythmicml\\x2d{instance.name.replace('-', _DASH)}.slice"
         argv = ["journalctl", "--no-pager", "-o", "short-iso", "--no-hostname", "-n", str(lines)]
-        return [*argv, *(["-f"] if follow else []), "-u", f"rhythmicml-{instance.name}@*"]
+        return [*argv, *(["-f"] if follow else []), f"_SYSTEMD_SLICE={slice_}"]
 
     # Orders
 
@@ -87,15 +87,21 @@ class Systemd:
             replace(self.folder / name, text.encode())
         self._must("daemon-reload")
 
-    def listen(self, instance: Instance, port: int) -> None:
-        """Open the socket, now and at every boot. Its units have been written."""
-        self._must("enable", _socket(instance), _service(instance, CURRENT))
-        if self._ctl("is-active", _socket(instance)).stdout.strip() != "active":
+    def listen(self, instance: Instance, port: int, release: str) -> None:
+        """Open the socket. Its units have been written."""
+        if not self.listening(instance):
             self._must("start", "--no-block", _socket(instance))
-            self._wait_active(_socket(instance))
+            self._wait_active(_socket(instance), port)
+
+    def enable(self, instance: Instance) -> None:
+        """From now on it listens and serves after a boot as well."""
+        if not self.enabled(instance):
+            self._must("enable", _socket(instance), _service(instance, CURRENT))
 
     def start(self, instance: Instance, unit: str) -> None:
         make_folder(instance.folder / "log")
+        if self.user:
+            rotate(instance.log(unit))
         self._ctl("reset-failed", _service(instance, unit))
         self._must("start", "--no-block", _service(instance, unit))
 
@@ -134,7 +140,7 @@ class Systemd:
                 found[facts["Id"].split("@", 1)[1].rsplit(".service", 1)[0]] = facts
         return found
 
-    def _wait_active(self, unit: str) -> None:
+    def _wait_active(self, unit: str, port: int) -> None:
         for _ in range(100):
             facts = self._ctl("show", unit, "-p", "ActiveState,Result").stdout
             if "ActiveState=active" in facts:
@@ -143,7 +149,8 @@ class Systemd:
                 break
             time.sleep(0.05)
         raise Failure(
-            f'systemd could not open the socket "{unit}".',
+            f"systemd could not open port {port}.",
+            remedy="Choose another with --port, or set `port` under [deploy].",
             detail=self._journal("-u", unit, "-n", "20"),
         )
 
@@ -185,27 +192,33 @@ class Keeper:
 
     def fate(self, instance: Instance, unit: str) -> dict[str, Any]:
         front = (self._status(instance) or {}).get("fronts", {}).get(unit, {})
-        restarts, ended = int(front.get("restarts") or 0), front.get("exit") is not None
-        why = f"exit code {front.get('exit')}" if ended else ""
-        failed = restarts > 0 or ended
-        return {"alive": bool(front.get("pid")), "failed": failed, "restarts": restarts, "why": why}
+        ended = front.get("exit") is not None
+        return {
+            "alive": bool(front.get("pid")),
+            "over": ended and not front.get("pid"),
+            "restarts": int(front.get("restarts") or 0),
+            "why": f"exit code {front.get('exit')}" if ended else "",
+        }
 
     def log(self, instance: Instance, unit: str, lines: int) -> str:
         return tail(instance.log(unit), lines)
 
-    def log_command(self, instance: Instance, lines: int, follow: bool) -> list[str]:
-        return _tail_command(instance, lines, follow)
-
     def write_units(self, units: dict[str, str]) -> None:
         pass
 
-    def listen(self, instance: Instance, port: int) -> None:
+    def enabled(self, instance: Instance) -> bool:
+        return True
+
+    def enable(self, instance: Instance) -> None:
+        pass
+
+    def listen(self, instance: Instance, port: int, release: str) -> None:
         """Start the keeper; the release that is about to start brings its program along."""
         if self.listening(instance):
             return
         make_folder(instance.folder / "run", 0o700)
         make_folder(instance.folder / "log")
-        program = self._program(instance)
+        program = instance.release(release) / "runtime"
         argv = [str(program / "env/bin/python"), "-I", str(program / "program"), "keeper"]
         argv += ["--instance", str(instance.folder), "--port", str(port)]
         with (instance.folder / "log" / "keeper.log").open("ab") as log:
@@ -235,11 +248,6 @@ class Keeper:
 
     def forget(self, instance: Instance) -> None:
         pass
-
-    def _program(self, instance: Instance) -> Path:
-        releases = [each["id"] for each in instance.complete()]
-        current = instance.current()
-        return instance.release(current or releases[-1]) / "runtime"
 
     def _status(self, instance: Instance) -> dict[str, Any] | None:
         try:
@@ -274,10 +282,21 @@ class Keeper:
 Supervisor = Union[Systemd, Keeper]
 
 
+_DASH = "\\x2d"
+PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
+MORE_PASSED_ON = ("CUDA_", "SSL_CERT_", "http_proxy", "https_proxy", "no_proxy")
+
+
 def _own_environment() -> dict[str, str]:
-    """Ours, less what is about the Python that happens to run us."""
-    about_us = ("PYTHON", "VIRTUAL_ENV", "CONDA", "UV_", "RHYTHMICML_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(about_us)}
+    """What a model may know of the shell it was deployed from: as little as under systemd."""
+    known = (*PASSED_ON, *MORE_PASSED_ON)
+    return {name: value for name, value in os.environ.items() if name.startswith(known)}
+
+
+def rotate(log: Path, most: int = 10_000_000) -> None:
+    """Past 10 MB a log becomes `<name>.1`."""
+    if log.exists() and log.stat().st_size > most:
+        os.replace(log, log.with_name(log.name + ".1"))
 
 
 def _expect_listening(line: bytes, instance: Instance, port: int) -> None:
@@ -313,13 +332,6 @@ def tail(path: Path, lines: int) -> str:
     except OSError:
         return ""
     return "\n".join(text.splitlines()[-lines:])
-
-
-def _tail_command(instance: Instance, lines: int, follow: bool) -> list[str]:
-    logs = sorted((instance.folder / "log").glob("v*.log"), key=lambda log: log.stat().st_mtime)
-    current = instance.log(CURRENT)
-    chosen = [str(log) for log in [*logs[-2:], *([current] if current.exists() else [])]]
-    return ["tail", "-q", "-n", str(lines), *(["-F"] if follow else []), *chosen]
 
 
 def _socket(instance: Instance) -> str:

@@ -1,0 +1,19 @@
+"""Who is at work here, for histories and locks."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+
+
+def user() -> str:
+    """The login name; empty where the system does not know one."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+
+
+def who() -> str:
+    """ana@laptop"""
+    return f"{user() or 'somebody'}@{socket.gethostname()}"
