@@ -117,12 +117,10 @@ class Ours:
 
     def clear(self) -> None:
         """A fresh server, but for uv's cache of packages."""
-        try:
-            self.client("undeploy", MODEL, "--purge", "--yes")
-        except Exception as error:
-            print(f"nothing to clear: {error}", file=sys.stderr)
-        keep = "cd /var/lib/rhythmicml && ls -A | grep -v '^cache$' | xargs rm -rf"
-        self.guest.run(["sh", "-c", keep], check=False)
+        base = "/var/lib/rhythmicml"
+        self.guest.run(["sh", "-c", f"mv {base}/cache /var/lib/kept"])
+        self.client("undeploy", MODEL, "--purge", "--yes")
+        self.guest.run(["sh", "-c", f"rm -rf {base}/* && mv /var/lib/kept {base}/cache"])
 
     def deploy(self) -> dict[str, Any]:
         return dict(self.client("deploy", str(self.folder), "--to", "srv"))

@@ -36,7 +36,18 @@ if TYPE_CHECKING:
 
 FIRST_PORT = 8101
 OURS = frozenset(
-    ("blobs", "cache", "envs", "instances", "runtime", "tmp", "tools", ".lock", "lost+found")
+    (
+        "blobs",
+        "cache",
+        "envs",
+        "instances",
+        "runtime",
+        "tmp",
+        "tools",
+        ".lock",
+        ".ports",
+        "lost+found",
+    )
 )
 
 
