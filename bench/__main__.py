@@ -2,8 +2,9 @@
 
     python -m bench [NAME …]
 
-Each is a program of its own, bench/NAME/run.py, that prints its tables in Markdown. A name given
-alone is measured alone, and the page is not written. Run it on a machine that does nothing else.
+Each is a program of its own (python -m bench.NAME.run) that prints its tables in Markdown. A name
+given alone is measured alone, and the page is not written. Run it on a machine that does nothing
+else.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ def main(chosen: list[str]) -> None:
 
 def measured(name: str) -> str:
     print(f"Measuring {name} ...", file=sys.stderr, flush=True)
-    program = [sys.executable, str(HERE / name / "run.py")]
-    done = subprocess.run(program, stdout=subprocess.PIPE, text=True, check=True)
+    program = [sys.executable, "-m", f"bench.{name}.run"]
+    done = subprocess.run(program, cwd=HERE.parent, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.strip()
 
 

@@ -11,7 +11,7 @@ import urllib.request
 import zipfile
 
 import pytest
-from client import PREDICT, Client, Failed, write_model
+from client import PREDICT, Client, Failed, Together, write_model
 
 
 @pytest.fixture
@@ -20,6 +20,8 @@ def client(tmp_path):
     yield client
     for row in client("status"):
         client("undeploy", row["model"], "--purge", "--yes")
+    for pid in keepers(client):
+        os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -100,7 +102,8 @@ def test_killed_front_is_replaced_and_connections_wait_for_it(client, folder):
 def test_killed_keeper_is_shown_and_the_next_deployment_heals_it(client, folder):
     client("deploy", str(folder))
     os.kill(keeper_of(client), signal.SIGKILL)
-    wait_until(lambda: client("status")[0]["state"] == "stopped")
+    wait_until(lambda: client("status")[0]["state"] == "failing")
+    assert "rhythmicml start churn" in client("status")[0]["error"]
     assert client("deploy", "churn")["changed"]
     assert ask(client) == {"predictions": [12.0]}
 
@@ -123,8 +126,7 @@ def test_plan_changes_nothing(client, folder):
 
 def test_interrupted_deployment_says_so_and_is_picked_up(client, folder):
     client("deploy", str(folder))
-    slow = PREDICT.replace("return json", "time.sleep(2)\n    return json")
-    write_model(folder, "churn", script=slow)
+    write_model(folder, "churn", script=slow(2))
     deploying = client.start("deploy", "churn")
     time.sleep(1.5)
     deploying.send_signal(signal.SIGINT)
@@ -135,6 +137,143 @@ def test_interrupted_deployment_says_so_and_is_picked_up(client, folder):
     assert client("history", "churn")[0]["result"] == "interrupted"
     wait_until(lambda: deployed(client), 30)
     assert client("status")[0]["version"] == 2
+
+
+def test_interrupted_first_deployment_leaves_nothing_behind(client, folder):
+    write_model(folder, "churn", script=slow(5))
+    deploying = client.start("deploy", str(folder))
+    wait_until(lambda: keepers(client), 20)
+    time.sleep(0.5)
+    deploying.send_signal(signal.SIGINT)
+    deploying.communicate(timeout=30)
+    assert deploying.returncode == 130
+    wait_until(lambda: not keepers(client), 20)
+    assert client("status") == []
+
+
+def test_killed_first_deployment_leaves_nothing_behind(client, folder):
+    write_model(folder, "churn", script=slow(5))
+    deploying = client.start("deploy", str(folder))
+    wait_until(lambda: keepers(client), 20)
+    deploying.kill()
+    deploying.communicate(timeout=30)
+    wait_until(lambda: not keepers(client), 20)
+    write_model(folder, "churn")
+    assert client("deploy", "churn")["changed"]
+    assert [entry["result"] for entry in client("history", "churn")] == ["done", "interrupted"]
+
+
+def test_release_whose_worker_dies_after_the_gate_still_answers(client, folder):
+    """It must answer, with 503 if need be: a port that accepts and says nothing is the worst."""
+    dying = """
+import os, threading
+asked = []
+
+def predict(model, inputs: list):
+    asked.append(1)
+    if len(asked) == 2:
+        threading.Timer(0.05, os._exit, [1]).start()
+    return [sum(row) for row in inputs]
+"""
+    write_model(folder, "churn", script=dying)
+    port = client("deploy", str(folder))["port"]
+    wait_until(lambda: status_of(port) == 200, 20)
+
+
+def test_unchanged_deployment_leaves_a_healed_front_alone(client, folder):
+    port = client("deploy", str(folder))["port"]
+    os.kill(front_of(client), signal.SIGKILL)
+    post(port)
+    healed = front_of(client)
+    assert client("deploy", "churn")["version"] == 1
+    assert front_of(client) == healed
+    assert post(port)[0] == {"predictions": [12.0]}
+
+
+def test_new_version_on_a_stopped_instance_serves_alone(client, folder):
+    client("deploy", str(folder))
+    client("stop", "churn")
+    write_model(folder, "churn", factor=3.0)
+    done = client("deploy", "churn")
+    assert {post(done["port"])[1]["X-Release"] for _ in range(12)} == {done["release"]}
+
+
+def test_own_port_that_another_program_took_meanwhile_is_named(client, folder):
+    port = client("deploy", str(folder))["port"]
+    client("stop", "churn")
+    with socket.create_server(("127.0.0.1", port)):
+        with pytest.raises(Failed) as failed:
+            client("start", "churn")
+        assert f"pid {os.getpid()}" in failed.value.problem["cause"]
+        assert "--port" in failed.value.problem["remedy"]
+    client("start", "churn")
+    assert ask(client) == {"predictions": [12.0]}
+
+
+def test_rollback_looks_back_further_than_the_last_restarts(client, folder):
+    client("deploy", str(folder))
+    write_model(folder, "churn", factor=3.0)
+    client("deploy", "churn")
+    with (client.home / "local/instances/churn/history.jsonl").open("a") as history:
+        history.write('{"action": "restart", "who": "ana", "at": "now"}\n' * 250)
+    assert client("rollback", "churn")["version"] == 1
+
+
+def test_two_first_deployments_at_once_get_ports_of_their_own(client, folder, tmp_path):
+    other = write_model(tmp_path / "fraud", "fraud")
+    client("location", "list")
+    done = Together(
+        lambda: client("deploy", str(folder)), lambda: client("deploy", str(other))
+    ).results
+    assert [each["changed"] for each in done] == [True, True]
+    assert done[0]["port"] != done[1]["port"]
+
+
+def test_log_is_followed_into_the_next_release(client, folder):
+    client("deploy", str(folder))
+    following = subprocess.Popen(
+        [*client.argv("logs", "churn", "-f")],
+        env=client.environ,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with following:
+        assert "v1-" in following.stdout.readline()
+        write_model(folder, "churn", factor=3.0)
+        client("deploy", "churn")
+        assert any("v2-" in line for line in following.stdout)
+        following.send_signal(signal.SIGINT)
+
+
+def test_answer_of_bytes_comes_out_as_it_is(client, folder):
+    write_model(
+        folder, "churn", script="def predict(model, inputs: bytes):\n    return inputs[::-1]"
+    )
+    (folder / "sample.json").unlink()
+    client("deploy", str(folder))
+    body = bytes(range(256)) * 20
+    argv = client.argv("score", "churn", "--data", "-")
+    done = subprocess.run(argv, env=client.environ, input=body, capture_output=True, check=True)
+    assert done.stdout == body[::-1]
+
+
+def test_purge_gives_the_disk_back_also_after_an_undeploy(client, folder):
+    client("deploy", str(folder))
+    client("undeploy", "churn")
+    client("undeploy", "churn", "--purge", "--yes")
+    left = [path for path in (client.home / "local").rglob("*") if path.is_file()]
+    assert [path.name for path in left if not path.name.startswith(".")] == []
+
+
+def slow(seconds):
+    return PREDICT.replace("return json", f"time.sleep({seconds})\n    return json")
+
+
+def status_of(port):
+    try:
+        return 200 if post(port) else 0
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def deployed(client):
@@ -205,8 +344,13 @@ def front_of(client):
 
 
 def keeper_of(client):
-    pattern = f"keeper --instance {client.home}/local/instances/churn"
-    return int(subprocess.check_output(["pgrep", "-f", pattern], text=True).split()[0])
+    return keepers(client)[0]
+
+
+def keepers(client):
+    pattern = f"keeper --instance {client.home}/local/instances/"
+    found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True)
+    return [int(pid) for pid in found.stdout.split()]
 
 
 def wait_until(true, seconds=10):

@@ -132,9 +132,9 @@ def restart(work: Workspace, name: str, *, to: str | None = None) -> Events:
     location = location_of(work, name, to)
     with _attempt(work, "restart", name, location) as attempt:
         status = _status(attempt.road, name)
-        if not status["listening"]:
+        if status["stopped"] or not status["listening"]:
             raise Problem(
-                f"{name} is stopped on {location.name}.", remedy=f"rhythmicml start {name}"
+                f"{name} does not run on {location.name}.", remedy=f"rhythmicml start {name}"
             )
         step = Step(
             f"Restart {status['current']}",

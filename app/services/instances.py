@@ -97,7 +97,11 @@ def _figures(said: dict[str, Any]) -> dict[str, Any]:
 
 
 def _why(said: dict[str, Any]) -> str:
-    return str(said["fate"].get("why") or "") if said["listening"] else ""
+    if said["stopped"]:
+        return ""
+    if not said["listening"]:
+        return f"It does not run any more. Start it again: rhythmicml start {said['name']}"
+    return str(said["fate"].get("why") or "")
 
 
 def state_of(said: dict[str, Any]) -> str:
@@ -107,9 +111,9 @@ def state_of(said: dict[str, Any]) -> str:
     if any(each["ready"] for each in open_to_all):
         whole = all(w["state"] in WELL for front in open_to_all for w in front["workers"])
         return "serving" if whole else "degraded"
-    if not said["listening"]:
+    if said["stopped"]:
         return "stopped"
-    if not said["fronts"]:
+    if not said["listening"] or not said["fronts"]:
         return "failing"
     return "failing" if said["fate"]["over"] or said["fate"]["restarts"] else "starting"
 
@@ -164,7 +168,7 @@ def _port(road: Road, name: str, location: Location) -> int:
     found = road.call("status", name=name, history=0)
     if not found:
         raise deployments.not_deployed(name, location.name)
-    if not found[0]["listening"]:
+    if found[0]["stopped"]:
         raise Problem(f"{name} is stopped on {location.name}.", remedy=f"rhythmicml start {name}")
     if not any(each.get("accepting") for each in found[0]["fronts"]):
         raise Problem(

@@ -350,6 +350,8 @@ def predict(model, inputs: list):
         "netlink": tried(lambda: socket.socket(socket.AF_NETLINK).close()),
         "raw": tried(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW).close()),
         "init": tried(lambda: os.listdir("/proc/1/fd")),
+        "blobs": tried(lambda: os.listdir("/var/lib/rhythmicml/blobs")),
+        "models": len(os.listdir("/var/lib/rhythmicml/instances")),
         "tmp": tried(lambda: Path("/tmp/mine").write_text("x")),
         "uid": os.getuid() != 0,
     }]
@@ -357,6 +359,7 @@ def predict(model, inputs: list):
     folder = write_model(tmp_path / "model", "sandbox", script=script)
     root_client("deploy", str(folder), "--to", "srv")
     [found] = ask(root_client, "sandbox")["answer"]["predictions"]
+    assert found.pop("models") == 1
     denied = {name: what for name, what in found.items() if name not in ("tmp", "uid")}
     assert "allowed" not in denied.values(), denied
     assert found["tmp"] == "allowed"

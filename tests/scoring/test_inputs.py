@@ -88,6 +88,8 @@ def test_the_sample_makes_integers_floats_and_orders_columns():
     ("value", "says"),
     [
         ([{"a": 1.0}], "Missing columns: b"),
+        ([{"a": 1.0, "b": "x"}, {"a": 2.0}], "Missing columns in row 1: b"),
+        ([{"a": 1.0, "b": "x"}, {"b": "y", "c": 1}], "Missing columns in row 1: a"),
         ([{"a": "x", "b": "y"}], 'Column "a": expected numbers, got text'),
         ([{"a": 1.0, "b": 2}], 'Column "b": expected text'),
         ([[1.0]], "must have 2 values, got 1"),

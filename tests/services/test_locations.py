@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "deployer"))
 from sshd import SSHD, Sshd, make_key
 
 from app.errors import NotFound, NotTrusted, Problem, Unreachable
+from app.models import Instance, Location
 from app.services import locations
 from app.workspace import Workspace
 
@@ -123,3 +124,15 @@ def test_index_is_the_one_in_use(monkeypatch):
     assert port == 443
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://mirror.lan:3141/root/index")
     assert locations.index_address() == ("mirror.lan", 3141)
+
+
+def test_location_with_instances_is_not_forgotten_by_accident(work):
+    with work.open_store() as store:
+        store.locations.add(Location("srv", url="ssh://ana@server"))
+        store.instances.upsert(Instance("churn", "srv", 8101, "v1-x", 1, "serving"))
+    with pytest.raises(Problem) as caught:
+        locations.remove(work, "srv")
+    assert "undeploy churn --on srv" in caught.value.remedy
+    locations.remove(work, "srv", force=True)
+    with work.open_store() as store:
+        assert store.instances.all() == []

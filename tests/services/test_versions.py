@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -395,6 +396,17 @@ def test_a_version_is_put_back_whole(work, folder):
     assert os.readlink(folder / "latest") == "artifacts/weights"
     assert not (folder / "deep").exists()
     assert not versions.diff(work, "churn@1")
+
+
+def test_what_was_deleted_comes_back_without_a_question(work, folder):
+    commit(work)
+    before = contents(folder)
+    (folder / "predict.py").unlink()
+    versions.restore(work, "churn@1")
+    assert contents(folder) == before
+    shutil.rmtree(folder)
+    versions.restore(work, "churn@1")
+    assert contents(folder) == before
 
 
 def test_uncommitted_work_is_refused_or_committed_first(work, folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import socket
@@ -141,6 +142,7 @@ def _status(manager: Supervisor, instance: Instance, history: int) -> dict[str, 
         "port": instance.port(),
         "current": instance.current(),
         "listening": manager.listening(instance),
+        "stopped": bool(instance.facts().get("stopped")),
         "fronts": fronts,
         "fate": manager.fate(instance, CURRENT),
         "releases": [_brief(each) for each in instance.complete()],
@@ -175,6 +177,8 @@ def stop(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
     instance = Instance(agent.base, args["name"])
     running = supervisor(agent).running(instance)
     supervisor(agent).close(instance)
+    facts = {**instance.facts(), "stopped": True}
+    replace(instance.facts_file, json.dumps(facts).encode() + b"\n")
     instance.remember(**args["entry"])
     return {"stopped": running}
 

@@ -33,9 +33,9 @@ def lock(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, str]
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    except BlockingIOError:
         os.close(fd)
-        raise busy(path) from error
+        raise busy(path) from None
     _held[path] = fd, {}
     since = datetime.now(timezone.utc).isoformat(timespec="seconds")
     return note(
