@@ -2,8 +2,8 @@
 
     python bench/upload/run.py [--size MB] [--rounds N]
 
-Prints a table in Markdown and one line of JSON. Ours: each upload is new to the host, verified by
-SHA-256 and on the disk (fsync of file and folder) before it appears. scp: no fsync.
+Prints a table in Markdown, and one line of JSON on stderr. Ours: each upload is new to the host,
+verified by SHA-256 and on the disk (fsync of file and folder) before it appears. scp: no fsync.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def main() -> None:
     size = chosen.size * 2**20
     found = measure(size, chosen.rounds)
     print(table(found, size))
-    print(json.dumps({name: round(value, 4) for name, value in found.items()}))
+    print(json.dumps({name: round(value, 4) for name, value in found.items()}), file=sys.stderr)
 
 
 if __name__ == "__main__":

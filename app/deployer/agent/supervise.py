@@ -243,8 +243,10 @@ class Keeper:
         self._order(instance, do="stop", release=unit)
 
     def close(self, instance: Instance) -> None:
-        if self.listening(instance):
+        status = self._status(instance)
+        if status is not None:
             self._order(instance, do="quit")
+            _wait_closed(int(status["port"]))
 
     def forget(self, instance: Instance) -> None:
         pass
@@ -297,6 +299,15 @@ def rotate(log: Path, most: int = 10_000_000) -> None:
     """Past 10 MB a log becomes `<name>.1`."""
     if log.exists() and log.stat().st_size > most:
         os.replace(log, log.with_name(log.name + ".1"))
+
+
+def _wait_closed(port: int) -> None:
+    """Until nobody listens there any more; the keeper ends a moment after its last answer."""
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return
+        time.sleep(0.02)
 
 
 def _expect_listening(line: bytes, instance: Instance, port: int) -> None:
