@@ -65,7 +65,3 @@ class NotTrusted(Problem):
 
 class GateFailed(Problem):
     """A new release did not prove itself; the old one still serves."""
-
-
-class Cancelled(Problem):
-    """The person stopped it."""

@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from app.cli.base import command, sure, to_option, workspace
-from app.cli.output import ago, emit, follow, size, table
+from app.cli.output import ago, emit, follow, table
 from app.models import Event
+from app.words import size
 
 
 def _finish(events: Iterator[Event], as_json: bool) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from app.cli.base import command, workspace
-from app.cli.output import emit, size, table
+from app.cli.output import emit, table
 from app.errors import NotTrusted
+from app.words import size
 
 
 @click.group()

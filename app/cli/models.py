@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli.base import command, workspace
-from app.cli.output import ago, emit, size, table
+from app.cli.output import ago, emit, table
+from app.words import size
 
 if TYPE_CHECKING:
     from app.services.differences import Differences

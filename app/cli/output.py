@@ -14,6 +14,7 @@ import click
 
 from app.errors import Problem
 from app.models import Event
+from app.words import size
 
 Printer = Callable[[Any], None]
 
@@ -127,13 +128,6 @@ def progress_words(event: Event, seconds: float) -> str:
     rate = event.done / seconds
     left = ((event.total or 0) - event.done) / rate
     return f"{words}, {size(rate)}/s, {left:.0f} s left"
-
-
-def size(number: float) -> str:
-    """Bytes as people read them: 812 B, 5.1 MB."""
-    from app.deployer.plan import size_words
-
-    return size_words(number)
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:

@@ -23,16 +23,16 @@ Source = Callable[[str], tuple[Path, int]]
 
 
 def apply(
-    steps: Sequence[Step], road: Road, lock: str, source: Source
+    steps: Sequence[Step], road: Road, instance: str, source: Source
 ) -> Generator[Event, None, dict[str, Any]]:
     """Do every step; returns what each op answered. Raises the first Problem and stops there.
 
-    lock: the path of the lock we hold; it says at which step we are, for those who find it taken.
+    The lock that we hold on the instance says at which step we are, for those who find it taken.
     """
     answers = {}
     for number, step in enumerate(steps):
         yield Event("step", step.words, done=number, total=len(steps))
-        road.send("step", path=lock, step=step.words)
+        road.send("step", name=instance, step=step.words)
         began = time.monotonic()
         answer = yield from watched(partial(_do, step, road, source))
         seconds = time.monotonic() - began

@@ -8,6 +8,7 @@ from typing import Any
 
 from app.deployer import units
 from app.errors import Problem
+from app.words import size
 
 GOOD_KEPT = 5
 """How many releases that were once production stay on a host."""
@@ -253,8 +254,8 @@ def _refuse_full_disk(found: Found, needed: dict[str, int], wanted: Wanted) -> N
     if found.disk_free < need:
         raise Problem(
             f"The disk of {found.base} is too full for {wanted.name}.",
-            cause=f"{size_words(need)} needed (with a reserve of {size_words(FLOOR)}), "
-            f"{size_words(found.disk_free)} free.",
+            cause=f"{size(need)} needed (with a reserve of {size(FLOOR)}), "
+            f"{size(found.disk_free)} free.",
             remedy="Make room there, or give the location another base folder.",
         )
 
@@ -265,7 +266,7 @@ def _prepare() -> Step:
 
 def _send(needed: dict[str, int], wanted: Wanted) -> Step:
     sent, whole = sum(needed.values()), sum(wanted.blobs.values())
-    words = f"Send {_count(len(needed), 'file')}, {size_words(sent)} of {size_words(whole)}"
+    words = f"Send {_count(len(needed), 'file')}, {size(sent)} of {size(whole)}"
     return Step(words, "upload", uploads=tuple(sorted(needed)))
 
 
@@ -365,12 +366,3 @@ def _others(found: Found, release: str) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def size_words(size: float) -> str:
-    """Bytes as people read them: 812 B, 5.1 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

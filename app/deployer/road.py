@@ -20,7 +20,7 @@ from app.deployer.keychain import Ask
 from app.deployer.link import PATIENCE, Address, Link, Lost
 from app.deployer.starting import START, start_agent
 from app.deployer.trust import Trust
-from app.errors import Busy, Cancelled, GateFailed, NotFound, Problem, Refused, Unreachable
+from app.errors import Busy, GateFailed, NotFound, Problem, Refused, Unreachable
 
 if TYPE_CHECKING:
     from app.models import Location
@@ -34,7 +34,7 @@ CHUNK = 1024 * 1024
 BATCH_FILES = 256
 BATCH_BYTES = 16 * CHUNK
 AHEAD = 8
-SPECIAL = (Busy, NotFound, GateFailed, Cancelled, Refused, Unreachable)
+SPECIAL = (Busy, NotFound, GateFailed, Refused, Unreachable)
 KINDS: dict[str, type[Problem]] = {kind.__name__: kind for kind in SPECIAL}
 
 

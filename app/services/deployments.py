@@ -38,10 +38,6 @@ class Attempt:
     model: str
     location: Location
 
-    @property
-    def lock(self) -> str:
-        return f"{self.road.hello['base']}/instances/{self.model}/lock"
-
     def entry(self, version: int | None = None) -> dict[str, Any]:
         """The line of the host's history; it says the same as ours."""
         at = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -254,7 +250,7 @@ def _attempt(
         attempt = Attempt(work, road, action, model, location)
         if locked:
             me, _, host = who().partition("@")
-            road.call("lock", path=attempt.lock, who=me, host=host, step=action)
+            road.call("lock", name=model, who=me, host=host, step=action)
             with work.open_store() as store:
                 store.deployments.mark_interrupted(model, location.name)
         yield attempt
@@ -314,7 +310,7 @@ def _carry_out(
         steps = [_with_entry(step, attempt.entry(version)) for step in steps]
         steps += planning.tidy(wanted, found)
         with _recorded(attempt, version, wanted.release, found.current or ""):
-            answers = yield from apply(steps, attempt.road, attempt.lock, source)
+            answers = yield from apply(steps, attempt.road, attempt.model, source)
     port = answers.get("listen", {}).get("port") or found.port
     _remember(attempt, port, wanted.release, version, "serving")
     yield _result(attempt, wanted, found, steps, answers, port)
@@ -331,7 +327,7 @@ def _single(attempt: Attempt, step: Step, status: dict[str, Any], words: str) ->
     """One order to an instance that is there."""
     current = status["current"] or ""
     with _recorded(attempt, None, current, current):
-        answers = yield from apply([step], attempt.road, attempt.lock, _nothing_to_send)
+        answers = yield from apply([step], attempt.road, attempt.model, _nothing_to_send)
     state = {"stop": "stopped", "restart": "serving"}.get(attempt.action, "")
     if state:
         versions_by_id = {each["id"]: each["version"] for each in status["releases"]}

@@ -105,17 +105,6 @@ def add(work: Workspace, folder: Path, name: str | None = None) -> Added:
         return Added(store.models.add(chosen, str(folder)), new=True)
 
 
-def list_models(work: Workspace) -> list[Model]:
-    """All models, by name."""
-    with work.open_store() as store:
-        return store.models.all()
-
-
-def get(work: Workspace, name: str) -> Model:
-    with work.open_store() as store:
-        return store.models.get(name)
-
-
 def rename(work: Workspace, name: str, new: str) -> Model:
     """Give a model another name. Not while it is deployed: its instances carry the old one."""
     with work.open_store() as store, store.write():

@@ -4,7 +4,7 @@ from app.deployer.road import open_local
 
 
 def lock(road, name):
-    road.call("lock", path=f"instances/{name}/lock", who="ana", step="deploy")
+    road.call("lock", name=name, who="ana", step="deploy")
 
 
 def purge(road, name):

@@ -14,10 +14,10 @@ from app.deployer.plan import (
     plan,
     rollback_target,
     serve,
-    size_words,
     tidy,
 )
 from app.errors import Problem
+from app.words import size
 
 RELEASE = "v2-bbbbbbbbbbbb"
 BEFORE = "v1-aaaaaaaaaaaa"
@@ -303,8 +303,8 @@ def test_answer_of_the_agent_becomes_a_value():
 
 
 @pytest.mark.parametrize(
-    ("size", "words"),
+    ("number", "words"),
     [(0, "0 B"), (812, "812 B"), (5_100_000, "5.1 MB"), (212e6, "212 MB"), (2e15, "2000.0 TB")],
 )
-def test_sizes_as_people_read_them(size, words):
-    assert size_words(size) == words
+def test_sizes_as_people_read_them(number, words):
+    assert size(number) == words

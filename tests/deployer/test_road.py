@@ -223,60 +223,31 @@ def test_file_that_shrinks_meanwhile_is_a_problem_and_not_a_hang(road, tmp_path)
         road.call("ping")
 
 
-# Files
-
-
-def test_file_is_written_whole_with_its_mode(road, tmp_path):
-    road.call("write", path="instances/churn/instance.json", payload=b"{}", mode=0o600)
-    path = tmp_path / "base/instances/churn/instance.json"
-    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"{}", 0o600)
-    assert road.call("read", path="instances/churn/instance.json") == b"{}"
-    assert os.listdir(path.parent) == ["instance.json"]
-
-
-@pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", "/etc/systemd/system/x", "."])
-def test_paths_outside_are_refused(road, path):
-    with pytest.raises(Problem, match="outside"):
-        road.call("write", path=path, payload=b"")
-
-
-def test_file_that_is_missing_is_not_found(road):
-    with pytest.raises(NotFound):
-        road.call("read", path="nothing")
-
-
 # Locks
 
 
 def test_lock_taken_names_who_since_when_and_at_which_step(road, open_again):
-    road.call("lock", path="instances/churn/lock", who="ana", host="laptop", step="Send")
-    road.call("step", path="instances/churn/lock", step="Build the environment")
+    road.call("lock", name="churn", who="ana", host="laptop", step="Send")
+    road.call("step", name="churn", step="Build the environment")
     with open_again() as other, pytest.raises(Busy) as caught:
-        other.call("lock", path="instances/churn/lock", who="ben")
+        other.call("lock", name="churn", who="ben")
     said = caught.value.what
     assert '"churn" is being changed by ana on laptop since 20' in said
     assert 'at "Build the environment"' in said
 
 
-def test_lock_let_go_can_be_taken(road, open_again):
-    road.call("lock", path="lock", who="ana")
-    road.call("unlock", path="lock")
-    with open_again() as other:
-        assert other.call("lock", path="lock", who="ben")["who"] == "ben"
-
-
 def test_lock_ends_with_the_road(open_again):
     with open_again() as road:
-        road.call("lock", path="lock", who="ana")
+        road.call("lock", name="churn", who="ana")
     with open_again() as other:
-        assert other.call("lock", path="lock", who="ben")["who"] == "ben"
+        assert other.call("lock", name="churn", who="ben")["who"] == "ben"
 
 
 def test_silent_client_loses_its_agent_and_its_lock(open_again, monkeypatch):
     monkeypatch.setattr(roads, "SILENCE", 1.0)
     monkeypatch.setattr(roads, "BEAT", 1000.0)
     with open_again() as silent:
-        silent.call("lock", path="lock", who="ana")
+        silent.call("lock", name="churn", who="ana")
         monkeypatch.setattr(roads, "SILENCE", 60.0)
         with open_again() as other:
             assert soon(lambda: takes(other))
@@ -294,7 +265,7 @@ def test_client_that_beats_keeps_its_lock(open_again, monkeypatch):
 
 def takes(road) -> bool:
     try:
-        road.call("lock", path="lock", who="ben")
+        road.call("lock", name="churn", who="ben")
     except Busy:
         return False
     return True

@@ -492,9 +492,8 @@ def test_words_of_all_kinds_travel_whole_or_not_at_all(server, reach, tmp_path):
         for word in [text.format(tmp_path / "pwn") for text in odd] + ["ü\u202e\U0001f600"]:
             done = road.call("run", argv=["printf", "%s", word], env={"WORD": word})
             assert done["out"] == word
-            held = road.call("lock", path="lock", who=word, step=word)
+            held = road.call("lock", name="churn", who=word, step=word)
             assert (held["who"], held["step"]) == (word, word)
-            road.call("unlock", path="lock")
     assert not (tmp_path / "pwn").exists()
 
 

@@ -8,7 +8,6 @@ OPS = (
     "host",
     "blobs",
     "run",
-    "files",
     "locks",
     "relay",
     "environments",

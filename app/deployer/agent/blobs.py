@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from .failure import Failure, human_size
+from . import words
+from .failure import Failure
 from .loop import CHUNK, Agent, Payload, Stream, op
 
 EARLY = 16 * CHUNK
@@ -196,6 +197,6 @@ def full_disk_explained(path: Path, need: int) -> Iterator[None]:
 def disk_full(path: Path, need: int) -> Failure:
     return Failure(
         f'The disk of "{path}" on the host is full: '
-        f"need {human_size(need)}, free {human_size(free_bytes(path))}.",
+        f"need {words.size(need)}, free {words.size(free_bytes(path))}.",
         remedy="Make room there, or choose another folder: rhythmicml location add … --base FOLDER",
     )

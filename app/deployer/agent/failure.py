@@ -38,12 +38,3 @@ class Failure(Exception):
         if self.__cause__ is None:
             return ""
         return str(self.__cause__) or type(self.__cause__).__name__
-
-
-def human_size(size: float) -> str:
-    """1536 -> 1.5 KiB."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"

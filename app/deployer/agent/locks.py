@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .failure import Failure
-from .files import allowed
-from .layout import make_base
+from .layout import Instance, make_base
 from .loop import Agent, Payload, op
 
 _held: dict[Path, tuple[int, dict[str, str]]] = {}
@@ -23,8 +22,8 @@ _base: int | None = None
 
 @op("lock")
 def lock(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, str]:
-    """Take the lock file `path` for `who` (on the client `host`) doing `step`. Taken: Busy."""
-    path = allowed(agent, args["path"])
+    """Take the instance `name` for `who` (on the client `host`) doing `step`. Taken: Busy."""
+    path = Instance(agent.base, args["name"]).lock_file
     if path in _held:
         return note(path, step=args.get("step", ""))
     make_base(agent)
@@ -71,21 +70,13 @@ def alone(agent: Agent) -> Iterator[bool]:
 @op("step")
 def step(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, str]:
     """Write into the lock at which `step` its holder is."""
-    return note(held(agent, args["path"]), step=args["step"])
+    return note(held(agent, args["name"]), step=args["step"])
 
 
-@op("unlock")
-def unlock(agent: Agent, args: dict[str, Any], payload: Payload) -> None:
-    """Let the lock go. Its file stays: removing it would let two hold "the" lock."""
-    path = held(agent, args["path"])
-    os.ftruncate(_held[path][0], 0)
-    os.close(_held.pop(path)[0])
-
-
-def held(agent: Agent, wanted: str) -> Path:
-    path = allowed(agent, wanted)
+def held(agent: Agent, name: str) -> Path:
+    path = Instance(agent.base, name).lock_file
     if path not in _held:
-        raise Failure(f'The lock "{wanted}" is not ours.')
+        raise Failure(f'The lock of "{name}" is not ours.')
     return path
 
 

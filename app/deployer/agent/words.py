@@ -1,0 +1,13 @@
+"""Values in people's words; the same on both sides."""
+
+from __future__ import annotations
+
+
+def size(number: float) -> str:
+    """Bytes as people read them: 812 B, 5.1 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            digits = 0 if unit == "B" or number >= 100 else 1
+            return f"{number:.{digits}f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
