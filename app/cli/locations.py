@@ -135,8 +135,9 @@ def forget_key(name: str, as_json: bool) -> None:
     """Forget the host key of a location, because the host was set up anew."""
     from app.services import locations
 
-    locations.forget_key(workspace(), name)
-    emit({"forgotten": name}, as_json, lambda _: click.echo(f"The key of {name} is forgotten."))
+    count = locations.forget_key(workspace(), name)
+    words = f"The key of {name} is forgotten." if count else f"No key of {name} was known here."
+    emit({"forgotten": count}, as_json, lambda _: click.echo(words))
 
 
 def register(group: click.Group) -> None:
