@@ -32,6 +32,8 @@ from .routes import Admin, Routes
 from .sockets import BACKLOG, listen_tcp, listen_unix, unlink_socket
 
 SWEEP = 0.25
+SETTLE = 0.1
+"""Seconds for connections that were accepted a moment before to be known to us."""
 LONGEST_DRAIN = 30.0
 
 
@@ -246,6 +248,7 @@ class Front:
             server.close()
         self.site.draining = True
         limit = self.loop.time() + LONGEST_DRAIN
+        await asyncio.sleep(SETTLE)
         while self.site.connections and self.loop.time() < limit:
             await asyncio.sleep(0.02)
         if self.site.connections:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import select
 from collections import deque
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
@@ -41,6 +42,7 @@ class Limits(NamedTuple):
     idle_seconds: float = 75.0
     linger_seconds: float = 1.0
     drain_idle_seconds: float = 0.5
+    drain_first_seconds: float = 2.0
 
     @classmethod
     def read(cls, max_body: int, environment: Mapping[str, str] = os.environ) -> Limits:
@@ -405,18 +407,24 @@ class Connection(asyncio.Protocol):
     def _check_reading(self, waited: float) -> None:
         limits = self.site.limits
         if self.phase == IDLE:
-            if waited > self._patience():
+            if waited > self._patience() and not self._unread():
                 self.transport.close()
         elif self.phase == HEADERS and waited > limits.header_seconds:
             self._refuse(Refusal(408, "The headers did not arrive in time.", reason="slow"))
         elif self.phase == BODY and waited > limits.body_seconds:
             self._refuse(Refusal(408, "The body did not arrive in time.", reason="slow"))
 
+    def _unread(self) -> bool:
+        """Whether something has arrived that we have not been given yet: closing would lose it."""
+        watch = select.poll()
+        watch.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(watch.poll(0))
+
     def _patience(self) -> float:
         """How long this connection may say nothing."""
         limits = self.site.limits
         if self.site.draining:
-            return limits.drain_idle_seconds
+            return limits.drain_idle_seconds if self.served else limits.drain_first_seconds
         return limits.idle_seconds if self.served else limits.header_seconds
 
 

@@ -209,7 +209,7 @@ def test_upload_that_does_not_fit_is_refused_before_it_begins(road, tmp_path):
     with path.open("wb") as file:
         file.truncate(1 << 43)
     begun = time.monotonic()
-    with pytest.raises(Problem, match=r"need 8\.0 TiB, free"):
+    with pytest.raises(Problem, match=r"need 8\.8 TB, free"):
         road.upload([("0" * 64, 1 << 43, path)])
     assert time.monotonic() - begun < 2
 

@@ -488,11 +488,12 @@ def test_new_keys_in_the_middle_change_nothing(serve, reach, tmp_path):
 
 def test_words_of_all_kinds_travel_whole_or_not_at_all(server, reach, tmp_path):
     odd = ["$(touch {})", "`touch {}`", "'; touch {}; '", '"; touch {}; "', "\n touch {}", "-x {}"]
+    words = [text.format(tmp_path / "pwn") for text in odd] + ["ü\u202e\U0001f600"]
     with reach(server) as road:
-        for word in [text.format(tmp_path / "pwn") for text in odd] + ["ü\u202e\U0001f600"]:
+        for number, word in enumerate(words):
             done = road.call("run", argv=["printf", "%s", word], env={"WORD": word})
             assert done["out"] == word
-            held = road.call("lock", name="churn", who=word, step=word)
+            held = road.call("lock", name=f"m{number}", who=word, step=word)
             assert (held["who"], held["step"]) == (word, word)
     assert not (tmp_path / "pwn").exists()
 
