@@ -81,6 +81,7 @@ class Found:
     runtime: bool
     environment: bool
     release: bool
+    known: bool
     units: dict[str, str]
     listening: bool
     enabled: bool
@@ -309,7 +310,7 @@ def _listen(wanted: Wanted, found: Found) -> list[Step]:
     port = _port(wanted, found)
     files = _units(wanted, found, port)
     changed = {name: text for name, text in files.items() if found.units.get(name) != text}
-    if not changed and found.listening and found.port == port:
+    if not changed and found.listening and found.port == port and found.known:
         return []
     args = {"name": wanted.name, "port": port, "release": wanted.release, "units": changed}
     if found.listening:

@@ -190,7 +190,7 @@ class Front:
         )
 
     async def _accept(self) -> None:
-        if self.accepting or self.draining:
+        if self.accepting or self.draining or not self.public:
             return
         self.accepting = True
         for sock in self.public:

@@ -84,16 +84,17 @@ def switch(work: Workspace, reference: str, *, to: str | None = None) -> Events:
             f'"{reference}" does not say which version.',
             remedy=f"rhythmicml versions {name} lists them; then: rhythmicml switch {name}@NUMBER",
         )
+    with work.open_store() as store:
+        digest = store.versions.get(store.models.get(name), number).digest
     with _attempt(work, "switch", name, location) as attempt:
         status = _status(attempt.road, name)
-        there = [each for each in status["releases"] if each["version"] == number]
+        there = [each for each in status["releases"] if each["digest"] == digest]
         if not there:
             known = sorted({f"v{each['version']}" for each in status["releases"]})
             raise NotFound(
                 f"{name} has no release of version {number} on {location.name}.",
                 cause=f"There are: {', '.join(known)}.",
-                remedy=f"If it is one of rhythmicml versions {name}: "
-                f"rhythmicml deploy {name}@{number} --to {location.name}",
+                remedy=f"rhythmicml deploy {name}@{number} --to {location.name}",
             )
         yield from _recall(attempt, there[-1]["id"])
 

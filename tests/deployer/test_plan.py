@@ -50,6 +50,7 @@ EMPTY = Found(
     runtime=False,
     environment=False,
     release=False,
+    known=False,
     units={},
     listening=False,
     enabled=False,
@@ -76,6 +77,7 @@ AS_WANTED = dataclasses.replace(
     runtime=True,
     environment=True,
     release=True,
+    known=True,
     units=units.render(units.Unit("churn", "/var/lib/rhythmicml", 8101, True)),
     listening=True,
     enabled=True,
@@ -167,6 +169,10 @@ def test_hand_edited_unit_is_written_again():
     [step] = plan(WANTED, found(AS_WANTED, units=edited))
     assert step.do == "listen"
     assert list(step.args["units"]) == [name]
+
+
+def test_lost_facts_of_an_instance_are_written_again():
+    assert ops(plan(WANTED, found(AS_WANTED, known=False))) == ["listen"]
 
 
 def test_keeper_hosts_have_no_units():

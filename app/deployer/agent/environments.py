@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from .failure import Failure
 from .files import replace
 from .host import pythons, seen_by_services
 from .layout import blob, environment, make_folder, put_files, runtime
+from .locks import open_lock
 from .loop import op
 from .run import execute
 
@@ -164,6 +166,9 @@ def _cleared(folder: Path) -> Iterator[None]:
 def _sole(folder: Path) -> Iterator[None]:
     """One builder at a time; another waits and then finds it built."""
     make_folder(folder.parent)
-    with (folder.parent / f".{folder.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    lock = open_lock(folder.parent / f".{folder.name}.lock")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)

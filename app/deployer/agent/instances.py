@@ -25,7 +25,9 @@ from .layout import (
     make_base,
     read_json,
     runtime,
+    whole_release,
 )
+from .locks import open_lock
 from .loop import op
 from .managers import supervisor
 from .releases import remove_release, start_and_wait, stop_others
@@ -56,10 +58,15 @@ OURS = frozenset(
 def reserve(agent: Agent, args: dict[str, Any], payload: Payload) -> int:
     """A port that is free and nobody else's from now on. args: name."""
     instance = Instance(agent.base, args["name"])
-    with (agent.base / ".ports").open("w") as lock:
+    lock = open_lock(agent.base / ".ports")
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        port = instance.port() or _free_port(agent.base)
+        port = instance.port()
+        if port is None or _taken_by(port):
+            port = _free_port(agent.base)
         replace(instance.port_file, f"{port}\n".encode())
+    finally:
+        os.close(lock)
     return port
 
 
@@ -83,7 +90,8 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
         "runtime": environments.whole(runtime(agent.base, args["runtime"])),
         "environment": has_environment,
         "pythons": [] if has_environment else pythons(agent),
-        "release": (instance.release(args["release"]) / "release.json").is_file(),
+        "release": whole_release(instance.release(args["release"])),
+        "known": instance.facts_file.is_file(),
         "units": manager.units(args["units"]),
         "listening": listening,
         "enabled": manager.enabled(instance),
@@ -91,7 +99,7 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
         "current": instance.current(),
         "history": instance.history(200),
         "releases": [_brief(each) for each in instance.complete()],
-        "port": port,
+        "port": port if instance.facts_file.is_file() else None,
         "port_owners": {} if listening else _owners(port, args["port"]),
         "free_port": _free_port(agent.base),
         "disk_free": free_bytes(agent.base),
@@ -118,7 +126,7 @@ def _owners(*ports: int | None) -> dict[str, str]:
 
 
 def _brief(manifest: dict[str, Any]) -> dict[str, Any]:
-    wanted = ("id", "version", "created", "environment", "runtime", "python")
+    wanted = ("id", "version", "digest", "created", "environment", "runtime", "python")
     return {key: manifest.get(key) for key in wanted}
 
 
@@ -144,10 +152,20 @@ def _status(manager: Supervisor, instance: Instance, history: int) -> dict[str, 
         "listening": manager.listening(instance),
         "stopped": bool(instance.facts().get("stopped")),
         "fronts": fronts,
-        "fate": manager.fate(instance, CURRENT),
+        "fate": _fate(manager, instance),
         "releases": [_brief(each) for each in instance.complete()],
         "history": instance.history(history),
     }
+
+
+def _fate(manager: Supervisor, instance: Instance) -> dict[str, Any]:
+    """How production fares, whichever of its two names it was started by."""
+    units = [CURRENT, instance.current() or CURRENT]
+    return max((manager.fate(instance, unit) for unit in units), key=_trouble)
+
+
+def _trouble(fate: dict[str, Any]) -> tuple[bool, int, bool]:
+    return fate["over"], fate["restarts"], fate["alive"]
 
 
 def _resources(front: dict[str, Any]) -> dict[str, Any]:

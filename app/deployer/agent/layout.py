@@ -112,6 +112,21 @@ def make_base(agent: Agent) -> None:
     make_folder(agent.base, 0o755 if agent.mode in ("root", "sudo") else 0o700)
 
 
+def whole_release(folder: Path) -> bool:
+    """Placed to its end, and every file still there with its size."""
+    manifest = read_json(folder / "release.json")
+    if not manifest:
+        return False
+    try:
+        return all(
+            os.lstat(folder / "files" / path).st_size == size
+            for path, _digest, size, _executable, target in manifest["files"]
+            if not target
+        )
+    except (OSError, KeyError, ValueError):
+        return False
+
+
 def blob(base: Path, digest: str) -> Path:
     return base / "blobs" / digest[:2] / digest
 

@@ -29,7 +29,7 @@ def lock(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, str]
     make_base(agent)
     share(agent)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    fd = open_lock(path)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -42,11 +42,18 @@ def lock(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, str]
     )
 
 
+def open_lock(path: Path) -> int:
+    """A lock's file. Whoever can open it could hold it, so no instance may."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    os.fchmod(fd, 0o600)
+    return fd
+
+
 def share(agent: Agent) -> None:
     """Hold the base folder's own lock with others who deploy, against `alone`."""
     global _base
     if _base is None:
-        _base = os.open(agent.base / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        _base = open_lock(agent.base / ".lock")
     fcntl.flock(_base, fcntl.LOCK_SH)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ from .layout import (
     make_folder,
     put_files,
     runtime,
+    whole_release,
 )
 from .loop import ClientGone, op
 from .managers import supervisor
@@ -39,10 +41,12 @@ def place(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any
     manifest = args["manifest"]
     instance = Instance(agent.base, manifest["model"])
     folder = instance.release(manifest["id"])
-    if (folder / "release.json").is_file():
+    if whole_release(folder):
         return {"placed": False}
-    if folder.exists():
-        shutil.rmtree(folder)
+    if folder.exists():  # half placed, or damaged: what still runs from it keeps what it has open
+        aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+        folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
     make_folder(folder)
     put_files(agent.base, folder / "files", manifest["files"])
     (folder / "env").symlink_to(_way(folder, environment(agent.base, manifest["environment"])))
@@ -211,10 +215,10 @@ def switch(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
             kind="GateFailed",
         )
     agent.undo.clear()
-    manager.enable(instance)
-    stopped = stop_others(manager, instance, args["unit"])
     with contextlib.suppress(OSError):  # a disk that is full does not undo a switch
         instance.remember(**args["entry"], release=release, previous=found)
+    manager.enable(instance)
+    stopped = stop_others(manager, instance, args["unit"])
     return {"previous": found, "stopped": stopped}
 
 
@@ -244,7 +248,8 @@ def prune(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any
     """
     instance = Instance(agent.base, args["name"])
     kept = {instance.current(), *args["keep"], *supervisor(agent).running(instance)}
-    removed = [each["id"] for each in instance.complete() if each["id"] not in kept]
+    here = [path.name for path in instance.releases.glob("v*") if path.is_dir()]
+    removed = [name for name in here if name not in kept]
     for release in removed:
         remove_release(instance, release)
     return {"removed": removed, "freed": collect(agent)}
@@ -255,4 +260,6 @@ def remove_release(instance: Instance, release: str) -> None:
     folder = instance.release(release)
     (folder / "release.json").unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
-    instance.log(release).unlink(missing_ok=True)
+    log = instance.log(release)
+    log.unlink(missing_ok=True)
+    log.with_name(f"{log.name}.1").unlink(missing_ok=True)

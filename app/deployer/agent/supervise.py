@@ -5,6 +5,7 @@ Both take the same orders, so that nothing above this file asks which one it is.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -46,6 +47,11 @@ class Systemd:
         return {name: text for name in names if (text := _text(self.folder / name)) is not None}
 
     def listening(self, instance: Instance) -> bool:
+        """Whether its socket unit is up and holds the port; a hand-edited unit may not."""
+        port = instance.port()
+        return self._active(instance) and (port is None or bound(port))
+
+    def _active(self, instance: Instance) -> bool:
         return self._ctl("is-active", _socket(instance)).stdout.strip() == "active"
 
     def enabled(self, instance: Instance) -> bool:
@@ -65,7 +71,7 @@ class Systemd:
             "alive": _alive(facts),
             "over": over,
             "restarts": int(facts.get("NRestarts") or 0),
-            "why": f"{facts.get('Result', '')}, status {facts.get('ExecMainStatus', '')}",
+            "why": _why(facts),
         }
 
     def log(self, instance: Instance, unit: str, lines: int) -> str:
@@ -89,7 +95,9 @@ class Systemd:
 
     def listen(self, instance: Instance, port: int, release: str) -> None:
         """Open the socket. Its units have been written."""
-        if not self.listening(instance):
+        if self._active(instance) and not bound(port):
+            self._must("stop", _socket(instance), _service(instance, "*"))
+        if not self._active(instance):
             self._must("start", "--no-block", _socket(instance))
             self._wait_active(_socket(instance), port)
 
@@ -333,6 +341,15 @@ def serving(supervisor: Supervisor, instance: Instance) -> list[dict[str, Any]]:
     return found
 
 
+def bound(port: int) -> bool:
+    """Whether somebody listens on that port of this host."""
+    rows: list[list[str]] = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            rows += [line.split() for line in Path(table).read_text().splitlines()[1:]]
+    return any(row[3] == "0A" and row[1].endswith(f":{port:04X}") for row in rows)
+
+
 def tail(path: Path, lines: int) -> str:
     """The last lines of a file, at most 256 KiB of them."""
     try:
@@ -351,6 +368,12 @@ def _socket(instance: Instance) -> str:
 
 def _service(instance: Instance, unit: str) -> str:
     return f"rhythmicml-{instance.name}@{unit}.service"
+
+
+def _why(facts: dict[str, str]) -> str:
+    if not facts or facts.get("Result") == "success":
+        return ""
+    return f"{facts.get('Result')}, status {facts.get('ExecMainStatus')}"
 
 
 def _alive(facts: dict[str, str]) -> bool:
