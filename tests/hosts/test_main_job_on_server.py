@@ -5,10 +5,12 @@ system-wide as root, system-wide with sudo, or as a plain user who lingers.
 """
 
 import json
+import signal
 import time
+import urllib.request
 
 import pytest
-from client import PREDICT, Client, Failed, Together, write_model
+from client import PREDICT, ROOT, Client, Failed, Together, write_model
 from load import Load
 
 USERS = {"root": "root", "sudo": "ops", "user": "ds"}
@@ -109,6 +111,33 @@ def test_whole_main_job(client, folder, mode):
     assert actions == [
         "undeploy", "restart", "start", "stop", "switch", "rollback", "deploy", "deploy",
     ]  # fmt: skip
+
+
+def test_scikit_learn_example_answers_from_a_server(root_client):
+    """Real packages, built there from the lock; the tunnel is the way that people take to it."""
+    example = ROOT / "assets" / "examples" / "tumour"
+    deployed = root_client("deploy", str(example), "--to", "srv")
+    sample = example / "sample.json"
+    answer = root_client("score", "tumour", "--data", str(sample))["answer"]
+    benign, malignant = answer["predictions"]
+    assert benign < 0.01 < 0.99 < malignant
+    tunnel = root_client.start("tunnel", "tumour")
+    with tunnel:
+        opened = json.JSONDecoder().raw_decode(read_value(tunnel.stdout))[0]
+        with urllib.request.urlopen(f"{opened['url']}/score", sample.read_bytes(), 30) as said:
+            assert json.loads(said.read()) == answer
+            assert said.headers["X-Release"] == deployed["release"]
+        tunnel.send_signal(signal.SIGINT)
+    assert tunnel.returncode == 0
+    root_client("undeploy", "tumour", "--purge", "--yes")
+
+
+def read_value(stream):
+    """One JSON object from a stream that stays open."""
+    text = ""
+    while not text.endswith("}\n"):
+        text += stream.readline()
+    return text
 
 
 def test_nothing_is_left_after_a_purge(client, folder, mode, guest):
@@ -292,6 +321,30 @@ def test_plain_user_without_linger_is_told_before_anything_changes(tmp_path, fre
     assert fresh_guest.run(["sh", "-c", "ls ~ds/.config 2>/dev/null"], check=False).stdout == ""
 
 
+def test_damaged_release_is_placed_anew_by_the_next_deployment(root_client, root_folder, guest):
+    name = name_of(root_folder)
+    root_client("deploy", str(root_folder), "--to", "srv")
+    current = f"/var/lib/rhythmicml/instances/{name}/releases/current"
+    guest.run(["rm", f"{current}/files/predict.py"])
+    root_client("deploy", name, "--to", "srv")
+    root_client("restart", name)
+    assert ask(root_client, name)["answer"] == {"predictions": [12.0]}
+
+
+def test_switch_means_our_own_version_not_that_of_a_colleague(root_client, tmp_path, guest):
+    other = Client(tmp_path / "other")
+    other.add_location(guest, "root")
+    mine = write_model(tmp_path / "mine", "shared-name", factor=1.0)
+    root_client("deploy", str(mine), "--to", "srv")
+    other(
+        "deploy", str(write_model(tmp_path / "theirs", "shared-name", factor=100.0)), "--to", "srv"
+    )
+    write_model(mine, "shared-name", factor=2.0)
+    root_client("deploy", "shared-name", "--to", "srv")
+    root_client("switch", "shared-name@1")
+    assert ask(root_client, "shared-name")["answer"] == {"predictions": [6.0]}
+
+
 def test_port_of_another_program_is_named(root_client, root_folder, guest):
     with pytest.raises(Failed) as failed:
         root_client("deploy", str(root_folder), "--to", "srv", "--port", "22")
@@ -350,6 +403,7 @@ def predict(model, inputs: list):
         "netlink": tried(lambda: socket.socket(socket.AF_NETLINK).close()),
         "raw": tried(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW).close()),
         "init": tried(lambda: os.listdir("/proc/1/fd")),
+        "lock": tried(lambda: os.close(os.open(here.parents[2] / "lock", os.O_RDONLY))),
         "blobs": tried(lambda: os.listdir("/var/lib/rhythmicml/blobs")),
         "models": len(os.listdir("/var/lib/rhythmicml/instances")),
         "tmp": tried(lambda: Path("/tmp/mine").write_text("x")),
