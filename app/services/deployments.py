@@ -269,7 +269,6 @@ def look(road: Road, wanted: Wanted) -> Found:
         blobs=sorted(wanted.blobs),
         units=wanted.unit_names,
         port=wanted.port,
-        python=wanted.manifest["python"],
     )
     return planning.parse_found(answer)
 

@@ -31,7 +31,7 @@ from .locks import open_lock
 from .loop import op
 from .managers import supervisor
 from .releases import remove_release, start_and_wait, stop_others
-from .supervise import serving
+from .supervise import listening_sockets, serving
 
 if TYPE_CHECKING:
     from .loop import Agent, Payload
@@ -313,14 +313,7 @@ def _taken_by(port: int) -> str | None:
 
 
 def _listener(port: int) -> str | None:
-    inodes = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            rows = [line.split() for line in Path(table).read_text().splitlines()[1:]]
-        except OSError:
-            continue
-        inodes |= {row[9] for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")}
-    wanted = {f"socket:[{inode}]" for inode in inodes}
+    wanted = listening_sockets(port)
     for process in Path("/proc").glob("[0-9]*"):
         if _holds(process, wanted):
             name = (process / "comm").read_text().strip()

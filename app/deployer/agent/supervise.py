@@ -49,7 +49,7 @@ class Systemd:
     def listening(self, instance: Instance) -> bool:
         """Whether its socket unit is up and holds the port; a hand-edited unit may not."""
         port = instance.port()
-        return self._active(instance) and (port is None or bound(port))
+        return self._active(instance) and (port is None or bool(listening_sockets(port)))
 
     def _active(self, instance: Instance) -> bool:
         return self._ctl("is-active", _socket(instance)).stdout.strip() == "active"
@@ -95,7 +95,7 @@ class Systemd:
 
     def listen(self, instance: Instance, port: int, release: str) -> None:
         """Open the socket. Its units have been written."""
-        if self._active(instance) and not bound(port):
+        if self._active(instance) and not listening_sockets(port):
             self._must("stop", _socket(instance), _service(instance, "*"))
         if not self._active(instance):
             self._must("start", "--no-block", _socket(instance))
@@ -341,13 +341,14 @@ def serving(supervisor: Supervisor, instance: Instance) -> list[dict[str, Any]]:
     return found
 
 
-def bound(port: int) -> bool:
-    """Whether somebody listens on that port of this host."""
+def listening_sockets(port: int) -> set[str]:
+    """Who listens on that port of this host, as /proc/PID/fd names it: `socket:[4711]`."""
     rows: list[list[str]] = []
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(OSError):
             rows += [line.split() for line in Path(table).read_text().splitlines()[1:]]
-    return any(row[3] == "0A" and row[1].endswith(f":{port:04X}") for row in rows)
+    ends = f":{port:04X}"
+    return {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and row[1].endswith(ends)}
 
 
 def tail(path: Path, lines: int) -> str:
