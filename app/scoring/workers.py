@@ -24,7 +24,7 @@ _SMALL = 1 << 17
 _OURS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "PYTHONPATH", "PYTHONHOME")
 _encode, _decode = msgspec.json.encode, msgspec.json.decode
 
-LOADING, IDLE, BUSY, DEAD = "loading", "idle", "busy", "dead"
+LOADING, IDLE, BUSY, ENDING, DEAD = "loading", "idle", "busy", "ending", "dead"
 
 
 class Launch(NamedTuple):
@@ -129,6 +129,7 @@ class Worker:
     def kill(self) -> None:
         """End the process at once; `on_end` is told when its socket closes."""
         if self.process is not None:
+            self.state = ENDING
             self.process.kill()
 
     async def close(self, patience: float = 1.0) -> None:
