@@ -124,9 +124,12 @@ def python(value: Any) -> str:
 def batch(value: Any) -> Batch | None:
     if isinstance(value, bool):
         return Batch() if value else None
-    if not isinstance(value, dict) or set(value) - {"max_rows"}:
-        raise Wrong(f"must be {{ max_rows = 256 }} or false, not {_said(value)}")
-    return Batch(whole(1, 1_000_000)(value.get("max_rows", Batch().max_rows)))
+    if not isinstance(value, dict) or set(value) - {"max_rows", "wait"}:
+        raise Wrong(f"must be {{ max_rows = 256, wait = 0.0 }} or false, not {_said(value)}")
+    wait = value.get("wait", 0)
+    if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait <= 1:
+        raise Wrong(f"must have a wait of 0 to 1 seconds, not {_said(wait)}")
+    return Batch(whole(1, 1_000_000)(value.get("max_rows", Batch().max_rows)), float(wait))
 
 
 def environment(value: Any) -> dict[str, str]:
@@ -153,10 +156,74 @@ def anything(value: Any) -> dict[str, Any]:
     return {name: _plain(held) for name, held in value.items()}
 
 
-def exposure(value: Any) -> None:
-    if value == "public":
-        raise Wrong('"public" is not available yet; instances answer on the loopback address')
-    one_of("loopback")(value)
+def absolute(value: Any) -> str:
+    """A path on this machine, outside the model's folder: what must not be versioned."""
+    path = Path(text(value)).expanduser()
+    if not path.is_absolute():
+        raise Wrong(f'must be a whole path such as "/etc/ssl/me.pem", not {_said(value)}')
+    return str(path)
+
+
+def origins(value: Any) -> tuple[str, ...]:
+    for origin in texts(value):
+        if origin != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", origin):
+            raise Wrong(f'must list origins such as "https://app.example", not {_said(origin)}')
+    return tuple(value)
+
+
+COLUMN = {"type", "shape", "nullable", "values", "min", "max"}
+TYPES = (
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float16", "float32", "float64", "string", "category", "datetime", "bytes", "json"),
+)
+
+
+def columns(value: Any) -> dict[str, dict[str, Any]]:
+    """Column → what is declared of it: `{ type = "float64", min = 0 }`."""
+    if not isinstance(value, dict):
+        raise Wrong(f'must be a table such as {{ age = {{ type = "int64" }} }}, not {_said(value)}')
+    return {name: _column(name, declared) for name, declared in value.items()}
+
+
+def _column(name: str, declared: Any) -> dict[str, Any]:
+    if not isinstance(declared, dict) or (unknown := sorted(set(declared) - COLUMN)):
+        known = ", ".join(sorted(COLUMN))
+        what = _said(unknown[0]) if isinstance(declared, dict) else _said(declared)
+        raise Wrong(f'must describe "{name}" by {known}, not by {what}')
+    try:
+        return _checked_column(declared)
+    except Wrong as wrong:
+        raise Wrong(f'describes "{name}", whose {wrong}') from None
+
+
+def _checked_column(declared: dict[str, Any]) -> dict[str, Any]:
+    said = dict(declared)
+    if "type" not in said:
+        raise Wrong(f"type is missing; use one of {', '.join(TYPES)}")
+    numeric = said["type"].startswith(("int", "uint", "float")) if said["type"] in TYPES else None
+    if numeric is None:
+        raise Wrong(f"type must be one of {', '.join(TYPES)}, not {_said(said['type'])}")
+    shape = said.get("shape", [])
+    if not isinstance(shape, list) or not all(type(n) is int and (n > 0 or n == -1) for n in shape):
+        raise Wrong(f"shape must be a list of sizes such as [3, 224, 224], not {_said(shape)}")
+    if "nullable" in said:
+        truth_of("nullable", said["nullable"])
+    if "values" in said and (not isinstance(said["values"], list) or not said["values"]):
+        raise Wrong(f"values must be a list of what is allowed, not {_said(said['values'])}")
+    for bound in ("min", "max"):
+        held = said.get(bound, 0)
+        if isinstance(held, bool) or not isinstance(held, int | float) or not math.isfinite(held):
+            raise Wrong(f"{bound} must be a finite number, not {_said(held)}")
+        if bound in said and not numeric:
+            raise Wrong(f"{bound} makes sense for numbers only")
+    if said.get("min", -math.inf) > said.get("max", math.inf):
+        raise Wrong("min is above max")
+    return said
+
+
+def truth_of(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise Wrong(f"{name} must be true or false, not {_said(value)}")
 
 
 def not_yet(value: Any) -> None:
@@ -196,6 +263,7 @@ KEYS: dict[str, dict[str, Reader]] = {
         "batch": batch,
         "sample": inside,
         "timeout": seconds(86_400),
+        "job_timeout": seconds(86_400 * 7),
     },
     "dependencies": {
         "requirements": inside,
@@ -208,11 +276,25 @@ KEYS: dict[str, dict[str, Reader]] = {
         "workers": whole(1, 256),
         "memory": memory,
         "start_timeout": seconds(86_400),
+        "preload": truth,
+        "recycle_requests": whole(1, 1_000_000_000),
+        "recycle_memory": size,
+        "queue": whole(1, 65_536),
         "max_body": size,
-        "expose": exposure,
+        "max_request_rows": whole(1, 100_000_000),
+        "max_connections": whole(1, 100_000),
+        "expose": one_of("loopback", "public"),
+        "certificate": absolute,
+        "certificate_key": absolute,
+        "cors": origins,
+        "access_log": one_of("errors", "all", "none"),
         "env": environment,
         "exclude": texts,
         "secrets": not_yet,
+    },
+    "schema": {
+        "inputs": columns,
+        "outputs": columns,
     },
 }
 
@@ -266,7 +348,9 @@ def _read_keys(section: str, held: dict[str, Any], values: dict[str, Any]) -> It
         except Wrong as wrong:
             yield f"{name} in [{section}] {wrong}."
         else:
-            if name in Configuration.__dataclass_fields__:
+            if section == "schema":
+                values.setdefault("schema", {})[name] = read
+            elif name in Configuration.__dataclass_fields__:
                 values[name] = read
 
 

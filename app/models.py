@@ -11,6 +11,7 @@ class Batch:
     """How requests are joined before predict sees them."""
 
     max_rows: int = 256
+    wait: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Configuration:
     batch: Batch | None = Batch()
     sample: str | None = None
     timeout: float = 30.0
+    job_timeout: float = 3600.0
     # [dependencies]
     requirements: str = "requirements.txt"
     python: str = ""
@@ -37,9 +39,22 @@ class Configuration:
     workers: int = 1
     memory: str | None = None
     start_timeout: float = 300.0
+    preload: bool = False
+    recycle_requests: int | None = None
+    recycle_memory: int | None = None
+    queue: int = 256
     max_body: int = 100 * 1024 * 1024
+    max_request_rows: int = 10_000
+    max_connections: int = 1000
+    expose: str = "loopback"
+    certificate: str | None = None
+    certificate_key: str | None = None
+    cors: tuple[str, ...] = ()
+    access_log: str = "errors"
     env: dict[str, str] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
+    # [schema]
+    schema: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,6 +68,7 @@ class Configuration:
             | {
                 "batch": Batch(**batch) if batch else None,
                 "exclude": tuple(values["exclude"]),
+                "cors": tuple(values.get("cors", ())),
             }
         )
 

@@ -32,6 +32,17 @@ SCORING_KEYS = (
     "start_timeout",
     "max_body",
     "env",
+    "job_timeout",
+    "preload",
+    "recycle_requests",
+    "recycle_memory",
+    "queue",
+    "max_request_rows",
+    "max_connections",
+    "expose",
+    "cors",
+    "access_log",
+    "schema",
 )
 
 
