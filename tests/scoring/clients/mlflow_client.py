@@ -12,7 +12,6 @@ def main(port):
     client.wait_server_ready(timeout=10)
     frame = pd.DataFrame({"age": [41, 29], "income": [1.5, None], "country": ["NL", "DE"]})
     found = {
-        "ping": client.ping().status_code,
         "version": client.get_version(),
         "predictions": client.invoke(frame).get_predictions().to_dict("records"),
     }
