@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -46,7 +45,7 @@ def front(shared, science):
     return shared(MODEL, python=science, files=files, sample="sample.json", number=3)
 
 
-@pytest.mark.parametrize("example", examples("sh"))
+@pytest.mark.parametrize("example", [*examples("sh")])
 def test_commands_are_answered(front, tmp_path, example):
     if "curl" not in example:
         pytest.fail("An example that is no curl command needs a test of its own.")
