@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -26,10 +27,16 @@ def run(pickle: str, folder: Path, port: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     parameters = {"uri": pickle, "version": "1"}
     (folder / "model-settings.json").write_text(json.dumps({**MODEL, "parameters": parameters}))
-    ports = {"http_port": port, "grpc_port": port + 1, "metrics_port": port + 2}
+    ports = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
     (folder / "settings.json").write_text(json.dumps({**SETTINGS, **ports}))
     os.chdir(folder)
     root(["start", str(folder)])
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
 
 
 if __name__ == "__main__":

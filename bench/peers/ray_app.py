@@ -42,9 +42,7 @@ if __name__ == "__main__":
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
     quiet = {"log_level": "ERROR", "enable_access_log": False}
-    serve.run(
-        Scoring.bind(os.environ["BENCH_MODEL"]), route_prefix="/score", logging_config=quiet
-    )
+    serve.run(Scoring.bind(os.environ["BENCH_MODEL"]), route_prefix="/score", logging_config=quiet)
     asyncio.run(until_told_to_end())
     serve.shutdown()
     ray.shutdown()
