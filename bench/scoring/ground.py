@@ -9,12 +9,12 @@ import subprocess
 import sys
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 SCORING = ROOT / "app" / "scoring"
 CACHE = Path.home() / ".cache" / "rhythmicml-bench" / "scoring"
-MODEL = ("numpy", "scikit-learn")
-FASTAPI = (*MODEL, "fastapi", "uvicorn", "uvloop", "httptools")
+MODEL = ("numpy==2.4.6", "scikit-learn==1.9.1")
 PREDICT = """
 import pickle
 from pathlib import Path
@@ -57,47 +57,63 @@ def models(python: Path) -> Path:
     return folder
 
 
-def release(name: str, model: Path, model_env: Path, runtime_env: Path) -> Path:
-    """The folder of an instance whose current release serves this model."""
+def release(
+    name: str,
+    model_env: Path,
+    runtime_env: Path,
+    artifact: Path | None = None,
+    script: str = PREDICT,
+    **scoring: Any,
+) -> Path:
+    """The folder of an instance whose current release has this script, artifact and settings."""
     instance = CACHE / "instances" / name
     shutil.rmtree(instance, ignore_errors=True)
     folder = instance / "releases" / "v1-000000000000"
     program = folder / "runtime" / "program"
     (folder / "files" / "artifacts").mkdir(parents=True)
     program.mkdir(parents=True)
-    shutil.copy(model, folder / "files" / "artifacts" / "model.pickle")
-    (folder / "files" / "predict.py").write_text(PREDICT)
+    if artifact is not None:
+        os.link(artifact, folder / "files" / "artifacts" / "model.pickle")
+    (folder / "files" / "predict.py").write_text(script)
     (folder / "files" / "sample.json").write_bytes(body())
     (folder / "env").symlink_to(model_env)
     (folder / "runtime" / "env").symlink_to(runtime_env)
     shutil.copytree(SCORING, program / "scoring", ignore=shutil.ignore_patterns("__pycache__"))
     (program / "__main__.py").write_text("from scoring.main import main\nmain()\n")
-    (folder / "release.json").write_text(json.dumps(manifest(name, folder.name)))
+    (folder / "release.json").write_text(json.dumps(manifest(name, folder.name, scoring)))
     os.symlink(folder.name, instance / "releases" / "current")
     return instance
 
 
-def manifest(name: str, release_id: str) -> dict[str, object]:
+def manifest(name: str, release_id: str, scoring: dict[str, Any]) -> dict[str, Any]:
+    usual = {
+        "script": "predict.py",
+        "artifacts": "artifacts",
+        "input": None,
+        "batch": {"max_rows": 256},
+        "sample": "sample.json",
+        "timeout": 30.0,
+        "workers": 1,
+        "max_body": 104857600,
+    }
     return {
         "format": 1,
         "id": release_id,
         "model": name,
         "version": 1,
         "python": "3.11",
-        "scoring": {
-            "script": "predict.py",
-            "artifacts": "artifacts",
-            "input": None,
-            "batch": {"max_rows": 256},
-            "sample": "sample.json",
-            "timeout": 30.0,
-            "workers": 1,
-            "max_body": 104857600,
-        },
+        "scoring": {**usual, **scoring},
     }
 
 
-def body() -> bytes:
-    """One row of 30 numbers, as every server here takes it."""
-    row = [round((number * 37 % 101) / 17 - 3, 6) for number in range(30)]
-    return json.dumps({"inputs": [row]}).encode()
+def rows(count: int) -> list[list[float]]:
+    """Rows of 30 numbers, no two of the first thousand alike."""
+    return [
+        [round(((number + 1 + row) * 37 * (1 + row) % 101) / 17 - 3, 6) for number in range(30)]
+        for row in range(count)
+    ]
+
+
+def body(count: int = 1) -> bytes:
+    """That many rows, as `POST /score` takes them."""
+    return json.dumps({"inputs": rows(count)}).encode()

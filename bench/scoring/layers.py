@@ -11,10 +11,11 @@ from pathlib import Path
 from statistics import median
 
 from . import ground, load, servers
+from .peers import PEERS
 
 
 def commands(port: int) -> dict[str, list[str | Path]]:
-    env = ground.environment("fastapi", ground.FASTAPI) / "bin" / "python"
+    env = PEERS[0].environment / "bin" / "python"
     uvicorn = [*(env, "-m", "uvicorn", "asgi_app:app", "--app-dir", servers.PEERS)]
     options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--lifespan", "off"]
     return {
@@ -30,7 +31,7 @@ def measure(seconds: float = 3.0, rounds: int = 3) -> dict[str, float]:
         for name in commands(0):
             port = servers.free_port()
             command = commands(port)[name]
-            with servers.running(command, port, PYTHONPATH=str(ground.ROOT)):
+            with servers.running(command, port, {"PYTHONPATH": str(ground.ROOT)}):
                 found.setdefault(name, []).append(load.run(port, 32, seconds).rate)
     return {name: median(rates) for name, rates in found.items()}
 

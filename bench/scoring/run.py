@@ -1,107 +1,105 @@
-"""Requests per second of an instance and of a bare FastAPI endpoint, same models, same run.
+"""The scoring service beside its peers, same models, same rows, same run; prints Markdown.
 
-`python -m bench.scoring.run [--seconds S] [--rounds N] [--json FILE]` from the project's root.
+`python -m bench.scoring.run [--cases a,b,…] [--peers NAME,…] [--seconds S] [--rounds N]
+[--resume] [--json FILE]` from the project's root. Needs wrk. What was measured is kept as the run
+goes on; --resume goes on where the last run with the same seconds and rounds was interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterable
+import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from statistics import median
-from typing import Any
 
-from . import ground, load, servers
-from .load import Load
+from . import life, overload, rows, traffic
+from .notebook import Notebook
+from .peers import PEERS, VERSIONS_OF, Peer
+from .stand import Stand
 
-CONNECTIONS = (32, 1)
-GOALS = {"logistic": 6.0, "forest": 15.0}
-HEADINGS = (
-    *("model", "connections", "server", "requests/s", "median ms", "p99 ms"),
-    *("failed", "ratio", "goal"),
-)
-WORDS = {"logistic": "StandardScaler+LogisticRegression", "forest": "RandomForest(100 trees)"}
-
-
-def measure(seconds: float = 4.0, rounds: int = 3) -> list[dict[str, Any]]:
-    """A row per model, server and number of connections: the median round of interleaved ones."""
-    started = prepare()
-    found: dict[tuple[str, str, int], list[Load]] = {}
-    for _ in range(rounds):
-        for model, server, command, environment in started:
-            port = servers.free_port()
-            with servers.running(command(port), port, **environment):
-                load.run(port, 8, 1)
-                for connections in CONNECTIONS:
-                    runs = found.setdefault((model, server, connections), [])
-                    runs.append(load.run(port, connections, seconds))
-    return [row(*key, runs) for key, runs in found.items()]
+CASES = {
+    "a": "logistic regression, requests of one row",
+    "b": "forest, requests of one row",
+    "c": "latency at one connection",
+    "d": "requests of 1,000 rows",
+    "e": "overload",
+    "f": "cold start",
+    "g": "memory of the front",
+    "h": "preload",
+}
+TRAFFIC = "abcd"
 
 
-def prepare() -> list[tuple[str, str, Any, dict[str, str]]]:
-    """Model, server, the command for a port and the variables of each server to run."""
-    model_env = ground.environment("model", ground.MODEL)
-    fastapi_env = ground.environment("fastapi", ground.FASTAPI)
-    runtime_env = ground.environment("runtime", (), "-r", str(ground.SCORING / "runtime.lock"))
-    folder = ground.models(model_env / "bin" / "python")
-    made: list[tuple[str, str, Any, dict[str, str]]] = []
-    for model in GOALS:
-        path = folder / f"{model}.pickle"
-        instance = ground.release(model, path, model_env, runtime_env)
-        made.append(
-            (
-                model,
-                "FastAPI",
-                lambda port: servers.fastapi(fastapi_env, port),
-                {"BENCH_MODEL": str(path)},
-            )
-        )
-        made.append((model, "RhythmicML", lambda port, i=instance: servers.ours(i, port), {}))
-    return made
-
-
-def row(model: str, server: str, connections: int, runs: list[Load]) -> dict[str, Any]:
-    return {
-        "model": model,
-        "server": server,
-        "connections": connections,
-        "rate": median(one.rate for one in runs),
-        "median_ms": median(one.median for one in runs),
-        "p99_ms": median(one.p99 for one in runs),
-        "failed": sum(one.failed for one in runs),
+def measure(
+    book: Notebook, cases: list[str], peers: list[Peer], seconds: float, rounds: int
+) -> None:
+    """All chosen cases; one that cannot be measured is noted, and the others go on."""
+    stand = Stand()
+    single: dict[str, Callable[[], None]] = {
+        "e": lambda: overload.measure(book, stand),
+        "f": lambda: life.start(book, stand, peers),
+        "g": lambda: life.front_memory(book, stand),
+        "h": lambda: life.preload(book, stand),
     }
+    traffic.measure(
+        book, stand, peers, [case for case in cases if case in TRAFFIC], seconds, rounds
+    )
+    for case in (case for case in cases if case in single):
+        traffic.say(f"case {case}: {CASES[case]}")
+        try:
+            single[case]()
+        except Exception as error:
+            book.fail(f"case {case}", f"{type(error).__name__}: {error}")
+            traffic.say(f"case {case}: {error}")
 
 
-def table(rows: Iterable[dict[str, Any]]) -> str:
-    """The rows as Markdown, with the ratio to FastAPI and the goal."""
-    rows = list(rows)
-    bare = {(r["model"], r["connections"]): r["rate"] for r in rows if r["server"] == "FastAPI"}
-    lines = [
-        f"| {' | '.join(HEADINGS)} |",
-        "|---" * len(HEADINGS) + "|",
-    ]
-    for r in rows:
-        ratio = r["rate"] / bare[r["model"], r["connections"]]
-        wanted = r["server"] == "RhythmicML" and r["connections"] == CONNECTIONS[0]
-        goal = f"≥ {GOALS[r['model']]:g}×" if wanted else ""
-        lines.append(
-            f"| {WORDS[r['model']]} | {r['connections']} | {r['server']} | {r['rate']:,.0f} "
-            f"| {r['median_ms']:.2f} | {r['p99_ms']:.2f} | {r['failed']} | {ratio:.1f}× | {goal} |"
-        )
-    return "\n".join(lines)
+def page(book: Notebook, cases: list[str], peers: list[Peer]) -> str:
+    names = [peer.name for peer in peers]
+    ordinary = [case for case in cases if case in TRAFFIC]
+    found = traffic.results(book, ordinary, names)
+    found += overload.results(book) if "e" in cases else []
+    found += life.start_results(book, names) if "f" in cases else []
+    found += life.front_memory_results(book) if "g" in cases else []
+    found += life.preload_results(book) if "h" in cases else []
+    parts = [rows.table(found)]
+    if ordinary:
+        parts.append(traffic.details(book, ordinary, names))
+    parts.append(settings(peers))
+    if book.failures:
+        lines = [f"- {key.replace('|', ', ')}: {why}" for key, why in book.failures.items()]
+        parts.append("Could not be measured:\n\n" + "\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def settings(peers: list[Peer]) -> str:
+    lines = [(peer.name, peer.version, peer.tuned) for peer in peers]
+    intro = f"Peers, at the newest versions that could be installed on {VERSIONS_OF}:\n\n"
+    return intro + rows.markdown(("peer", "version", "settings tried, and kept"), lines)
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", default=",".join(CASES), help="letters, comma between")
+    parser.add_argument("--peers", default=",".join(peer.name for peer in PEERS))
+    parser.add_argument("--seconds", type=float, default=2.0, help="of one load")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--resume", action="store_true", help="go on where the last run ended")
+    parser.add_argument("--json", type=Path, help="copy everything measured to this file")
+    return parser.parse_args(words)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    rows = measure(arguments.seconds, arguments.rounds)
-    print(table(rows))
+    arguments = parse(sys.argv[1:])
+    names = arguments.peers.lower().split(",")
+    peers = [peer for peer in PEERS if peer.name.lower() in names]
+    cases = [case for case in CASES if case in arguments.cases.split(",")]
+    options = {"seconds": arguments.seconds, "rounds": arguments.rounds}
+    book = Notebook(options, arguments.resume)
+    measure(book, cases, peers, arguments.seconds, arguments.rounds)
+    print(page(book, cases, peers))
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1))
+        shutil.copy(book.path, arguments.json)
 
 
 if __name__ == "__main__":
