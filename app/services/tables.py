@@ -164,6 +164,14 @@ class CsvTable:
     def __init__(self, path: Path, wanted: Wanted, delimiter: str = ",") -> None:
         csv.field_size_limit(LONGEST)
         self._lines = Lines(path)
+        try:
+            self._look(path, wanted, delimiter)
+        except BaseException:
+            self.close()
+            raise
+
+    def _look(self, path: Path, wanted: Wanted, delimiter: str) -> None:
+        """Read the header, and what kinds of columns these are."""
         self._delimiter = delimiter
         self.names = self._header(path)
         self._first = self._lines.end
@@ -462,9 +470,8 @@ DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 def kind_of(path: Path, *, packed: bool = False) -> str:
     """csv, tsv, jsonl or parquet, by the file's name. packed: .gz may follow. Raises Problem."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    gz = suffixes[-1:] == [".gz"]
-    kind = KINDS.get((suffixes[-2:-1] if gz else suffixes[-1:] or [""])[0] if suffixes else "", "")
+    gz = path.suffix.lower() == ".gz"
+    kind = KINDS.get(Path(path.stem if gz else path.name).suffix.lower(), "")
     if not kind or (gz and (not packed or kind == "parquet")):
         more = " (the first four also with .gz)" if packed else ""
         raise Problem(
