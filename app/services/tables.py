@@ -29,7 +29,7 @@ EVERY = "all"
 json_number = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?").fullmatch
 number = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?").fullmatch
 
-coded = re.compile(r"[+-]?0[0-9]").match
+coded = re.compile(r"0[0-9]+").fullmatch
 SAMPLE = 1000
 """Rows whose cells tell what kind of column it is, where the model does not say."""
 
@@ -195,14 +195,10 @@ class CsvTable:
         self._ends = ("[", "]") if wanted.unnamed else ("{", "}")
 
     def _texts(self) -> set[str]:
-        """The columns that do not hold numbers alone at the file's beginning."""
-        texts = set()
-        rows = (row.held for row in self.rows() if not row.fault)
-        for cells in islice(rows, SAMPLE):
-            texts |= {
-                name for name, cell in zip(self.names, cells, strict=True) if not is_number(cell)
-            }
-        return texts
+        """The columns that hold codes, or mostly other than numbers, at the file's beginning."""
+        rows = [row.held for row in islice(self.rows(), SAMPLE) if not row.fault]
+        columns: list[tuple[str, ...]] = list(zip(*rows, strict=True))
+        return {name for name, cells in zip(self.names, columns, strict=False) if is_text(cells)}
 
     def _header(self, path: Path) -> list[str]:
         try:
@@ -322,10 +318,10 @@ def _written(text: str) -> str:
     return f"{sign}{whole.lstrip('0') or '0'}.{rest}"
 
 
-def is_number(cell: str) -> bool:
-    """Whether it is a number or nothing; codes such as 007 are not."""
-    bare = cell.strip()
-    return not bare or (bool(number(bare)) and not coded(bare))
+def is_text(cells: Sequence[str]) -> bool:
+    """Whether a column is of text: one that holds codes such as 007, or mostly no numbers."""
+    bare = [cell.strip() for cell in cells if cell]
+    return any(map(coded, bare)) or sum(map(bool, map(number, bare))) * 2 < len(bare)
 
 
 def plain(cell: str) -> Any:

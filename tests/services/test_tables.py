@@ -63,6 +63,10 @@ def test_column_of_codes_stays_text_also_where_a_code_looks_like_a_number(tmp_pa
     assert sent(table) == [{"code": "007", "x": 1}, {"code": "123", "x": 2}]
 
 
+def test_stray_text_leaves_a_column_of_numbers_what_it_is(tmp_path):
+    assert sent(csv_table(tmp_path, "a\n1\nn/a\n2\n")) == [{"a": 1}, {"a": "n/a"}, {"a": 2}]
+
+
 def test_what_the_model_says_of_a_column_counts(tmp_path):
     wanted = Wanted(datatypes={"code": "BYTES", "x": "FP64", "yes": "BOOL"})
     table = csv_table(tmp_path, "code,x,yes,other\n7,007,True,1\n8,nan,false,2\n", wanted)
