@@ -15,6 +15,8 @@ from app.cli.output import ago, emit, follow, table
 from app.models import Event
 from app.words import size
 
+FILE = click.Path(dir_okay=False, path_type=Path)
+
 
 def _finish(events: Iterator[Event], as_json: bool) -> dict[str, Any]:
     """Show the work, then its result."""
@@ -174,16 +176,47 @@ def logs(model: str, lines: int, follow_log: bool, to: str | None, as_json: bool
 
 @click.command()
 @click.argument("model")
-@click.option("--data", type=click.File("rb"), required=True, help="The request; - is stdin.")
+@click.option(
+    "--data", type=click.File("rb"), required=True, help="The request, or a table; - is stdin."
+)
+@click.option("--out", type=FILE, help="Score --data as a table, row by row, into this file.")
+@click.option("--keep", multiple=True, metavar="COLUMNS|all", help="Columns of --data to keep.")
+@click.option("--bad", type=FILE, help="Where rows go that are refused; else OUT.bad.jsonl.")
+@click.option("--strict", is_flag=True, help="End with 1 when rows were bad.")
+@click.option("--batch-rows", type=click.IntRange(1, 1_000_000), help="Rows in a request; 1000.")
+@click.option("--connections", type=click.IntRange(1, 64), help="Requests at once; 4.")
+@click.option("--rows", type=click.Choice(["records", "lists"]), help="How rows are sent.")
+@click.option("--restart", is_flag=True, help="Begin anew instead of continuing.")
 @to_option
 @command
-def score(model: str, data: Any, to: str | None, as_json: bool) -> None:
-    """Ask an instance: send a file of JSON, print the answer."""
+def score(model: str, data: Any, to: str | None, as_json: bool, **options: Any) -> None:
+    """Ask an instance: send a file of JSON, print the answer. Or score a whole table."""
     from app.services import instances
 
+    given = {name: value for name, value in options.items() if value not in (None, (), False)}
+    if "out" in given:
+        _score_file(model, Path(data.name), to, as_json, given)
+        return
+    if given:
+        raise click.UsageError(f"--{next(iter(given)).replace('_', '-')} is of use with --out.")
     answer = instances.score(workspace(), model, data.read(), to=to)
     content = answer.pop("content")
     emit(answer, as_json, lambda _: click.echo(content, nl=sys.stdout.isatty()))
+
+
+def _score_file(
+    model: str, data: Path, to: str | None, as_json: bool, given: dict[str, Any]
+) -> None:
+    from app.services import scoring
+
+    strict = given.pop("strict", False)
+    order = scoring.Order(model, data, to=to, **given)
+    done = _finish(scoring.score_file(workspace(), order), as_json)
+    if done["bad"]:
+        if not as_json:
+            click.echo(f"Warning: {done['bad']:,} rows are bad: {done['bad_file']}", err=True)
+        if strict:
+            sys.exit(1)
 
 
 @click.command()

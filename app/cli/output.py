@@ -119,7 +119,9 @@ def done_words(event: Event) -> str:
 
 
 def progress_words(event: Event, seconds: float) -> str:
-    """5.1 of 38 MB, 120 MB/s, 1 s left; or seconds gone by."""
+    """5.1 of 38 MB, 120 MB/s, 1 s left; or seconds gone by; or what the event itself says."""
+    if event.text:
+        return event.text
     if event.unit != "B" or event.done is None:
         return f"{event.done or seconds:.0f} s"
     words = f"{size(event.done)} of {size(event.total or 0)}"

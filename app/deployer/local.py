@@ -85,7 +85,9 @@ class LocalLink:
     def dial(self, address: Address) -> socket.socket:
         try:
             if isinstance(address, tuple):
-                return socket.create_connection(address, 10)
+                peer = socket.create_connection(address, 10)
+                peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return peer
             return dial_path(address)
         except OSError as error:
             raise Unreachable(f'"{address}" on this machine does not answer.') from error

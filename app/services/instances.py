@@ -148,10 +148,10 @@ def score(work: Workspace, name: str, body: bytes, *, to: str | None = None) -> 
     """
     location = deployments.location_of(work, name, to)
     with work.reach(location) as road:
-        status, headers, content = _post(road, _port(road, name, location), body)
+        status, headers, content = _post(road, port_of(road, name, location), body)
     text = content.decode("utf-8", "replace")
     if status != 200:
-        raise _refusal(name, location, status, text)
+        raise refusal_of(name, location, status, text)
     try:
         answer = json.loads(text)
     except ValueError:
@@ -164,7 +164,7 @@ def score(work: Workspace, name: str, body: bytes, *, to: str | None = None) -> 
     }
 
 
-def _port(road: Road, name: str, location: Location) -> int:
+def port_of(road: Road, name: str, location: Location) -> int:
     found = road.call("status", name=name, history=0)
     if not found:
         raise deployments.not_deployed(name, location.name)
@@ -178,7 +178,7 @@ def _port(road: Road, name: str, location: Location) -> int:
     return int(found[0]["port"])
 
 
-class _Through(http.client.HTTPConnection):
+class Through(http.client.HTTPConnection):
     """HTTP through a road's own connection to the host."""
 
     def __init__(self, road: Road, port: int) -> None:
@@ -191,7 +191,7 @@ class _Through(http.client.HTTPConnection):
 
 
 def _post(road: Road, port: int, body: bytes) -> tuple[int, Any, bytes]:
-    connection = _Through(road, port)
+    connection = Through(road, port)
     try:
         connection.request("POST", "/score", body, {"Content-Type": "application/json"})
         answer = connection.getresponse()
@@ -205,7 +205,7 @@ def _post(road: Road, port: int, body: bytes) -> tuple[int, Any, bytes]:
         connection.close()
 
 
-def _refusal(name: str, location: Location, status: int, text: str) -> Problem:
+def refusal_of(name: str, location: Location, status: int, text: str) -> Problem:
     try:
         said = json.loads(text).get("error", text)
     except (ValueError, AttributeError):
@@ -249,7 +249,7 @@ def tunnel(work: Workspace, name: str, *, port: int = 0, to: str | None = None) 
     """Make an instance reachable on 127.0.0.1:port here; 0 takes any free port."""
     location = deployments.location_of(work, name, to)
     with work.reach(location) as road:
-        forward = road.forward(port, _port(road, name, location))
+        forward = road.forward(port, port_of(road, name, location))
         yield Tunnel(forward.port)
 
 
