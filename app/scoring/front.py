@@ -173,7 +173,7 @@ class Front:
         answered: asyncio.Future[tuple[int, bytes]] = self.loop.create_future()
         request.connection = Capture(answered)
         try:
-            asked = native.read(body, self.reader)
+            asked = native.read(request, self.reader)
             self.reader.learn(asked.inputs)
             self.routes.predict(asked, request)
         except Refusal as refusal:

@@ -298,7 +298,7 @@ class Reader:
             self._check_shape(tensor.shape)
             return matrix(tensor.shape[0], tensor.shape[1:], tensor.code, tensor.packed())
         tensor.packed()  # for its check of the values
-        rows = _nested(tensor.values, tensor.shape)
+        rows = nested(tensor.values, tensor.shape)
         return self._listed(rows) if self.kind == "json" else self._unnamed(rows)
 
     def _matrix(self, rows: list[Any]) -> Inputs:
@@ -369,7 +369,7 @@ class Reader:
 _ROWS = 'Send {"inputs": [[…], …]} or a list of records.'
 
 
-def _nested(flat: list[Any], shape: tuple[int, ...]) -> list[Any]:
+def nested(flat: list[Any], shape: tuple[int, ...]) -> list[Any]:
     """A flat list as nested lists of this shape, row-major."""
     for width in reversed(shape[1:]):
         flat = [flat[start : start + width] for start in range(0, len(flat), width or 1)]

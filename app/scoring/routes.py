@@ -19,12 +19,11 @@ from .http import JSON, TEXT, Request
 from .inputs import Inputs, Reader
 from .metrics import Metrics
 from .outputs import Outputs
-from .protocols import Asked, Dialect, mlflow, native, oip
+from .protocols import Answer, Asked, Dialect, mlflow, native, oip
 from .release import Release
 
 encode = msgspec.json.encode
 Handler = Callable[[Request], None]
-OCTETS = b"application/octet-stream"
 RETRY = b"Retry-After: 1\r\n"
 
 
@@ -126,31 +125,31 @@ class Routes:
             raise not_ready()
         if request.headers.get(b"content-encoding", b"identity") != b"identity":
             raise Refusal(415, "The body must not be compressed.", reason="encoding")
-        self.predict(dialect.read(request.body, self.reader), request)
+        self.predict(dialect.read(request, self.reader), request)
 
     def predict(self, asked: Asked, request: Request) -> None:
         if not asked.inputs.rows and asked.inputs.kind in ("matrix", "columns"):
-            self._answer(request, 200, asked.write(nothing(asked.inputs)))
+            self._give(request, asked.write(nothing(asked.inputs)), asked.extra)
             return
         self.in_progress += 1
-        finish = partial(self._finish, request, asked.write)
+        finish = partial(self._finish, request, asked)
         deadline = request.arrived + self.pool.timeout
         self.pool.submit(Job(asked.inputs, finish, deadline, request))
 
-    def _finish(self, request: Request, write: Callable[[Outputs], bytes], result: Result) -> None:
+    def _finish(self, request: Request, asked: Asked, result: Result) -> None:
         self.in_progress -= 1
         if isinstance(result, Refusal):
-            self.refuse(request, result)
+            self.refuse(request, result, asked.extra)
             return
         try:
-            if result.kind == "bytes" and request.endpoint != "infer":
-                self._answer(request, 200, result.values, OCTETS)
-            else:
-                self._answer(request, 200, write(result))
+            self._give(request, asked.write(result), asked.extra)
         except Refusal as refusal:
-            self.refuse(request, refusal)
+            self.refuse(request, refusal, asked.extra)
         except Exception as error:
             self._broken(request, error)
+
+    def _give(self, request: Request, answer: Answer, extra: bytes) -> None:
+        self._answer(request, 200, answer.body, answer.kind, extra + answer.extra)
 
     # Probes
 

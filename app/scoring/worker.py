@@ -185,7 +185,7 @@ def _buffer(array: Any) -> tuple[str, bytes] | None:
     if kind == "b":
         return "?", array.tobytes()
     if kind == "f":
-        code = "f" if size <= 4 else "d"
+        code = {2: "e", 4: "f"}.get(size, "d")
     elif kind in "iu":
         code = {1: "b", 2: "h", 4: "i", 8: "q"}[size]
         code = code if kind == "i" else code.upper()
@@ -209,7 +209,8 @@ def _encode_frame(numpy: Any, frame: Any) -> tuple[dict[str, Any], bytes]:
         sizes.append(len(part))
         parts.append(part)
     names = [str(name) for name in frame.columns]
-    return {"kind": "table", "names": names, "codes": codes, "sizes": sizes}, b"".join(parts)
+    header = {"kind": "table", "rows": len(frame), "names": names, "codes": codes, "sizes": sizes}
+    return header, b"".join(parts)
 
 
 def to_json(value: Any) -> bytes:

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from ..errors import Refusal, bad_input
+from ..http import Request
 from ..inputs import Inputs, Reader, raw
-from ..outputs import Outputs
-from . import Asked, Dialect, read_json
+from . import Asked, Dialect, predictions, read_json
 
 SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
@@ -19,10 +19,10 @@ def looks_like(value: dict[str, Any]) -> bool:
     return any(shape in value for shape in SHAPES[:3]) and set(value) <= {*SHAPES, "params"}
 
 
-def read(body: bytes, reader: Reader) -> Asked:
+def read(request: Request, reader: Reader) -> Asked:
     if reader.kind == "bytes":
-        return Asked(raw(body), write)
-    value = read_json(body)
+        return Asked(raw(request.body), predictions)
+    value = read_json(request.body)
     if type(value) is not dict:
         raise bad_input("The body must be a JSON object.", _ONE_OF)
     return asked(value, reader)
@@ -32,7 +32,7 @@ def asked(value: dict[str, Any], reader: Reader) -> Asked:
     shapes = [shape for shape in SHAPES if shape in value]
     if len(shapes) != 1:
         raise bad_input("The body must have exactly one of MLflow's keys.", _ONE_OF)
-    return Asked(_inputs(shapes[0], value[shapes[0]], reader), write)
+    return Asked(_inputs(shapes[0], value[shapes[0]], reader), predictions)
 
 
 def _inputs(shape: str, content: Any, reader: Reader) -> Inputs:
@@ -61,10 +61,6 @@ def _split(content: Any, reader: Reader) -> Inputs:
 
 def _listed(column: Any) -> list[Any]:
     return column if type(column) is list else [column]
-
-
-def write(outputs: Outputs) -> bytes:
-    return b'{"predictions":%b}' % outputs.json()
 
 
 def error(refusal: Refusal) -> bytes:

@@ -7,6 +7,7 @@ Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md
 
 from __future__ import annotations
 
+from base64 import b64encode
 from functools import partial
 from math import prod
 from typing import Any, Optional
@@ -14,9 +15,10 @@ from typing import Any, Optional
 import msgspec
 
 from ..errors import Refusal, bad_input
+from ..http import Request
 from ..inputs import OBJECT, Reader, Tensor, flatten, raw
-from ..outputs import Outputs
-from . import Asked, Dialect, read_json
+from ..outputs import Outputs, Part
+from . import Answer, Asked, Dialect, read_json
 
 CODES = {
     "BOOL": "?", "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q",
@@ -54,19 +56,18 @@ def looks_like(value: dict[str, Any]) -> bool:
     return type(first) is dict and {"name", "datatype", "shape"} <= set(first)
 
 
-def read(body: bytes, reader: Reader, model: str = "", version: str = "") -> Asked:
-    return asked(read_json(body), reader, model, version)
+def read(request: Request, reader: Reader) -> Asked:
+    return asked(read_json(request.body), reader)
 
 
-def asked(value: Any, reader: Reader, model: str = "", version: str = "") -> Asked:
+def asked(value: Any, reader: Reader) -> Asked:
     try:
         infer = msgspec.convert(value, Infer)
     except msgspec.ValidationError as error:
         raise bad_input(f"{error}.") from None
     if not infer.inputs:
         raise bad_input("There are no inputs.")
-    model, version = model or reader.model, version or reader.version
-    finish = partial(write, infer, model, version)
+    finish = partial(write, infer, reader.model, reader.version)
     if reader.kind == "bytes":
         return Asked(raw(_one_text(infer.inputs)), finish)
     return Asked(reader.tensors([_tensor(one) for one in infer.inputs]), finish)
@@ -97,16 +98,34 @@ def _tensor(one: Input) -> Tensor:
     return Tensor(one.name, code, shape, values)
 
 
-def write(infer: Infer, model: str, version: str, outputs: Outputs) -> bytes:
-    tensors = [
-        {"name": name, "shape": shape, "datatype": DATATYPES[code], "data": values}
-        for name, code, shape, values in outputs.tensors(NAME)
-    ]
+def write(infer: Infer, model: str, version: str, outputs: Outputs) -> Answer:
+    tensors = list(map(_written, outputs.tensors(NAME)))
     answer: dict[str, Any] = {"model_name": model, "model_version": version}
     if infer.id is not None:
         answer["id"] = infer.id
     answer["outputs"] = _wanted(infer, tensors)
-    return msgspec.json.encode(answer)
+    return Answer(msgspec.json.encode(answer))
+
+
+def _written(part: Part) -> dict[str, Any]:
+    tensor: dict[str, Any] = {
+        "name": part.name,
+        "shape": part.shape,
+        "datatype": DATATYPES[part.code],
+    }
+    values = part.values()
+    if values and type(values[0]) is bytes:
+        return {**tensor, **_text(values[0])}
+    return {**tensor, "data": values}
+
+
+def _text(value: bytes) -> dict[str, Any]:
+    """Bytes as JSON can hold them: UTF-8, else base64, which then is said."""
+    try:
+        return {"data": [value.decode()]}
+    except UnicodeDecodeError:
+        data = [b64encode(value).decode()]
+        return {"parameters": {"content_type": "base64"}, "data": data}
 
 
 def _wanted(infer: Infer, tensors: list[dict[str, Any]]) -> list[dict[str, Any]]:
