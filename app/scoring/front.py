@@ -175,7 +175,7 @@ class Front:
         try:
             asked = native.read(request, self.reader)
             self.reader.learn(asked.inputs)
-            self.routes.predict(asked, request)
+            self.routes.predict(self.routes.note(asked), request)
         except Refusal as refusal:
             raise LoadFailed(f"The sample is not usable: {refusal.sentence}") from refusal
         status, said = await answered

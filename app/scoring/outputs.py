@@ -10,17 +10,16 @@ import struct
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from math import prod
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 import msgspec
 
-from .inputs import OBJECT, flatten, nested
+from .inputs import OBJECT, Buffer, Numbers, flatten, nested
 
 encode = msgspec.json.encode  # NaN and the infinities become null
 SHORTENED = 1000
 """Narrow floats in an answer that are written with the fewest digits; more would take too long."""
 _DIGITS = {"f": (6, 7, 8, 9), "e": (3, 4, 5)}
-Buffer = Union[bytes, memoryview]
 
 
 class Column:
@@ -125,6 +124,13 @@ class Outputs(NamedTuple):
             return [{} for _ in range(self.start, self.stop)]
         columns = (column.rows()[self.start : self.stop] for column in self.columns)
         return [dict(zip(self.names, row)) for row in zip(*columns)]
+
+    def table(self) -> dict[str, Any]:
+        """A whole table's columns by name, numbers as they are."""
+        return {
+            name: column.rows() if column.code == OBJECT else Numbers(column.code, column.data)
+            for name, column in zip(self.names, self.columns)
+        }
 
     def tensors(self, name: str) -> list[Part]:
         """Each output as a tensor; `name` is that of an output which has none."""

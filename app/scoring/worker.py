@@ -26,8 +26,10 @@ import sys
 if __name__ == "__main__":
     sys.path[0] = ""  # this file's folder holds our modules; the model's are in the working one
 
+import base64
 import importlib.util
 import inspect
+import io
 import json
 import math
 import os
@@ -137,10 +139,23 @@ def _frame(header: dict[str, Any], payload: bytearray) -> Any:
             if code == "j"
             else numpy.frombuffer(part, dtype=code)
         )
-    frame = pandas.DataFrame(dict(enumerate(columns)))
+    frame = pandas.DataFrame(dict(enumerate(columns)), index=range(rows))
     if names:
         frame.columns = names
     return frame
+
+
+def convert(payload: bytearray) -> tuple[dict[str, Any], bytes]:
+    """A Parquet file as a table, for the front to make inputs of; or what is missing for that."""
+    try:
+        import pandas
+
+        frame = pandas.read_parquet(io.BytesIO(payload))
+    except ImportError:
+        return {"kind": "json"}, b'{"missing": "pyarrow"}'
+    except Exception as error:
+        raise BadInput(type(error).__name__) from error
+    return encode(frame)
 
 
 # Outputs
@@ -224,6 +239,10 @@ def to_json(value: Any) -> bytes:
 
 def _plain(value: Any) -> Any:
     """A JSON-able stand-in for a value that is not."""
+    if type(value).__name__ in ("NaTType", "NAType"):
+        return None
+    if isinstance(value, (bytes, bytearray)):
+        return base64.b64encode(value).decode()
     for name in ("tolist", "isoformat", "item"):
         method = getattr(value, name, None)
         if method is not None:
@@ -388,6 +407,8 @@ def answer(
 ) -> tuple[dict[str, Any], bytes]:
     """Header and payload of the answer to one frame; the traceback of a failure is logged."""
     try:
+        if header["kind"] == "parquet":
+            return convert(payload)
         inputs = decode(header, payload, kind)
         return encode(predict(inputs))
     except BadInput as error:

@@ -1,17 +1,21 @@
-"""`POST /invocations`: the JSON of MLflow's scoring server (mlflow/pyfunc/scoring_server)."""
+"""`POST /invocations`: what MLflow's scoring server takes (mlflow/pyfunc/scoring_server)."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from ..errors import Refusal, bad_input
 from ..http import Request
-from ..inputs import Inputs, Reader, raw
-from . import Asked, Dialect, predictions, read_json
+from ..inputs import Inputs, Reader, json_text, json_value, parquet, raw
+from ..outputs import Outputs
+from . import OCTETS, Answer, Asked, Dialect, csv, predictions, read_json
 
 SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
+UNWRAPPED = ("messages", "prompt", "input")  # of language models, whose answers have no wrapper
+FORM = b"application/x-www-form-urlencoded"  # what curl says when it is told nothing
 
 
 def looks_like(value: dict[str, Any]) -> bool:
@@ -22,17 +26,64 @@ def looks_like(value: dict[str, Any]) -> bool:
 def read(request: Request, reader: Reader) -> Asked:
     if reader.kind == "bytes":
         return Asked(raw(request.body), predictions)
-    value = read_json(request.body)
+    return _READERS[_content_type(request)](request.body, reader)
+
+
+def _content_type(request: Request) -> bytes:
+    """The media type of the body, in small letters; JSON when none is said."""
+    said = request.headers.get(b"content-type", b"").lower()
+    name, *parameters = (part.strip() for part in said.split(b";"))
+    known = not any(one.replace(b'"', b"") not in (b"", b"charset=utf-8") for one in parameters)
+    if name not in _READERS or not known:
+        raise Refusal(
+            415,
+            "The content type is not understood.",
+            remedy="Use application/json, text/csv or application/vnd.apache.parquet, in UTF-8.",
+            reason="content_type",
+        )
+    return name
+
+
+def _json(body: bytes, reader: Reader) -> Asked:
+    value = read_json(body)
     if type(value) is not dict:
         raise bad_input("The body must be a JSON object.", _ONE_OF)
-    return asked(value, reader)
+    return asked(value, reader, body)
 
 
-def asked(value: dict[str, Any], reader: Reader) -> Asked:
+def _csv(body: bytes, reader: Reader) -> Asked:
+    return Asked(reader.table(csv.columns(body, reader.expected.texts)), predictions)
+
+
+def _parquet(body: bytes, reader: Reader) -> Asked:
+    return Asked(parquet(body), predictions, then=partial(_converted, reader))
+
+
+def _converted(reader: Reader, outputs: Outputs) -> Asked:
+    """What is asked of the model, once a worker has made a table of the Parquet file."""
+    if outputs.kind != "table":
+        raise Refusal(
+            415,
+            "This model's environment cannot read Parquet.",
+            remedy="Reading it needs pandas and pyarrow in requirements.txt.",
+            reason="content_type",
+        )
+    return Asked(reader.table(outputs.table()), predictions)
+
+
+def asked(value: dict[str, Any], reader: Reader, body: bytes = b"") -> Asked:
     shapes = [shape for shape in SHAPES if shape in value]
+    if not shapes and reader.kind == "json" and any(key in value for key in UNWRAPPED):
+        return Asked(json_text(body) if reader.whole else json_value(value), _bare)
     if len(shapes) != 1:
         raise bad_input("The body must have exactly one of MLflow's keys.", _ONE_OF)
+    if type(value.get("params") or {}) is not dict:
+        raise bad_input("`params` must be an object.")
     return Asked(_inputs(shapes[0], value[shapes[0]], reader), predictions)
+
+
+def _bare(outputs: Outputs) -> Answer:
+    return Answer(outputs.values, OCTETS) if outputs.kind == "bytes" else Answer(outputs.json())
 
 
 def _inputs(shape: str, content: Any, reader: Reader) -> Inputs:
@@ -69,6 +120,19 @@ def error(refusal: Refusal) -> bytes:
 
 
 _ONE_OF = f"Use one of: {', '.join(SHAPES)}."
-_CODES = {404: "ENDPOINT_NOT_FOUND", 503: "TEMPORARILY_UNAVAILABLE", 504: "REQUEST_TIMEOUT"}
+_READERS = {
+    b"": _json,
+    b"application/json": _json,
+    FORM: _json,
+    b"text/csv": _csv,
+    b"application/vnd.apache.parquet": _parquet,
+    b"application/x-parquet": _parquet,
+}
+_CODES = {
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    404: "ENDPOINT_NOT_FOUND",
+    503: "TEMPORARILY_UNAVAILABLE",
+    504: "REQUEST_TIMEOUT",
+}
 
 dialect = Dialect("invocations", read, error)
