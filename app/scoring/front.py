@@ -173,9 +173,9 @@ class Front:
         answered: asyncio.Future[tuple[int, bytes]] = self.loop.create_future()
         request.connection = Capture(answered)
         try:
-            asked = native.read(body, self.reader)
+            asked = native.read(request, self.reader)
             self.reader.learn(asked.inputs)
-            self.routes.predict(asked, request)
+            self.routes.predict(self.routes.note(asked), request)
         except Refusal as refusal:
             raise LoadFailed(f"The sample is not usable: {refusal.sentence}") from refusal
         status, said = await answered

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Union
 
 import msgspec
 
@@ -18,6 +18,7 @@ from .errors import bad_input
 
 encode = msgspec.json.encode
 NAN = float("nan")
+Buffer = Union[bytes, memoryview]
 OBJECT = "j"  # the code of a part that is JSON text; the others are numpy's (and struct's) letters
 
 
@@ -25,13 +26,13 @@ class Inputs(NamedTuple):
     """Rows to predict on.
 
     kind: matrix (one part, row-major), columns (one part each), rows (one part: JSON rows, comma
-    between), value (one JSON value) or bytes. shape: of one row. signature: None means that it
-    cannot be joined with others.
+    between), value (one JSON value), bytes, or parquet (a file to make a table of). shape: of one
+    row. signature: None means that it cannot be joined with others.
     """
 
     kind: str
     rows: int
-    parts: list[bytes]
+    parts: list[Any]
     codes: tuple[str, ...] = (OBJECT,)
     names: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
@@ -53,7 +54,7 @@ def join(batch: Sequence[Inputs]) -> Inputs:
     return batch[0]._replace(rows=sum(one.rows for one in batch), parts=parts)
 
 
-def matrix(rows: int, shape: tuple[int, ...], code: str, data: bytes) -> Inputs:
+def matrix(rows: int, shape: tuple[int, ...], code: str, data: Buffer) -> Inputs:
     return Inputs("matrix", rows, [data], (code,), (), shape, ("matrix", code, shape))
 
 
@@ -79,12 +80,16 @@ def raw(body: bytes) -> Inputs:
     return Inputs("bytes", 1, [body])
 
 
+def parquet(body: bytes) -> Inputs:
+    return Inputs("parquet", 0, [body])
+
+
 # Packing: a flat list of JSON values into the narrowest buffer that holds them
 
 
 class Packed(NamedTuple):
     code: str
-    data: bytes
+    data: Buffer
 
 
 _INT, _FLOAT, _BOOL = {int}, {float}, {bool}
@@ -143,17 +148,53 @@ def flatten(values: list[Any]) -> tuple[list[Any], tuple[int, ...]]:
     return values, tuple(shape)
 
 
+class Numbers:
+    """A column of numbers that came as bytes. They go on as they are where their type fits."""
+
+    __slots__ = ("code", "data")
+
+    def __init__(self, code: str, data: Buffer) -> None:
+        self.code = code
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data) // struct.calcsize(self.code)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values())
+
+    def values(self) -> list[Any]:
+        return list(struct.unpack(f"<{len(self)}{self.code}", self.data))
+
+    def packed(self, wanted: str) -> Packed:
+        """The very bytes when nothing else is wanted."""
+        if wanted in ("", self.code):
+            return Packed(self.code, self.data)
+        return pack(self.values(), wanted)
+
+    def column(self, number: int, width: int) -> Numbers:
+        """One column of the matrix of this width that these are."""
+        size = struct.calcsize(self.code)
+        items = memoryview(self.data).cast("B").cast(_UNSIGNED[size])
+        return Numbers(self.code, items[number::width].tobytes())
+
+
+_UNSIGNED: dict[int, Any] = {1: "B", 2: "H", 4: "I", 8: "Q"}
+
+
 class Tensor(NamedTuple):
     """A named, typed, flat list of values, as the Open Inference Protocol has them."""
 
     name: str
     code: str
     shape: tuple[int, ...]
-    values: list[Any]
+    values: Any  # a list, or Numbers
 
-    def packed(self) -> bytes:
+    def packed(self) -> Buffer:
         """Its buffer. Raises a Refusal when the values are not of its type."""
         values, code = self.values, self.code
+        if type(values) is Numbers:
+            return values.data
         try:
             if code == OBJECT:
                 return encode(values)[1:-1]
@@ -272,8 +313,8 @@ class Reader:
     def table(self, table: dict[str, Any]) -> Inputs:
         """Columns by name."""
         if self.kind == "json":
-            return json_value(table)
-        sizes = {len(column) if type(column) is list else -1 for column in table.values()}
+            return json_value({name: _plain(column) for name, column in table.items()})
+        sizes = {len(column) if type(column) in _COLUMNS else -1 for column in table.values()}
         if -1 in sizes or len(sizes) > 1:
             raise bad_input("The columns do not all have the same length.")
         names = self._names(table)
@@ -297,9 +338,17 @@ class Reader:
         if self.kind == "ndarray":
             self._check_shape(tensor.shape)
             return matrix(tensor.shape[0], tensor.shape[1:], tensor.code, tensor.packed())
+        if type(tensor.values) is Numbers and self.kind == "dataframe" and len(tensor.shape) == 2:
+            return self._block(tensor.values, *tensor.shape)
         tensor.packed()  # for its check of the values
-        rows = _nested(tensor.values, tensor.shape)
+        rows = nested(_plain(tensor.values), tensor.shape)
         return self._listed(rows) if self.kind == "json" else self._unnamed(rows)
+
+    def _block(self, numbers: Numbers, rows: int, width: int) -> Inputs:
+        """A data frame's rows as one block of numbers, row by row."""
+        self._check_shape((rows, width))
+        columns = [numbers.column(number, width) for number in range(width)]
+        return self._columns(rows, self.expected.names, columns)
 
     def _matrix(self, rows: list[Any]) -> Inputs:
         if len(rows) == 1 and type(rows[0]) is list and list not in set(map(type, rows[0])):
@@ -330,7 +379,7 @@ class Reader:
         data = list(map(list, zip(*rows))) if rows else [[] for _ in range(width)]
         return self._columns(len(rows), self.expected.names, data)
 
-    def _columns(self, rows: int, names: tuple[str, ...], data: list[list[Any]]) -> Inputs:
+    def _columns(self, rows: int, names: tuple[str, ...], data: Sequence[Any]) -> Inputs:
         """Columns with these names (none: unnamed), if they are what the sample's were."""
         if self.kind == "ndarray":
             flat = [value for row in zip(*data) for value in row]
@@ -341,8 +390,8 @@ class Reader:
         titles = names or tuple(map(str, range(len(data))))
         return columns(rows, names, list(map(self._column, titles, data, codes)))
 
-    def _column(self, name: str, values: list[Any], wanted: str) -> Packed:
-        packed = pack(values, wanted)
+    def _column(self, name: str, values: Any, wanted: str) -> Packed:
+        packed = values.packed(wanted) if type(values) is Numbers else pack(values, wanted)
         if wanted and packed.code == OBJECT != wanted:
             got = _other_than_numbers(values)
             raise bad_input(f'Column "{name}": expected numbers, got {got}.')
@@ -366,17 +415,22 @@ class Reader:
             raise bad_input(f"Each row must have {wanted} values, got {got}.")
 
 
+_COLUMNS = (list, Numbers)
 _ROWS = 'Send {"inputs": [[…], …]} or a list of records.'
 
 
-def _nested(flat: list[Any], shape: tuple[int, ...]) -> list[Any]:
+def nested(flat: list[Any], shape: tuple[int, ...]) -> list[Any]:
     """A flat list as nested lists of this shape, row-major."""
     for width in reversed(shape[1:]):
         flat = [flat[start : start + width] for start in range(0, len(flat), width or 1)]
     return flat
 
 
-def _only_text(part: bytes) -> bool:
+def _plain(column: Any) -> Any:
+    return column.values() if type(column) is Numbers else column
+
+
+def _only_text(part: Buffer) -> bool:
     """Whether a JSON part holds text and null only, and some text at all."""
     kinds = set(map(type, msgspec.json.decode(b"[" + part + b"]")))
     return str in kinds and kinds <= {str, type(None)}

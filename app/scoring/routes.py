@@ -12,19 +12,18 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
-from . import metrics
+from . import compression, metrics
 from .batching import Job, Pool, Result
 from .errors import Refusal, not_ready
-from .http import JSON, TEXT, Request
-from .inputs import Inputs, Reader
+from .http import JSON, TEXT, Limits, Request
+from .inputs import Reader
 from .metrics import Metrics
-from .outputs import Outputs
-from .protocols import Asked, Dialect, mlflow, native, oip
+from .outputs import Outputs, empty
+from .protocols import Answer, Asked, Dialect, kserve, mlflow, native, oip
 from .release import Release
 
 encode = msgspec.json.encode
 Handler = Callable[[Request], None]
-OCTETS = b"application/octet-stream"
 RETRY = b"Retry-After: 1\r\n"
 
 
@@ -44,6 +43,8 @@ class Routes:
         self.reader = reader
         self.counts = counts
         self.in_progress = 0
+        self.max_body = int(release.scoring.get("max_body") or Limits().max_body)
+        self.outputs: list[tuple[str, str, tuple[int, ...]]] = []  # as the sample's were
         self.proven = False  # whether the sample has been predicted
         self.table: dict[bytes, Route] = {}
         self._add_probes()
@@ -119,38 +120,65 @@ class Routes:
         self.add("/invocations", "invocations", post=partial(self.score, mlflow.dialect))
         for base in self._model_paths():
             self.add(f"{base}/infer", "infer", post=partial(self.score, oip.dialect))
+        model = self._v1_path()
+        self.add(f"{model}:predict", "predict", post=partial(self.score, kserve.dialect))
+        self.add(f"{model}:explain", "predict", post=self._explain)
 
     def score(self, dialect: Dialect, request: Request) -> None:
         """Read the rows, have them predicted, write the answer; nothing here waits."""
         if not self.ready:
             raise not_ready()
-        if request.headers.get(b"content-encoding", b"identity") != b"identity":
-            raise Refusal(415, "The body must not be compressed.", reason="encoding")
-        self.predict(dialect.read(request.body, self.reader), request)
+        if b"content-encoding" in request.headers:
+            encoding = request.headers[b"content-encoding"]
+            request.body = compression.decompress(request.body, encoding, self.max_body)
+        self.predict(dialect.read(request, self.reader), request)
+
+    def _explain(self, request: Request) -> None:
+        raise Refusal(404, "This model explains nothing.", remedy="Ask it to :predict.")
 
     def predict(self, asked: Asked, request: Request) -> None:
         if not asked.inputs.rows and asked.inputs.kind in ("matrix", "columns"):
-            self._answer(request, 200, asked.write(nothing(asked.inputs)))
+            self._give(request, asked.write(self._nothing()), asked.extra)
             return
         self.in_progress += 1
-        finish = partial(self._finish, request, asked.write)
+        finish = partial(self._finish, request, asked)
         deadline = request.arrived + self.pool.timeout
         self.pool.submit(Job(asked.inputs, finish, deadline, request))
 
-    def _finish(self, request: Request, write: Callable[[Outputs], bytes], result: Result) -> None:
+    def _finish(self, request: Request, asked: Asked, result: Result) -> None:
         self.in_progress -= 1
         if isinstance(result, Refusal):
-            self.refuse(request, result)
+            self.refuse(request, result, asked.extra)
             return
         try:
-            if result.kind == "bytes" and request.endpoint != "infer":
-                self._answer(request, 200, result.values, OCTETS)
+            if asked.then is not None:
+                self.predict(asked.then(result), request)
             else:
-                self._answer(request, 200, write(result))
+                self._give(request, asked.write(result), asked.extra)
         except Refusal as refusal:
-            self.refuse(request, refusal)
+            self.refuse(request, refusal, asked.extra)
         except Exception as error:
             self._broken(request, error)
+
+    def _give(self, request: Request, answer: Answer, extra: bytes) -> None:
+        body, kind, more = answer
+        if len(body) > compression.WORTH_IT:
+            body, about = compression.answer(body, request.headers.get(b"accept-encoding", b""))
+            more += about
+        self._answer(request, 200, body, kind, extra + more)
+
+    def _nothing(self) -> Outputs:
+        """The answer to no rows, for which no model needs to be asked."""
+        return empty(self.outputs) if self.outputs else Outputs("json", [])
+
+    def note(self, asked: Asked) -> Asked:
+        """The sample, which also shows what outputs look like."""
+
+        def write(outputs: Outputs) -> Answer:
+            self.outputs = outputs.described(oip.NAME)
+            return asked.write(outputs)
+
+        return asked._replace(write=write)
 
     # Probes
 
@@ -185,23 +213,49 @@ class Routes:
         body = self.counts.render(self.ready, self.in_progress, len(pool.waiting), pool.restarts)
         self._answer(request, 200, body, metrics.CONTENT_TYPE)
 
-    # Metadata of the Open Inference Protocol
+    # Metadata of the protocols
 
     def _model_paths(self) -> list[str]:
         base = f"/v2/models/{quote(self.release.model, safe='')}"
         return [base, f"{base}/versions/{self.release.version}"]
 
+    def _v1_path(self) -> str:
+        return f"/v1/models/{quote(self.release.model, safe='')}"
+
     def _add_metadata(self) -> None:
+        self.add("/", "probe", get=self._alive)
+        self.add("/version", "metadata", get=self._version)
+        self.add("/v1/models", "metadata", get=self._models)
+        self.add(self._v1_path(), "probe", get=self._model_ready)
+        self.add("/v2/models", "metadata", get=self._models)
+        self.add("/v2/repository/index", "metadata", post=self._index)
         self.add("/v2", "metadata", get=self._server)
         for base in self._model_paths():
             self.add(base, "metadata", get=self._model)
             self.add(f"{base}/ready", "probe", get=self._model_ready)
 
+    def _alive(self, request: Request) -> None:
+        self._answer(request, 200, encode({"status": "alive"}))
+
+    def _version(self, request: Request) -> None:
+        """MLflow's own version, which a client of its scoring server asks for: we are not it."""
+        self._answer(request, 200, b"rhythmicml", TEXT)
+
+    def _models(self, request: Request) -> None:
+        self._answer(request, 200, encode({"models": [self.release.model]}))
+
+    def _index(self, request: Request) -> None:
+        """What the repository of Triton and MLServer holds: one model, loaded or loading."""
+        model, version = self.release.model, str(self.release.version)
+        state = "READY" if self.ready else "UNAVAILABLE"
+        said = {"name": model, "version": version, "state": state, "reason": self.pool.error}
+        self._answer(request, 200, encode([said]))
+
     def _server(self, request: Request) -> None:
         said = {
             "name": "rhythmicml",
             "version": "2",
-            "extensions": [],
+            "extensions": oip.EXTENSIONS,
             "models": [self.release.model],
         }
         self._answer(request, 200, encode(said))
@@ -212,7 +266,7 @@ class Routes:
             "versions": [str(self.release.version)],
             "platform": "python_rhythmicml",
             "inputs": oip.described(self.reader),
-            "outputs": [],
+            "outputs": [oip.metadata(*output) for output in self.outputs],
         }
         self._answer(request, 200, encode(said))
 
@@ -228,12 +282,9 @@ def dialect_of(path: bytes) -> Dialect:
     """The protocol whose error shape a caller at this path understands."""
     if path.startswith(b"/v2"):
         return oip.dialect
+    if path.startswith(b"/v1"):
+        return kserve.dialect
     return mlflow.dialect if path.startswith(b"/invocations") else native.dialect
-
-
-def nothing(inputs: Inputs) -> Outputs:
-    """The answer to no rows, for which no model needs to be asked."""
-    return Outputs("json", [])
 
 
 def log(request: Request, status: int) -> None:

@@ -26,8 +26,10 @@ import sys
 if __name__ == "__main__":
     sys.path[0] = ""  # this file's folder holds our modules; the model's are in the working one
 
+import base64
 import importlib.util
 import inspect
+import io
 import json
 import math
 import os
@@ -137,10 +139,23 @@ def _frame(header: dict[str, Any], payload: bytearray) -> Any:
             if code == "j"
             else numpy.frombuffer(part, dtype=code)
         )
-    frame = pandas.DataFrame(dict(enumerate(columns)))
+    frame = pandas.DataFrame(dict(enumerate(columns)), index=range(rows))
     if names:
         frame.columns = names
     return frame
+
+
+def convert(payload: bytearray) -> tuple[dict[str, Any], bytes]:
+    """A Parquet file as a table, for the front to make inputs of; or what is missing for that."""
+    try:
+        import pandas
+
+        frame = pandas.read_parquet(io.BytesIO(payload))
+    except ImportError:
+        return {"kind": "json"}, b'{"missing": "pyarrow"}'
+    except Exception as error:
+        raise BadInput(type(error).__name__) from error
+    return encode(frame)
 
 
 # Outputs
@@ -185,7 +200,7 @@ def _buffer(array: Any) -> tuple[str, bytes] | None:
     if kind == "b":
         return "?", array.tobytes()
     if kind == "f":
-        code = "f" if size <= 4 else "d"
+        code = {2: "e", 4: "f"}.get(size, "d")
     elif kind in "iu":
         code = {1: "b", 2: "h", 4: "i", 8: "q"}[size]
         code = code if kind == "i" else code.upper()
@@ -209,7 +224,8 @@ def _encode_frame(numpy: Any, frame: Any) -> tuple[dict[str, Any], bytes]:
         sizes.append(len(part))
         parts.append(part)
     names = [str(name) for name in frame.columns]
-    return {"kind": "table", "names": names, "codes": codes, "sizes": sizes}, b"".join(parts)
+    header = {"kind": "table", "rows": len(frame), "names": names, "codes": codes, "sizes": sizes}
+    return header, b"".join(parts)
 
 
 def to_json(value: Any) -> bytes:
@@ -223,6 +239,10 @@ def to_json(value: Any) -> bytes:
 
 def _plain(value: Any) -> Any:
     """A JSON-able stand-in for a value that is not."""
+    if type(value).__name__ in ("NaTType", "NAType"):
+        return None
+    if isinstance(value, (bytes, bytearray)):
+        return base64.b64encode(value).decode()
     for name in ("tolist", "isoformat", "item"):
         method = getattr(value, name, None)
         if method is not None:
@@ -387,6 +407,8 @@ def answer(
 ) -> tuple[dict[str, Any], bytes]:
     """Header and payload of the answer to one frame; the traceback of a failure is logged."""
     try:
+        if header["kind"] == "parquet":
+            return convert(payload)
         inputs = decode(header, payload, kind)
         return encode(predict(inputs))
     except BadInput as error:

@@ -1,7 +1,7 @@
 """The formats spoken over HTTP, a module each, over one inner form.
 
-Each module has `read(body, reader) -> Asked`, `write(asked, outputs) -> bytes` and
-`error(refusal) -> bytes`; `Dialect` names the three together.
+Each module has a `dialect`, which reads requests and writes errors; how the answer is written is
+part of what was read.
 """
 
 from __future__ import annotations
@@ -13,17 +13,33 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..errors import Refusal, bad_input
-from ..inputs import Inputs
+from ..http import JSON, Request
+from ..inputs import Inputs, Reader
 from ..outputs import Outputs
 
 decode = msgspec.json.Decoder().decode
+OCTETS = b"application/octet-stream"
+
+
+class Answer(NamedTuple):
+    """What goes back for one request. extra: whole header lines."""
+
+    body: bytes
+    kind: bytes = JSON
+    extra: bytes = b""
 
 
 class Asked(NamedTuple):
-    """One request, read: what to predict on, and how to write the answer."""
+    """One request, read: what to predict on, and how to write the answer.
+
+    extra: header lines of the answer, whatever it is. then: the inputs are only converted by the
+    worker; this makes what is asked of the model from them.
+    """
 
     inputs: Inputs
-    write: Callable[[Outputs], bytes]
+    write: Callable[[Outputs], Answer]
+    extra: bytes = b""
+    then: Callable[[Outputs], Asked] | None = None
 
 
 @dataclass(frozen=True)
@@ -31,8 +47,15 @@ class Dialect:
     """One protocol: how it reads requests and writes errors."""
 
     name: str
-    read: Callable[..., Asked]
+    read: Callable[[Request, Reader], Asked]
     error: Callable[[Refusal], bytes]
+
+
+def predictions(outputs: Outputs) -> Answer:
+    """`{"predictions": …}`, or the bytes of a model that gives bytes."""
+    if outputs.kind == "bytes":
+        return Answer(outputs.values, OCTETS)
+    return Answer(b'{"predictions":%b}' % outputs.json())
 
 
 def read_json(body: bytes) -> Any:

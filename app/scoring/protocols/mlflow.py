@@ -1,17 +1,21 @@
-"""`POST /invocations`: the JSON of MLflow's scoring server (mlflow/pyfunc/scoring_server)."""
+"""`POST /invocations`: what MLflow's scoring server takes (mlflow/pyfunc/scoring_server)."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from ..errors import Refusal, bad_input
-from ..inputs import Inputs, Reader, raw
+from ..http import Request
+from ..inputs import Inputs, Reader, json_text, json_value, parquet, raw
 from ..outputs import Outputs
-from . import Asked, Dialect, read_json
+from . import OCTETS, Answer, Asked, Dialect, csv, predictions, read_json
 
 SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
+UNWRAPPED = ("messages", "prompt", "input")  # of language models, whose answers have no wrapper
+FORM = b"application/x-www-form-urlencoded"  # what curl says when it is told nothing
 
 
 def looks_like(value: dict[str, Any]) -> bool:
@@ -19,20 +23,67 @@ def looks_like(value: dict[str, Any]) -> bool:
     return any(shape in value for shape in SHAPES[:3]) and set(value) <= {*SHAPES, "params"}
 
 
-def read(body: bytes, reader: Reader) -> Asked:
+def read(request: Request, reader: Reader) -> Asked:
     if reader.kind == "bytes":
-        return Asked(raw(body), write)
+        return Asked(raw(request.body), predictions)
+    return _READERS[_content_type(request)](request.body, reader)
+
+
+def _content_type(request: Request) -> bytes:
+    """The media type of the body, in small letters; JSON when none is said."""
+    said = request.headers.get(b"content-type", b"").lower()
+    name, *parameters = (part.strip() for part in said.split(b";"))
+    known = not any(one.replace(b'"', b"") not in (b"", b"charset=utf-8") for one in parameters)
+    if name not in _READERS or not known:
+        raise Refusal(
+            415,
+            "The content type is not understood.",
+            remedy="Use application/json, text/csv or application/vnd.apache.parquet, in UTF-8.",
+            reason="content_type",
+        )
+    return name
+
+
+def _json(body: bytes, reader: Reader) -> Asked:
     value = read_json(body)
     if type(value) is not dict:
         raise bad_input("The body must be a JSON object.", _ONE_OF)
-    return asked(value, reader)
+    return asked(value, reader, body)
 
 
-def asked(value: dict[str, Any], reader: Reader) -> Asked:
+def _csv(body: bytes, reader: Reader) -> Asked:
+    return Asked(reader.table(csv.columns(body, reader.expected.texts)), predictions)
+
+
+def _parquet(body: bytes, reader: Reader) -> Asked:
+    return Asked(parquet(body), predictions, then=partial(_converted, reader))
+
+
+def _converted(reader: Reader, outputs: Outputs) -> Asked:
+    """What is asked of the model, once a worker has made a table of the Parquet file."""
+    if outputs.kind != "table":
+        raise Refusal(
+            415,
+            "This model's environment cannot read Parquet.",
+            remedy="Reading it needs pandas and pyarrow in requirements.txt.",
+            reason="content_type",
+        )
+    return Asked(reader.table(outputs.table()), predictions)
+
+
+def asked(value: dict[str, Any], reader: Reader, body: bytes = b"") -> Asked:
     shapes = [shape for shape in SHAPES if shape in value]
+    if not shapes and reader.kind == "json" and any(key in value for key in UNWRAPPED):
+        return Asked(json_text(body) if reader.whole else json_value(value), _bare)
     if len(shapes) != 1:
         raise bad_input("The body must have exactly one of MLflow's keys.", _ONE_OF)
-    return Asked(_inputs(shapes[0], value[shapes[0]], reader), write)
+    if type(value.get("params") or {}) is not dict:
+        raise bad_input("`params` must be an object.")
+    return Asked(_inputs(shapes[0], value[shapes[0]], reader), predictions)
+
+
+def _bare(outputs: Outputs) -> Answer:
+    return Answer(outputs.values, OCTETS) if outputs.kind == "bytes" else Answer(outputs.json())
 
 
 def _inputs(shape: str, content: Any, reader: Reader) -> Inputs:
@@ -63,16 +114,25 @@ def _listed(column: Any) -> list[Any]:
     return column if type(column) is list else [column]
 
 
-def write(outputs: Outputs) -> bytes:
-    return b'{"predictions":%b}' % outputs.json()
-
-
 def error(refusal: Refusal) -> bytes:
     code = _CODES.get(refusal.status, "BAD_REQUEST" if refusal.status < 500 else "INTERNAL_ERROR")
     return msgspec.json.encode({"error_code": code, "message": refusal.sentence})
 
 
 _ONE_OF = f"Use one of: {', '.join(SHAPES)}."
-_CODES = {404: "ENDPOINT_NOT_FOUND", 503: "TEMPORARILY_UNAVAILABLE", 504: "REQUEST_TIMEOUT"}
+_READERS = {
+    b"": _json,
+    b"application/json": _json,
+    FORM: _json,
+    b"text/csv": _csv,
+    b"application/vnd.apache.parquet": _parquet,
+    b"application/x-parquet": _parquet,
+}
+_CODES = {
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    404: "ENDPOINT_NOT_FOUND",
+    503: "TEMPORARILY_UNAVAILABLE",
+    504: "REQUEST_TIMEOUT",
+}
 
 dialect = Dialect("invocations", read, error)

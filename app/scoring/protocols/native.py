@@ -9,30 +9,27 @@ from __future__ import annotations
 import msgspec
 
 from ..errors import Refusal
+from ..http import Request
 from ..inputs import Reader, json_text, raw
-from ..outputs import Outputs
-from . import Asked, Dialect, mlflow, oip, read_json
+from . import Asked, Dialect, mlflow, oip, predictions, read_json
 
 
-def read(body: bytes, reader: Reader) -> Asked:
+def read(request: Request, reader: Reader) -> Asked:
+    body = request.body
     if reader.kind == "bytes":
-        return Asked(raw(body), write)
+        return Asked(raw(body), predictions)
     value = read_json(body)
     if reader.whole:
-        return Asked(json_text(body), write)
+        return Asked(json_text(body), predictions)
     if type(value) is not dict:
-        return Asked(reader.value(value), write)
+        return Asked(reader.value(value), predictions)
     if oip.looks_like(value):
         return oip.asked(value, reader)
     if mlflow.looks_like(value):
         return mlflow.asked(value, reader)
     if "inputs" in value and len(value) == 1:
         value = value["inputs"]
-    return Asked(reader.value(value), write)
-
-
-def write(outputs: Outputs) -> bytes:
-    return b'{"predictions":%b}' % outputs.json()
+    return Asked(reader.value(value), predictions)
 
 
 def error(refusal: Refusal) -> bytes:

@@ -1,22 +1,28 @@
-"""`/v2/…`: the Open Inference Protocol, version 2, REST in JSON.
+"""`/v2/…`: the Open Inference Protocol, version 2, over REST, with the binary tensor extension.
 
-Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md.
+Sources: kserve/open-inference-protocol, specification/protocol/inference_rest.md;
+triton-inference-server/server, docs/protocol/extension_binary_data.md.
 """
 
 # ruff: noqa: UP045 (msgspec reads these annotations, on Python 3.9 too)
 
 from __future__ import annotations
 
+import binascii
+import struct
+from base64 import b64decode, b64encode
+from collections.abc import Iterable
 from functools import partial
 from math import prod
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import msgspec
 
 from ..errors import Refusal, bad_input
-from ..inputs import OBJECT, Reader, Tensor, flatten, raw
-from ..outputs import Outputs
-from . import Asked, Dialect, read_json
+from ..http import JSON, Request
+from ..inputs import OBJECT, Buffer, Numbers, Reader, Tensor, flatten, raw
+from ..outputs import Outputs, Part
+from . import OCTETS, Answer, Asked, Dialect, read_json
 
 CODES = {
     "BOOL": "?", "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q",
@@ -25,6 +31,11 @@ CODES = {
 }  # fmt: skip
 DATATYPES = {code: name for name, code in CODES.items()}
 NAME = "predict"  # of the output of a model that names none
+SIZE = b"inference-header-content-length"
+EXTENSIONS = ["binary_tensor_data"]
+NOTHING = memoryview(b"")
+
+Parameters = Optional[dict[str, Any]]
 
 
 class Input(msgspec.Struct):
@@ -32,19 +43,19 @@ class Input(msgspec.Struct):
     shape: list[int]
     datatype: str
     data: Any = None
-    parameters: Optional[dict[str, Any]] = None
+    parameters: Parameters = None
 
 
 class Output(msgspec.Struct):
     name: str
-    parameters: Optional[dict[str, Any]] = None
+    parameters: Parameters = None
 
 
 class Infer(msgspec.Struct):
     inputs: list[Input]
     id: Optional[str] = None
     outputs: Optional[list[Output]] = None
-    parameters: Optional[dict[str, Any]] = None
+    parameters: Parameters = None
 
 
 def looks_like(value: dict[str, Any]) -> bool:
@@ -54,69 +65,204 @@ def looks_like(value: dict[str, Any]) -> bool:
     return type(first) is dict and {"name", "datatype", "shape"} <= set(first)
 
 
-def read(body: bytes, reader: Reader, model: str = "", version: str = "") -> Asked:
-    return asked(read_json(body), reader, model, version)
+def read(request: Request, reader: Reader) -> Asked:
+    text, binary = _parts(request.body, request.headers.get(SIZE))
+    return asked(read_json(text), reader, binary)
 
 
-def asked(value: Any, reader: Reader, model: str = "", version: str = "") -> Asked:
+def asked(value: Any, reader: Reader, binary: memoryview = NOTHING) -> Asked:
     try:
         infer = msgspec.convert(value, Infer)
     except msgspec.ValidationError as error:
         raise bad_input(f"{error}.") from None
     if not infer.inputs:
         raise bad_input("There are no inputs.")
-    model, version = model or reader.model, version or reader.version
-    finish = partial(write, infer, model, version)
+    tensors = _tensors(infer, binary)
+    finish = partial(write, infer, reader.model, reader.version)
     if reader.kind == "bytes":
-        return Asked(raw(_one_text(infer.inputs)), finish)
-    return Asked(reader.tensors([_tensor(one) for one in infer.inputs]), finish)
+        return Asked(raw(_one_text(infer, tensors)), finish)
+    return Asked(reader.tensors(list(map(_with_text, tensors))), finish)
 
 
-def _one_text(inputs: list[Input]) -> bytes:
-    tensor = _tensor(inputs[0])
-    if len(inputs) != 1 or len(tensor.values) != 1 or type(tensor.values[0]) is not str:
-        raise bad_input("This model takes bytes: one BYTES element, or POST them to /score.")
-    return tensor.values[0].encode()
+# Reading
+
+
+def _parts(body: bytes, size: bytes | None) -> tuple[bytes, memoryview]:
+    """The JSON of a body, and the tensors behind it."""
+    if size is None:
+        return body, NOTHING
+    if not size.isdigit() or len(size) > 18 or int(size) > len(body):
+        raise bad_input("Inference-Header-Content-Length is not the size of the JSON in the body.")
+    return body[: int(size)], memoryview(body)[int(size) :]
+
+
+def _tensors(infer: Infer, binary: memoryview) -> list[Tensor]:
+    """The inputs; the binary ones take their bytes in turn. Each byte must be somebody's."""
+    tensors, start = [], 0
+    for one in infer.inputs:
+        size = (one.parameters or {}).get("binary_data_size")
+        if size is None:
+            tensors.append(_tensor(one))
+            continue
+        if type(size) is not int or not 0 <= size <= len(binary) - start:
+            raise bad_input(f'The binary_data_size of "{one.name}" is more than the body has.')
+        tensors.append(_binary_tensor(one, binary[start : start + size]))
+        start += size
+    if start != len(binary):
+        raise bad_input("The body has more bytes than its binary inputs take.")
+    return tensors
+
+
+def _type(one: Input) -> tuple[str, tuple[int, ...]]:
+    """Code and shape of an input. Raises a Refusal when they are none."""
+    code = CODES.get(one.datatype)
+    if code is None:
+        raise bad_input(f'The datatype of "{one.name}" is not known.', f"Use {', '.join(CODES)}.")
+    if not one.shape or min(one.shape) < 0:
+        raise bad_input(f'The shape of "{one.name}" must be a list of sizes.')
+    return code, tuple(one.shape)
 
 
 def _tensor(one: Input) -> Tensor:
     """An input with its values flat. Raises a Refusal when shape and data disagree."""
-    code = CODES.get(one.datatype)
-    if code is None:
-        raise bad_input(f'The datatype of "{one.name}" is not known.', f"Use {', '.join(CODES)}.")
+    code, shape = _type(one)
     if type(one.data) is not list:
         raise bad_input(f'"{one.name}" has no list `data`.')
-    shape = tuple(one.shape)
-    if not shape or min(shape) < 0:
-        raise bad_input(f'The shape of "{one.name}" must be a list of sizes.')
     values, nested = flatten(one.data)
     if len(values) != prod(shape) or (len(nested) > 1 and nested != shape):
-        raise bad_input(f'The data of "{one.name}" does not fill its shape.')
+        raise _unfilled(one)
     if code == OBJECT and not set(map(type, values)) <= {str, type(None)}:
         raise bad_input(f'The data of "{one.name}" is not of its datatype.')
     return Tensor(one.name, code, shape, values)
 
 
-def write(infer: Infer, model: str, version: str, outputs: Outputs) -> bytes:
-    tensors = [
-        {"name": name, "shape": shape, "datatype": DATATYPES[code], "data": values}
-        for name, code, shape, values in outputs.tensors(NAME)
-    ]
+def _binary_tensor(one: Input, data: memoryview) -> Tensor:
+    """An input whose numbers stay in the body's buffer, as they came."""
+    code, shape = _type(one)
+    if one.data is not None:
+        raise bad_input(f'"{one.name}" has both `data` and `binary_data_size`.')
+    if code == OBJECT:
+        values = _elements(one, data)
+        if len(values) != prod(shape):
+            raise _unfilled(one)
+        return Tensor(one.name, code, shape, values)
+    if len(data) != prod(shape) * struct.calcsize(code):
+        raise _unfilled(one)
+    if code == "?" and data and max(data) > 1:
+        raise bad_input(f'The data of "{one.name}" is not of its datatype.')
+    return Tensor(one.name, code, shape, Numbers(code, data))
+
+
+def _unfilled(one: Input) -> Refusal:
+    return bad_input(f'The data of "{one.name}" does not fill its shape.')
+
+
+def _elements(one: Input, data: memoryview) -> list[Any]:
+    """The elements of a BYTES tensor, each behind its length."""
+    values, start, end = [], 0, len(data)
+    while start < end:
+        stop = start + 4
+        if stop <= end:
+            stop += int.from_bytes(data[start:stop], "little")
+        if stop > end or stop < start + 4:
+            raise bad_input(f'The lengths in the data of "{one.name}" do not fit its size.')
+        values.append(bytes(data[start + 4 : stop]))
+        start = stop
+    return values
+
+
+def _with_text(tensor: Tensor) -> Tensor:
+    """The tensor with text for bytes, which only models with `input = "bytes"` can take."""
+    values = tensor.values
+    if tensor.code != OBJECT or not values or type(values[0]) is not bytes:
+        return tensor
+    try:
+        return tensor._replace(values=[value.decode() for value in values])
+    except UnicodeDecodeError:
+        raise bad_input(f'The data of "{tensor.name}" is not UTF-8.') from None
+
+
+def _one_text(infer: Infer, tensors: list[Tensor]) -> bytes:
+    """What a model that takes bytes is given."""
+    values = tensors[0].values
+    if len(tensors) != 1 or tensors[0].code != OBJECT or len(values) != 1 or values[0] is None:
+        raise bad_input("This model takes bytes: one BYTES element, or POST them to /score.")
+    value = values[0]
+    content = value.encode() if type(value) is str else value
+    said = {**(infer.parameters or {}), **(infer.inputs[0].parameters or {})}
+    if said.get("content_type") != "base64":
+        return bytes(content)
+    try:
+        return b64decode(content, validate=True)
+    except (binascii.Error, ValueError):
+        raise bad_input(f'The data of "{tensors[0].name}" is not base64.') from None
+
+
+# Writing
+
+
+class Written(NamedTuple):
+    """An output of the answer, and the bytes that follow the JSON for it."""
+
+    tensor: dict[str, Any]
+    data: Optional[Buffer]
+
+
+def write(infer: Infer, model: str, version: str, outputs: Outputs) -> Answer:
+    written = [_written(part, binary) for part, binary in _wanted(infer, outputs.tensors(NAME))]
     answer: dict[str, Any] = {"model_name": model, "model_version": version}
     if infer.id is not None:
         answer["id"] = infer.id
-    answer["outputs"] = _wanted(infer, tensors)
-    return msgspec.json.encode(answer)
+    answer["outputs"] = [one.tensor for one in written]
+    text = msgspec.json.encode(answer)
+    data = [one.data for one in written if one.data is not None]
+    if not data:
+        return Answer(text, JSON)
+    header = b"Inference-Header-Content-Length: %d\r\n" % len(text)
+    return Answer(b"".join((text, *data)), OCTETS, header)
 
 
-def _wanted(infer: Infer, tensors: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _wanted(infer: Infer, parts: list[Part]) -> Iterable[tuple[Part, bool]]:
+    """The outputs that were asked for, and whether as bytes."""
+    all_binary = bool((infer.parameters or {}).get("binary_data_output"))
     if not infer.outputs:
-        return tensors
-    known = {tensor["name"]: tensor for tensor in tensors}
-    unknown = [output.name for output in infer.outputs if output.name not in known]
-    if unknown:
+        return [(part, all_binary) for part in parts]
+    known = {part.name: part for part in parts}
+    if any(output.name not in known for output in infer.outputs):
         raise bad_input(f"The outputs are {', '.join(known)}; others were asked for.")
-    return [known[output.name] for output in infer.outputs]
+    return [
+        (known[output.name], bool((output.parameters or {}).get("binary_data", all_binary)))
+        for output in infer.outputs
+    ]
+
+
+def _written(part: Part, binary: bool) -> Written:
+    tensor: dict[str, Any] = {
+        "name": part.name,
+        "shape": part.shape,
+        "datatype": DATATYPES[part.code],
+    }
+    if binary:
+        data = part.raw()
+        tensor["parameters"] = {"binary_data_size": len(data)}
+        return Written(tensor, data)
+    values = part.values()
+    if values and type(values[0]) is bytes:
+        return Written({**tensor, **_text(values[0])}, None)
+    tensor["data"] = values
+    return Written(tensor, None)
+
+
+def _text(value: bytes) -> dict[str, Any]:
+    """Bytes as JSON can hold them: UTF-8, else base64, which then is said."""
+    try:
+        return {"data": [value.decode()]}
+    except UnicodeDecodeError:
+        data = [b64encode(value).decode()]
+        return {"parameters": {"content_type": "base64"}, "data": data}
+
+
+# Metadata
 
 
 def described(reader: Reader) -> list[dict[str, Any]]:
@@ -125,12 +271,13 @@ def described(reader: Reader) -> list[dict[str, Any]]:
     if not expected.codes:
         return []
     if len(expected.codes) == len(expected.names):
-        return [
-            {"name": name, "datatype": DATATYPES[code], "shape": [-1]}
-            for name, code in zip(expected.names, expected.codes)
-        ]
-    shape = [-1, *(expected.shape or ())]
-    return [{"name": "inputs", "datatype": DATATYPES[expected.codes[0]], "shape": shape}]
+        return [metadata(*one, ()) for one in zip(expected.names, expected.codes)]
+    return [metadata("inputs", expected.codes[0], expected.shape or ())]
+
+
+def metadata(name: str, code: str, shape: tuple[int, ...]) -> dict[str, Any]:
+    """A tensor of any number of rows of this shape."""
+    return {"name": name, "datatype": DATATYPES[code], "shape": [-1, *shape]}
 
 
 def error(refusal: Refusal) -> bytes:
