@@ -9,20 +9,21 @@ import pickle
 import sys
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 
-def load(path):
+def load(path: str) -> Any:
     return pickle.loads(Path(path).read_bytes())  # noqa: S301 (made by us)
 
 
-def predict(path, rows, seconds):
+def predict(path: str, rows: str, seconds: float) -> None:
     """median: seconds of a predict. with_copy: of a copy of the rows' bytes and a predict."""
     import numpy as np
 
     model, inputs = load(path), np.array(json.loads(Path(rows).read_text()))
     raw = inputs.tobytes()
 
-    def copied():
+    def copied() -> Any:
         received = bytearray(raw)
         return model.predict(np.frombuffer(received).reshape(inputs.shape))
 
@@ -34,8 +35,9 @@ def predict(path, rows, seconds):
     print(json.dumps(said))
 
 
-def median(call, seconds):
-    times, end = [], perf_counter() + seconds
+def median(call: Any, seconds: float) -> float:
+    times: list[float] = []
+    end = perf_counter() + seconds
     while not times or perf_counter() < end:
         start = perf_counter()
         call()

@@ -17,7 +17,7 @@ from typing import Any
 from . import servers
 from .load import Ask
 
-CONNECTIONS = 600
+CONNECTIONS = 1500
 TICK = 0.002
 SETTLE = 1.0
 

@@ -7,14 +7,14 @@ docs/decisions/0001-http-layer.md.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from statistics import median
+from typing import Any
 
 from . import ground, load, servers
 from .peers import PEERS
 
 
-def commands(port: int) -> dict[str, list[str | Path]]:
+def commands(port: int) -> dict[str, list[Any]]:
     env = PEERS[0].environment / "bin" / "python"
     uvicorn = [*(env, "-m", "uvicorn", "asgi_app:app", "--app-dir", servers.PEERS)]
     options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--lifespan", "off"]

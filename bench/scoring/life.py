@@ -72,26 +72,14 @@ def start_results(book: Notebook, names: list[str]) -> list[Row]:
     if not book.get("start|ours"):
         return []
     mine, bare = median(book.get("start|ours")), median(book.get("start|bare"))
-    what = "cold start to the first right answer, logistic"
+    more = mine - bare
+    what, figure = "cold start to the first right answer, logistic", f"{mine:.2f} s"
     beside = f"Python's imports and load {bare:.2f} s"
-    rows = [
-        Row(
-            "f",
-            what,
-            f"{mine:.2f} s",
-            beside,
-            f"+{mine - bare:.2f} s",
-            "≤ +0.4 s",
-            mine <= bare + 0.4,
-        )
-    ]
+    rows = [Row("f", what, figure, beside, f"+{more:.2f} s", "≤ +0.4 s", more <= 0.4)]
     for name in names:
-        times = book.get(f"start|logistic|{name}")
-        if times:
+        if times := book.get(f"start|logistic|{name}"):
             theirs = median(times)
-            rows.append(
-                Row("f", what, f"{mine:.2f} s", f"{name} {theirs:.1f} s", f"{theirs / mine:.1f}×")
-            )
+            rows.append(Row("f", what, figure, f"{name} {theirs:.1f} s", f"{theirs / mine:.1f}×"))
     return rows
 
 
@@ -123,17 +111,10 @@ def front_memory_results(book: Notebook) -> list[Row]:
     before, after = said["before"], said["after"]
     what = f"memory of the front after {said['requests']:,.0f} requests"
     flat = after / before
+    ratio = f"{flat:.2f}×"
     return [
         Row("g", what, f"{after:.0f} MB", goal="≤ 60 MB", met=after <= 60),
-        Row(
-            "g",
-            what,
-            f"{after:.1f} MB",
-            f"before {before:.1f} MB",
-            f"{flat:.2f}×",
-            "≤ 1.1×",
-            flat <= 1.1,
-        ),
+        Row("g", what, f"{after:.1f} MB", f"before {before:.1f} MB", ratio, "≤ 1.1×", flat <= 1.1),
     ]
 
 
@@ -165,16 +146,7 @@ def preload_results(book: Notebook) -> list[Row]:
     without, with_it = book.get("preload|False")[-1], book.get("preload|True")[-1]
     ratio = with_it / without
     what = "memory (PSS) of 4 workers with a 200 MB artifact, preload"
+    figure, beside = f"{with_it:,.0f} MB", f"without {without:,.0f} MB"
     if ratio > 0.9:
-        return [Row("h", what, f"not available ({with_it:,.0f} MB)", f"without {without:,.0f} MB")]
-    return [
-        Row(
-            "h",
-            what,
-            f"{with_it:,.0f} MB",
-            f"without {without:,.0f} MB",
-            f"{ratio:.2f}×",
-            "≤ 0.5×",
-            ratio <= 0.5,
-        )
-    ]
+        return [Row("h", what, f"not available ({figure})", beside)]
+    return [Row("h", what, figure, beside, f"{ratio:.2f}×", "≤ 0.5×", ratio <= 0.5)]

@@ -36,7 +36,10 @@ def predict(inputs: np.ndarray):
 def measure(book: Notebook, stand: Stand, seconds: float = SECONDS) -> None:
     if book.get("overload"):
         return
-    settings: dict[str, Any] = {"batch": {"max_rows": MOST}, "queue": MOST}
+    settings: dict[str, Any] = {
+        **{"batch": {"max_rows": MOST}, "queue": MOST},
+        "max_connections": generator.CONNECTIONS + 100,
+    }
     instance = stand.release("overload", script=SCRIPT, **settings)
     port = servers.free_port()
     with servers.running(servers.ours(instance, port), port) as running:
@@ -75,46 +78,62 @@ def results(book: Notebook) -> list[Row]:
     if not book.get("overload"):
         return []
     said = book.get("overload")[-1]
-    found, times = said["found"], said["found"]["times"]
-    what = f"{found['offered']:,.0f} requests/s offered, capacity {said['capacity']:,.0f}"
-    admitted, refused = times.get("200"), times.get("503") or times.get("429")
-    rows = []
-    if admitted:
-        ratio = admitted["p99"] / said["normal"]
-        rows.append(
-            Row(
-                *("e", f"{what}: admitted p99", f"{admitted['p99']:.0f} ms"),
-                *(f"normal p99 {said['normal']:.0f} ms", f"{ratio:.1f}×", "≤ 2×", ratio <= 2),
-            )
-        )
-    if refused:
-        asked = f"refused within (median {refused['median']:.1f} ms), p99"
-        quick = refused["p99"] <= 100
-        rows.append(Row("e", asked, f"{refused['p99']:.0f} ms", goal="≤ 100 ms", met=quick))
-    else:
-        rows.append(Row("e", "refused within", "nothing was refused", goal="≤ 100 ms", met=False))
-    others = sum(one["count"] for status, one in times.items() if status not in ("200", "503"))
-    bad = found["lost"] + others
-    rows.append(
-        Row(
-            *("e", "answered per second, lost or failed otherwise"),
-            f"{(admitted or {'count': 0})['count'] / SECONDS:,.0f}, {bad}",
-            *("", "", "0 lost", bad == 0),
-        )
+    return [
+        _offered(said),
+        _admitted(said),
+        _refused(said),
+        _probed(said),
+        *(_flat(said, place, name) for place, name in enumerate(("front", "worker"))),
+    ]
+
+
+def _offered(said: dict[str, Any]) -> Row:
+    """How heavy it was, and what became of it."""
+    found = said["found"]
+    times = found["offered"] / said["capacity"]
+    good = ("200", "429", "503")
+    bad = sum(one["count"] for status, one in found["times"].items() if status not in good)
+    bad += found["lost"]
+    return Row(
+        *("e", "offered a second for 30 s; lost or answered 5xx but 503"),
+        *(f"{found['offered']:,.0f}; {bad}", f"capacity {said['capacity']:,.0f}"),
+        *(f"{times:.1f}×", "≥ 9×; 0", times >= 9 and not bad),
     )
+
+
+def _admitted(said: dict[str, Any]) -> Row:
+    admitted, normal = said["found"]["times"].get("200"), said["normal"]
+    if not admitted:
+        return Row("e", "admitted: p99", "nothing was admitted", met=False)
+    ratio = admitted["p99"] / normal
+    return Row(
+        *("e", f"admitted ({admitted['count'] / SECONDS:,.0f} a second): p99"),
+        *(f"{admitted['p99']:.0f} ms", f"closed loop, {MOST} connections {normal:.0f} ms"),
+        *(f"{ratio:.1f}×", "≤ 2×", ratio <= 2),
+    )
+
+
+def _refused(said: dict[str, Any]) -> Row:
+    times = said["found"]["times"]
+    refused, goal = times.get("503") or times.get("429"), "p99 ≤ 100 ms"
+    if not refused:
+        return Row("e", "refused", "nothing was refused", goal=goal, met=False)
+    figures = f"{refused['median']:.1f} and {refused['p99']:.0f} ms"
+    return Row("e", "refused: median and p99", figures, goal=goal, met=refused["p99"] <= 100)
+
+
+def _probed(said: dict[str, Any]) -> Row:
+    """The client shares the cores, so this is no goal."""
     probed = said["probe"]
-    rows.append(
-        Row(
-            "e", "health probe p99 meanwhile", f"{probed['p99']:.0f} ms", f"{probed['wrong']} wrong"
-        )
+    figures = f"{probed['p99']:.0f} ms"
+    return Row(
+        "e", "GET /livez on a new connection meanwhile: p99", figures, f"{probed['wrong']} failed"
     )
-    return [*rows, *(_flat(said, place, name) for place, name in enumerate(("front", "worker")))]
 
 
 def _flat(said: dict[str, Any], place: int, name: str) -> Row:
     before, after = said["before"][place], said["after"][place]
     ratio = after / before
-    return Row(
-        *("e", f"memory of the {name} after", f"{after:.0f} MB", f"before {before:.0f} MB"),
-        *(f"{ratio:.2f}×", "≤ 1.1×", ratio <= 1.1),
-    )
+    what = f"memory of the {name} after"
+    figures = f"{after:.0f} MB", f"before {before:.0f} MB", f"{ratio:.2f}×"
+    return Row("e", what, *figures, "≤ 1.1×", ratio <= 1.1)

@@ -36,16 +36,12 @@ def at_least(
 ) -> Row:
     """A row where more is better: ours / best must be `goal` or more."""
     ratio = ours / best
-    return Row(
-        *(case, what, f"{ours:,.0f} {unit}", f"{name} {best:,.0f} {unit}", f"{ratio:.1f}×"),
-        *(f"≥ {goal:g}×", ratio >= goal),
-    )
+    figures = f"{ours:,.0f} {unit}", f"{name} {best:,.0f} {unit}", f"{ratio:.1f}×"
+    return Row(case, what, *figures, f"≥ {goal:g}×", ratio >= goal)
 
 
 def at_most(case: str, what: str, ours: float, bound: float, name: str, goal: float) -> Row:
     """A row where less is better, in ms: ours / bound must be `goal` or less."""
     ratio = ours / bound
-    return Row(
-        *(case, what, f"{ours:.2f} ms", f"{name} {bound:.2f} ms", f"{ratio:.2f}×"),
-        *(f"≤ {goal:g}×", ratio <= goal),
-    )
+    figures = f"{ours:.2f} ms", f"{name} {bound:.2f} ms", f"{ratio:.2f}×"
+    return Row(case, what, *figures, f"≤ {goal:g}×", ratio <= goal)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from statistics import median
 from typing import Any, NamedTuple
@@ -77,7 +77,7 @@ class Contender(NamedTuple):
     command: Callable[[int], list[Any]]
     variables: dict[str, str]
     asks: dict[str, Ask]
-    reads: dict[str, Callable[[Any], list[Any]]]
+    reads: Mapping[str, Callable[[Any], list[Any]]]
 
 
 # Who takes part
