@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -45,10 +46,17 @@ def client(tmp_path_factory):
     tools = CACHE.parent / "tools"
     tools.mkdir(parents=True, exist_ok=True)
     (client.home / "tools").symlink_to(tools)
-    client("deploy", str(write(folder / "model")))
+    deploy(client, write(folder / "model"))
     yield client
     for row in client("status"):
         client("undeploy", row["model"], "--purge", "--yes")
+
+
+def deploy(client, folder):
+    """On a port that is free, also if others deploy at the same time."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    client("deploy", str(folder), "--port", str(port))
 
 
 @pytest.fixture
@@ -309,6 +317,49 @@ def test_options_of_whole_files_need_out(client, tmp_path):
     done = subprocess.run(argv, env=client.environ, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "--batch-rows is of use with --out" in done.stderr
+
+
+def test_batch_that_is_too_large_for_the_instance_is_divided(client, tmp_path):
+    folder = write_model(tmp_path / "small", "small", script=SCRIPT.replace("FACTOR", "2"))
+    (folder / "sample.json").write_text('[{"x": 1}]')
+    with (folder / "rhythmicml.toml").open("a") as settings:
+        settings.write('[deploy]\nmax_body = "4K"\n')
+    deploy(client, folder)
+    long = "y" * 5000
+    (tmp_path / "data.csv").write_text(table(900) + f"{long},3\n")
+    words = ("--data", str(tmp_path / "data.csv"), "--out", str(tmp_path / "out.csv"))
+    done = client("score", "small", *words, "--keep", "id")
+    assert (done["rows"], done["bad"]) == (901, 1)
+    assert (tmp_path / "out.csv").read_text() == expected(900) + f"{long},,\n"
+
+
+FRAME = """
+def load(artifacts):
+    return None
+
+def predict(model, inputs: "pd.DataFrame"):
+    import pandas as pd
+    made = pd.DataFrame({"code": inputs["code"] + "!", "twice": inputs["x"] * 2})
+    return made
+"""
+
+
+def test_columns_are_what_the_model_says(client, tmp_path):
+    """A column of text stays text although it looks like numbers; what is not asked for is left."""
+    folder = write_model(tmp_path / "frame", "frame", script=FRAME)
+    (folder / "sample.json").write_text('[{"code": "a", "x": 1.5}]')
+    (folder / "requirements.txt").write_text("pandas\n")
+    with (folder / "rhythmicml.toml").open("a") as settings:
+        settings.write('[predict]\ninput = "dataframe"\n')
+    deploy(client, folder)
+    (tmp_path / "data.csv").write_text("key,x,code\nk1,1,7\nk2,007,8\nk3,,9\n")
+    words = ("--data", str(tmp_path / "data.csv"), "--out", str(tmp_path / "out.jsonl"))
+    client("score", "frame", *words, "--keep", "key")
+    assert lines(tmp_path / "out.jsonl") == [
+        {"key": "k1", "code": "7!", "twice": 2.0},
+        {"key": "k2", "code": "8!", "twice": 14.0},
+        {"key": "k3", "code": "9!", "twice": None},
+    ]
 
 
 PARQUET = """
