@@ -13,6 +13,8 @@ import pytest
 from client import Client, Failed, write_model
 from scoring.conftest import CACHE, environment
 
+from app.services.parquet import PYARROW
+
 SCRIPT = """
 import time
 
@@ -376,6 +378,7 @@ if sys.argv[1] == "make":
         "count": list(range(n)),
         "good": [i % 2 == 0 for i in range(n)],
         "at": [start + timedelta(seconds=i) for i in range(n)],
+        **{name: [1] * n for name in sys.argv[4:]},
     }), sys.argv[2], row_group_size=7000)
 else:
     table = pq.read_table(sys.argv[2])
@@ -386,7 +389,7 @@ else:
 
 
 def pyarrow(*words):
-    python = environment(("pyarrow",)) / "bin" / "python"
+    python = environment((f"pyarrow=={PYARROW}",)) / "bin" / "python"
     argv = [python, "-c", PARQUET, *map(str, words)]
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
@@ -413,18 +416,46 @@ def test_parquet_in_and_out_keeps_types_and_order(score, tmp_path):
 
 
 def test_parquet_goes_on_where_it_stopped(client, tmp_path):
-    pyarrow("make", tmp_path / "a.parquet", 30_000)
+    pyarrow("make", tmp_path / "a.parquet", 9000, "slow")
     words = ("score", "files", "--data", str(tmp_path / "a.parquet"), "--keep", "id")
-    words = (*words, "--batch-rows", "20", "--connections", "1", "--out")
     whole = str(tmp_path / "whole.csv")
-    assert client(*words, whole)["rows"] == 30_000
-    running = client.start(*words, str(tmp_path / "out.csv"))
+    assert client(*words, "--out", whole)["rows"] == 9000
+    words = (*words, "--out", str(tmp_path / "out.csv"))
+    running = client.start(*words, "--batch-rows", "10", "--connections", "1")
     wait_for(lambda: kept(tmp_path) > 0 or running.poll() is not None)
     running.kill()
     running.communicate(timeout=60)
-    if not (tmp_path / "out.csv").exists():
-        assert client(*words, str(tmp_path / "out.csv"))["resumed_at"] > 1
+    assert not (tmp_path / "out.csv").exists()
+    assert client(*words)["resumed_at"] > 1
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_parquet_columns_hold_also_what_comes_late(score, tmp_path):
+    """Types are those of all the rows, not of the first ones."""
+    early = {"n": 1, "text": 1, "list": [1], "late": None, "none": None}
+    late = {"n": 0.5, "text": "one", "list": [None, 0.5], "late": True, "none": None}
+    with (tmp_path / "a.jsonl").open("w") as file:
+        for row in [early] * 10_500 + [late]:
+            file.write(json.dumps({"echo": row}) + "\n")
+    score(tmp_path / "a.jsonl", "out.parquet")
+    said = json.loads(pyarrow("look", tmp_path / "out.parquet"))
+    assert said["rows"] == 10_501
+    assert said["types"] == {
+        **{"n": "double", "text": "string", "late": "bool", "none": "null"},
+        "list": "list<element: double>",
+    }
+    assert said["some"][0] == early | {"n": 1.0, "text": "1", "list": [1.0]}
+
+
+def test_pyarrow_that_cannot_be_fetched_is_a_problem(tmp_path):
+    client = Client(tmp_path / "home")
+    client.environ |= {"UV_OFFLINE": "1", "UV_CACHE_DIR": str(tmp_path / "cache")}
+    (tmp_path / "a.parquet").write_bytes(b"")
+    words = ("--data", str(tmp_path / "a.parquet"), "--out", str(tmp_path / "out.csv"))
+    with pytest.raises(Failed) as failed:
+        client("score", "files", *words)
+    assert failed.value.problem["what"] == "What reads Parquet files could not be installed."
+    assert os.listdir(tmp_path / "home" / "tools") == []
 
 
 def test_damaged_parquet_is_a_problem(score, tmp_path):
