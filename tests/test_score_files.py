@@ -5,12 +5,15 @@ import gzip
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 
 import pytest
 from client import Client, Failed, write_model
 from scoring.conftest import CACHE, environment
+
+from app.services.parquet import PYARROW
 
 SCRIPT = """
 import time
@@ -45,10 +48,17 @@ def client(tmp_path_factory):
     tools = CACHE.parent / "tools"
     tools.mkdir(parents=True, exist_ok=True)
     (client.home / "tools").symlink_to(tools)
-    client("deploy", str(write(folder / "model")))
+    deploy(client, write(folder / "model"))
     yield client
     for row in client("status"):
         client("undeploy", row["model"], "--purge", "--yes")
+
+
+def deploy(client, folder):
+    """On a port that is free, also if others deploy at the same time."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    client("deploy", str(folder), "--port", str(port))
 
 
 @pytest.fixture
@@ -311,6 +321,49 @@ def test_options_of_whole_files_need_out(client, tmp_path):
     assert "--batch-rows is of use with --out" in done.stderr
 
 
+def test_batch_that_is_too_large_for_the_instance_is_divided(client, tmp_path):
+    folder = write_model(tmp_path / "small", "small", script=SCRIPT.replace("FACTOR", "2"))
+    (folder / "sample.json").write_text('[{"x": 1}]')
+    with (folder / "rhythmicml.toml").open("a") as settings:
+        settings.write('[deploy]\nmax_body = "4K"\n')
+    deploy(client, folder)
+    long = "y" * 5000
+    (tmp_path / "data.csv").write_text(table(900) + f"{long},3\n")
+    words = ("--data", str(tmp_path / "data.csv"), "--out", str(tmp_path / "out.csv"))
+    done = client("score", "small", *words, "--keep", "id")
+    assert (done["rows"], done["bad"]) == (901, 1)
+    assert (tmp_path / "out.csv").read_text() == expected(900) + f"{long},,\n"
+
+
+FRAME = """
+def load(artifacts):
+    return None
+
+def predict(model, inputs: "pd.DataFrame"):
+    import pandas as pd
+    made = pd.DataFrame({"code": inputs["code"] + "!", "twice": inputs["x"] * 2})
+    return made
+"""
+
+
+def test_columns_are_what_the_model_says(client, tmp_path):
+    """A column of text stays text although it looks like numbers; what is not asked for is left."""
+    folder = write_model(tmp_path / "frame", "frame", script=FRAME)
+    (folder / "sample.json").write_text('[{"code": "a", "x": 1.5}]')
+    (folder / "requirements.txt").write_text("pandas\n")
+    with (folder / "rhythmicml.toml").open("a") as settings:
+        settings.write('[predict]\ninput = "dataframe"\n')
+    deploy(client, folder)
+    (tmp_path / "data.csv").write_text("key,x,code\nk1,1,7\nk2,007,8\nk3,,9\n")
+    words = ("--data", str(tmp_path / "data.csv"), "--out", str(tmp_path / "out.jsonl"))
+    client("score", "frame", *words, "--keep", "key")
+    assert lines(tmp_path / "out.jsonl") == [
+        {"key": "k1", "code": "7!", "twice": 2.0},
+        {"key": "k2", "code": "8!", "twice": 14.0},
+        {"key": "k3", "code": "9!", "twice": None},
+    ]
+
+
 PARQUET = """
 import json, sys
 from datetime import datetime, timedelta
@@ -325,6 +378,7 @@ if sys.argv[1] == "make":
         "count": list(range(n)),
         "good": [i % 2 == 0 for i in range(n)],
         "at": [start + timedelta(seconds=i) for i in range(n)],
+        **{name: [1] * n for name in sys.argv[4:]},
     }), sys.argv[2], row_group_size=7000)
 else:
     table = pq.read_table(sys.argv[2])
@@ -335,7 +389,7 @@ else:
 
 
 def pyarrow(*words):
-    python = environment(("pyarrow",)) / "bin" / "python"
+    python = environment((f"pyarrow=={PYARROW}",)) / "bin" / "python"
     argv = [python, "-c", PARQUET, *map(str, words)]
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
@@ -362,18 +416,46 @@ def test_parquet_in_and_out_keeps_types_and_order(score, tmp_path):
 
 
 def test_parquet_goes_on_where_it_stopped(client, tmp_path):
-    pyarrow("make", tmp_path / "a.parquet", 30_000)
+    pyarrow("make", tmp_path / "a.parquet", 9000, "slow")
     words = ("score", "files", "--data", str(tmp_path / "a.parquet"), "--keep", "id")
-    words = (*words, "--batch-rows", "20", "--connections", "1", "--out")
     whole = str(tmp_path / "whole.csv")
-    assert client(*words, whole)["rows"] == 30_000
-    running = client.start(*words, str(tmp_path / "out.csv"))
+    assert client(*words, "--out", whole)["rows"] == 9000
+    words = (*words, "--out", str(tmp_path / "out.csv"))
+    running = client.start(*words, "--batch-rows", "10", "--connections", "1")
     wait_for(lambda: kept(tmp_path) > 0 or running.poll() is not None)
     running.kill()
     running.communicate(timeout=60)
-    if not (tmp_path / "out.csv").exists():
-        assert client(*words, str(tmp_path / "out.csv"))["resumed_at"] > 1
+    assert not (tmp_path / "out.csv").exists()
+    assert client(*words)["resumed_at"] > 1
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_parquet_columns_hold_also_what_comes_late(score, tmp_path):
+    """Types are those of all the rows, not of the first ones."""
+    early = {"n": 1, "text": 1, "list": [1], "late": None, "none": None}
+    late = {"n": 0.5, "text": "one", "list": [None, 0.5], "late": True, "none": None}
+    with (tmp_path / "a.jsonl").open("w") as file:
+        for row in [early] * 10_500 + [late]:
+            file.write(json.dumps({"echo": row}) + "\n")
+    score(tmp_path / "a.jsonl", "out.parquet")
+    said = json.loads(pyarrow("look", tmp_path / "out.parquet"))
+    assert said["rows"] == 10_501
+    assert said["types"] == {
+        **{"n": "double", "text": "string", "late": "bool", "none": "null"},
+        "list": "list<element: double>",
+    }
+    assert said["some"][0] == early | {"n": 1.0, "text": "1", "list": [1.0]}
+
+
+def test_pyarrow_that_cannot_be_fetched_is_a_problem(tmp_path):
+    client = Client(tmp_path / "home")
+    client.environ |= {"UV_OFFLINE": "1", "UV_CACHE_DIR": str(tmp_path / "cache")}
+    (tmp_path / "a.parquet").write_bytes(b"")
+    words = ("--data", str(tmp_path / "a.parquet"), "--out", str(tmp_path / "out.csv"))
+    with pytest.raises(Failed) as failed:
+        client("score", "files", *words)
+    assert failed.value.problem["what"] == "What reads Parquet files could not be installed."
+    assert os.listdir(tmp_path / "home" / "tools") == []
 
 
 def test_damaged_parquet_is_a_problem(score, tmp_path):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from app.deployer.forward import hang_up
-from app.errors import Problem, Unreachable
+from app.errors import Problem, Refused, Unreachable
 from app.services import deployments
 from app.services.instances import Through, port_of, refusal_of
 from app.services.tables import Row
@@ -121,7 +121,8 @@ class Line:
         if self._connection is None:
             self._connection = Through(self._way.road, self._way.port)
         kind = {"Content-Type": "application/json"} if body else {}
-        self._connection.request(method, path, body, kind)
+        with suppress(BrokenPipeError, ConnectionResetError):  # it answered before it had read all
+            self._connection.request(method, path, body, kind)
         said = self._connection.getresponse()
         text = said.read()
         wait = said.headers.get("Retry-After", "")
@@ -199,7 +200,8 @@ class Asking:
 
     def _refuse_stranger(self, answer: Answer) -> None:
         if answer.status in (401, 403):
-            raise self._refusal(answer)
+            said = self._refusal(answer)
+            raise Refused(said.what, cause=said.cause, remedy="It answers who has a token for it.")
 
     def submit(self, rows: Sequence[Row]) -> Future[Scored]:
         """Have rows predicted; the future raises Problem when that cannot go on."""
@@ -248,6 +250,7 @@ class Asking:
 
     def _check(self, answer: Answer) -> None:
         """Raise what cannot be the rows' fault."""
+        self._refuse_stranger(answer)
         if answer.status != 200 and answer.status not in DIVIDED:
             raise self._refusal(answer)
         if answer.release != self.release:

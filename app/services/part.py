@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -26,7 +26,7 @@ EVERY = 1.0
 HEAD = 64 * 1024
 
 
-@dataclass
+@dataclass(frozen=True)
 class Journal:
     """How far one has come.
 
@@ -94,37 +94,43 @@ class Part:
             self._bad = self.bad_path.open("ab")
             self._rows.truncate(journal.rows_size)
             self._bad.truncate(journal.bad_size)
-            self.save()
         except OSError as error:
             raise unwritable(self.folder, error) from error
+        self.save()
 
-    def add(self, rows: bytes, bad: bytes, *, count: int, bad_count: int, at: int) -> None:
-        """Append finished rows; from time to time they are made to last."""
+    def add(self, rows: bytes, bad: bytes, /, **news: Any) -> None:
+        """Append finished rows, and `news` to the journal; from time to time they are made to last.
+
+        The journal changes at once, so that an interruption finds it whole.
+        """
         try:
             self._rows.write(rows)
             self._bad.write(bad)
-            journal = self.journal
-            journal.rows += count
-            journal.bad += bad_count
-            journal.rows_size += len(rows)
-            journal.bad_size += len(bad)
-            journal.at = at
-            if monotonic() - self._saved > EVERY:
-                self.save()
         except OSError as error:
             raise unwritable(self.folder, error) from error
+        self.journal = replace(
+            self.journal,
+            rows_size=self.journal.rows_size + len(rows),
+            bad_size=self.journal.bad_size + len(bad),
+            **news,
+        )
+        if monotonic() - self._saved > EVERY:
+            self.save()
 
     def save(self) -> None:
         """Make what was added last, then say so in the journal."""
-        for file in (self._rows, self._bad):
-            file.flush()
-            os.fsync(file.fileno())
         new = self.folder / "journal.new"
-        with new.open("w", encoding="utf-8") as written:
-            json.dump(asdict(self.journal), written)
-            written.flush()
-            os.fsync(written.fileno())
-        new.replace(self.folder / "journal.json")
+        try:
+            for file in (self._rows, self._bad):
+                file.flush()
+                os.fsync(file.fileno())
+            with new.open("w", encoding="utf-8") as written:
+                json.dump(asdict(self.journal), written)
+                written.flush()
+                os.fsync(written.fileno())
+            new.replace(self.folder / "journal.json")
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
         self._saved = monotonic()
 
     def publish(self, whole: Path, out: Path, bad: Path) -> None:

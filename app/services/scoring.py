@@ -270,17 +270,12 @@ class _Run:
         for rows, _ in self.early:
             for row in rows:
                 kept |= dict.fromkeys(self.table.kept(row))
-        self.journal.predicted = list(spread(prediction))
-        self.journal.columns = [*map(self._renamed, kept), *self.journal.predicted]
-        head = self.text.head(self.journal.columns)
-        self.part.add(head, b"", count=0, bad_count=0, at=0)
+        predicted = list(spread(prediction))
+        columns = [*(renamed(name, predicted) for name in kept), *predicted]
+        self.part.add(self.text.head(columns), b"", columns=columns, predicted=predicted)
         for each in self.early:
             self._add(*each)
         self.early = []
-
-    def _renamed(self, name: str) -> str:
-        """The name of a kept column, which must not be one of the prediction's."""
-        return f"{name}_input" if name in self.journal.predicted else name
 
     def _add(self, rows: list[Row], scored: Scored) -> None:
         records = [self._record(*each) for each in zip(rows, scored.predictions, strict=True)]
@@ -293,15 +288,16 @@ class _Run:
         self.part.add(
             self.text.rows(self.journal.columns, records),
             JsonText().rows((), bad),
-            count=len(rows),
-            bad_count=len(bad),
+            rows=self.journal.rows + len(rows),
+            bad=self.journal.bad + len(bad),
             at=rows[-1].end,
         )
 
     def _record(self, row: Row, prediction: Any) -> dict[str, Any]:
-        kept = {self._renamed(name): value for name, value in self.table.kept(row).items()}
+        predicted = self.journal.predicted
+        kept = {renamed(name, predicted): value for name, value in self.table.kept(row).items()}
         if prediction is None:
-            return kept | dict.fromkeys(self.journal.predicted)
+            return kept | dict.fromkeys(predicted)
         return kept | spread(prediction)
 
     # The end
@@ -350,6 +346,11 @@ def spread(prediction: Any) -> dict[str, Any]:
     if type(prediction) is list and prediction:
         return {f"{PREDICTION}_{place}": value for place, value in enumerate(prediction)}
     return {PREDICTION: prediction}
+
+
+def renamed(name: str, predicted: Sequence[str]) -> str:
+    """The name of a kept column, which must not be one of the prediction's."""
+    return f"{name}_input" if name in predicted else name
 
 
 def _refuse_more(

@@ -11,7 +11,6 @@ import decimal
 import json
 import math
 import sys
-import tempfile
 from itertools import repeat
 
 import pyarrow as pa
@@ -95,16 +94,15 @@ def plain(value):
 
 def write(path, columns):
     """Twice over the lines: once for the types, once for the values."""
+    lines = sys.stdin.buffer
     types = dict.fromkeys(columns, pa.null())
-    with tempfile.TemporaryFile() as kept:
-        for block in blocks(sys.stdin.buffer):
-            kept.writelines(block)
-            widen(types, [json.loads(text) for text in block])
-        schema = pa.schema(list(types.items()))
-        kept.seek(0)
-        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            for block in blocks(kept):
-                writer.write_table(table([json.loads(text) for text in block], schema))
+    for block in blocks(lines):
+        widen(types, [json.loads(text) for text in block])
+    lines.seek(0)
+    schema = pa.schema(list(types.items()))
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for block in blocks(lines):
+            writer.write_table(table([json.loads(text) for text in block], schema))
 
 
 def blocks(lines):
@@ -142,7 +140,10 @@ def wider(one, other):
     if one in numbers and other in numbers:
         return pa.float64()
     if pa.types.is_list(one) and pa.types.is_list(other):
-        return pa.list_(wider(one.value_type, other.value_type))
+        held = one.value_type, other.value_type
+        inner = wider(*held)
+        if inner != pa.string() or any(map(pa.types.is_null, held)):
+            return pa.list_(inner)
     return pa.string()
 
 
