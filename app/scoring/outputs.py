@@ -234,7 +234,7 @@ def empty(described: Iterable[tuple[str, str, tuple[int, ...]]]) -> Outputs:
 def unpack(code: str, data: Buffer, shape: Sequence[int]) -> list[Any]:
     """The numbers in a little-endian buffer, row-major, as nested lists of this shape."""
     if not prod(shape):
-        return _hollow(shape)
+        return nested([], tuple(shape))
     if code in _DIGITS:
         return nested(_narrow(code, data), tuple(shape))
     if len(shape) == 1:
@@ -247,10 +247,6 @@ def unpack(code: str, data: Buffer, shape: Sequence[int]) -> list[Any]:
 def _letter(code: str) -> Any:
     """The code as memoryview.cast takes it: any of a few literals, which types cannot follow."""
     return code
-
-
-def _hollow(shape: Sequence[int]) -> list[Any]:
-    return [_hollow(shape[1:]) for _ in range(shape[0])] if shape else []
 
 
 def _narrow(code: str, data: Buffer) -> list[float]:
