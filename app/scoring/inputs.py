@@ -10,6 +10,7 @@ import struct
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
+from math import prod
 from typing import Any, NamedTuple, Union
 
 import msgspec
@@ -307,6 +308,8 @@ class Reader:
             raise bad_input("A row has not as many values as there are columns.")
         if self.kind == "json":
             return self._listed([dict(zip(names, row)) for row in rows])
+        if not names:
+            return self.rows(rows)
         data: Iterable[Sequence[Any]] = zip(*rows) if rows else ([] for _ in names)
         return self.table({str(name): list(column) for name, column in zip(names, data)})
 
@@ -421,8 +424,9 @@ _ROWS = 'Send {"inputs": [[…], …]} or a list of records.'
 
 def nested(flat: list[Any], shape: tuple[int, ...]) -> list[Any]:
     """A flat list as nested lists of this shape, row-major."""
-    for width in reversed(shape[1:]):
-        flat = [flat[start : start + width] for start in range(0, len(flat), width or 1)]
+    for depth in range(len(shape) - 1, 0, -1):
+        width = shape[depth]
+        flat = [flat[row * width : (row + 1) * width] for row in range(prod(shape[:depth]))]
     return flat
 
 

@@ -38,9 +38,10 @@ class Column:
 
     def rows(self) -> list[Any]:
         """All rows as (nested) lists; made once."""
-        if self._rows is None:
-            self._rows = unpack(self.code, self.data, self.shape)
-        return self._rows
+        rows = self._rows
+        if rows is None:
+            rows = self._rows = unpack(self.code, self.data, self.shape)
+        return rows
 
     def raw(self, start: int, stop: int) -> memoryview:
         """The bytes of these rows, little-endian."""
@@ -114,9 +115,10 @@ class Outputs(NamedTuple):
 
     def json(self) -> bytes:
         """As JSON: a table as records, bytes as base64."""
-        if self.kind == "array":
-            return encode(self.columns[0].rows()[self.start : self.stop])
-        return encode(self.records() if self.kind == "table" else self.values)
+        kind, values, columns, _, start, stop = self
+        if kind == "array":
+            return encode(columns[0].rows()[start:stop])
+        return encode(self.records() if kind == "table" else values)
 
     def records(self) -> list[dict[str, Any]]:
         """A table's rows as objects."""
@@ -233,13 +235,13 @@ def empty(described: Iterable[tuple[str, str, tuple[int, ...]]]) -> Outputs:
 
 def unpack(code: str, data: Buffer, shape: Sequence[int]) -> list[Any]:
     """The numbers in a little-endian buffer, row-major, as nested lists of this shape."""
-    if not prod(shape):
-        return _hollow(shape)
     if code in _DIGITS:
         return nested(_narrow(code, data), tuple(shape))
     if len(shape) == 1:
         flat: list[Any] = memoryview(data).cast(_letter(code)).tolist()
         return flat
+    if not data:
+        return nested([], tuple(shape))
     rows: list[Any] = memoryview(data).cast(_letter(code), tuple(shape)).tolist()
     return rows
 
@@ -247,10 +249,6 @@ def unpack(code: str, data: Buffer, shape: Sequence[int]) -> list[Any]:
 def _letter(code: str) -> Any:
     """The code as memoryview.cast takes it: any of a few literals, which types cannot follow."""
     return code
-
-
-def _hollow(shape: Sequence[int]) -> list[Any]:
-    return [_hollow(shape[1:]) for _ in range(shape[0])] if shape else []
 
 
 def _narrow(code: str, data: Buffer) -> list[float]:

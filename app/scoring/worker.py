@@ -185,13 +185,21 @@ def _as_array(numpy: Any, pandas: Any, result: Any) -> Any:
         return None
     if isinstance(result, numpy.ndarray):
         return result
+    if pandas is not None and isinstance(result, pandas.api.extensions.ExtensionArray):
+        result = pandas.Series(result)
     if pandas is not None and isinstance(result, (pandas.Series, pandas.Index)):
-        return result.to_numpy()
+        return _values(result)
     if hasattr(result, "detach"):
         result = result.detach().cpu()
     if hasattr(result, "toarray"):
         result = result.toarray()
     return numpy.asarray(result) if hasattr(result, "__array__") else None
+
+
+def _values(series: Any) -> Any:
+    """A Series as an array; whole numbers with gaps as objects, which keeps them whole."""
+    gaps = getattr(series.dtype, "kind", "O") in "iub" and series.hasnans
+    return series.to_numpy(dtype=object) if gaps else series.to_numpy()
 
 
 def _buffer(array: Any) -> tuple[str, bytes] | None:
@@ -218,7 +226,7 @@ def _plain_array(numpy: Any, array: Any) -> Any:
 def _encode_frame(numpy: Any, frame: Any) -> tuple[dict[str, Any], bytes]:
     codes, sizes, parts = [], [], []
     for position in range(frame.shape[1]):
-        array = frame.iloc[:, position].to_numpy()
+        array = _values(frame.iloc[:, position])
         code, part = _buffer(array) or ("j", to_json(_plain_array(numpy, array)))
         codes.append(code)
         sizes.append(len(part))

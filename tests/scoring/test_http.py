@@ -128,7 +128,7 @@ def test_addresses_may_be_written_in_other_ways(front, path):
     assert status(front.raw(request(b"", CLOSE, line=b"GET %b HTTP/1.1" % path.encode()))) == 200
 
 
-def test_a_compressed_body_is_refused(front):
+def test_a_body_in_an_unknown_encoding_is_refused(front):
     assert front.post("/score", b"[1]", **{"Content-Encoding": "br"}).status == 415
 
 

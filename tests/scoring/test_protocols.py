@@ -1,8 +1,11 @@
 """Each protocol: its requests, its answers, its errors, for each kind of model."""
 
 import json
+import subprocess
 
 import pytest
+
+from .conftest import environment, wait_for
 
 ARRAY = """
 import numpy as np
@@ -31,6 +34,7 @@ def predict(model, inputs: np.ndarray):
 ECHO = "def predict(model, inputs):\n    return inputs\n"
 BYTES = "def predict(model, inputs: bytes):\n    return inputs[::-1]\n"
 INFER = "/v2/models/churn/infer"
+PREDICT = "/v1/models/churn:predict"
 
 
 @pytest.fixture
@@ -422,3 +426,292 @@ def test_results_that_are_no_json_are_the_models_fault(shared, science, case):
     assert answer.status == 500
     assert b"Traceback" not in answer.body
     assert b"/" not in answer.body
+
+
+# MLflow's content types
+
+
+CSV = {"Content-Type": "text/csv"}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        "Application/JSON;charset=UTF-8",
+        'application/json; charset="utf-8"',
+        "application/x-www-form-urlencoded",
+    ],
+)
+def test_invocations_take_json_under_these_names(array, kind):
+    answer = array.post("/invocations", {"inputs": ROWS}, **{"Content-Type": kind})
+    assert (answer.status, answer.json) == (200, {"predictions": [3.0, 7.0]})
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "text/plain",
+        "application/xml",
+        "application/json; charset=latin-1",
+        "text/csv; header=absent",
+        "application/json-but-not",
+    ],
+)
+def test_other_content_types_are_415_in_mlflows_words(array, kind):
+    answer = array.post("/invocations", {"inputs": ROWS}, **{"Content-Type": kind})
+    assert answer.status == 415
+    assert answer.json["error_code"] == "UNSUPPORTED_MEDIA_TYPE"
+    assert "text/csv" in answer.json["message"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b\n1.0,2\n3.0,4\n",
+        "a,b\r\n1,2.0\r\n3,4.0",
+        "\ufeffa,b\n1,2\n\n3,4\n",
+        '"a","b"\n"1","2.0"\n3,4\n',
+    ],
+)
+def test_csv_rows_are_predicted(array, text):
+    answer = array.post("/invocations", text.encode(), **CSV)
+    assert (answer.status, answer.json) == (200, {"predictions": [3.0, 7.0]})
+
+
+def test_csv_columns_are_the_narrowest_type_that_fits(shared, science):
+    text = "i,f,n,t,b,e,z,u\n1,1,2,x,True,,1e3,1_0\n-2,2.5,,7,false,,2,1\n"
+    answer = shared(SEEN, python=science, batch=None).post("/invocations", text, **CSV)
+    assert answer.json["predictions"] == {
+        "columns": list("ifntbezu"),
+        "dtypes": ["int64", "float64", "float64", "object", "bool", "float64", "float64", "object"],
+        "rows": [
+            [1, 1.0, 2.0, "x", True, None, 1000.0, "1_0"],
+            [-2, 2.5, None, "7", False, None, 2.0, "1"],
+        ],
+    }
+
+
+def test_csv_columns_are_what_the_sample_had(shared, science):
+    sample = {"sample.json": b'[{"code": "007", "x": 1.5}]'}
+    front = shared(SEEN, python=science, batch=None, files=sample, sample="sample.json")
+    answer = front.post("/invocations", "x,code,more\n1,010,?\n2,,?\n", **CSV)
+    said = answer.json["predictions"]
+    assert said["dtypes"] == ["object", "float64"]
+    assert said["rows"] == [["010", 1.0], [None, 2.0]]
+    assert front.post("/invocations", "x\n1\n", **CSV).status == 400
+    assert front.post("/invocations", "x,code\ny,1\n", **CSV).status == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\n\n", b"a,a\n1,2\n", b"a,b\n1\n", b"a\n1,2\n", b"a\n\xff\n", b'a\n"' + b"x" * 200000],
+)
+def test_malformed_csv_is_400(array, body):
+    answer = array.post("/invocations", body, **CSV)
+    assert answer.status == 400
+    assert answer.json["error_code"] == "BAD_REQUEST"
+
+
+PARQUET = {"Content-Type": "application/vnd.apache.parquet"}
+WRITE = """
+import sys
+import pandas as pd
+
+frame = pd.DataFrame({
+    "i": [1, 2**53 + 1],
+    "f": pd.Series([0.5, None], dtype="float32"),
+    "t": ["é", None],
+    "b": [True, False],
+    "d": pd.to_datetime(["2026-11-23", None]),
+})
+frame.to_parquet(sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def arrow():
+    """An environment that can read Parquet."""
+    return environment(("pandas", "pyarrow"))
+
+
+@pytest.fixture(scope="module")
+def parquet(arrow, tmp_path_factory):
+    path = tmp_path_factory.mktemp("parquet") / "rows.parquet"
+    subprocess.run([arrow / "bin" / "python", "-c", WRITE, path], check=True)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["application/vnd.apache.parquet", "application/x-parquet"])
+def test_parquet_rows_are_predicted(shared, arrow, parquet, kind):
+    front = shared(SEEN, python=arrow, batch=None)
+    answer = front.post("/invocations", parquet, **{"Content-Type": kind})
+    assert answer.status == 200, answer.body
+    said = answer.json["predictions"]
+    assert said["columns"] == ["i", "f", "t", "b", "d"]
+    assert said["dtypes"] == ["int64", "float32", "object", "bool", "object"]
+    first, second = said["rows"]
+    assert (first[:4], first[4][:10]) == ([1, 0.5, "é", True], "2026-11-23")
+    assert second == [2**53 + 1, None, None, False, None]
+
+
+def test_parquet_is_held_to_the_sample(shared, arrow, parquet):
+    sample = {"sample.json": b'[{"f": 1.5, "i": 2.5}]'}
+    front = shared(SEEN, python=arrow, batch=None, files=sample, sample="sample.json")
+    said = front.post("/invocations", parquet, **PARQUET).json["predictions"]
+    assert (said["columns"], said["dtypes"]) == (["f", "i"], ["float64", "float64"])
+    other = {"sample.json": b'[{"missing": 1.5}]'}
+    front = shared(SEEN, python=arrow, batch=None, files=other, sample="sample.json")
+    answer = front.post("/invocations", parquet, **PARQUET)
+    assert (answer.status, answer.json["message"]) == (400, "Missing columns: missing.")
+
+
+def test_what_is_no_parquet_is_400(shared, arrow):
+    answer = shared(SEEN, python=arrow, batch=None).post("/invocations", b"PAR1", **PARQUET)
+    assert answer.status == 400
+    assert answer.json["error_code"] == "BAD_REQUEST"
+
+
+@pytest.mark.parametrize("model", [SEEN, ECHO])
+def test_parquet_without_pyarrow_is_415_in_words(shared, science, parquet, model):
+    python = science if model == SEEN else None
+    answer = shared(model, python=python).post("/invocations", parquet, **PARQUET)
+    assert answer.status == 415
+    assert "pyarrow in requirements.txt" in answer.json["message"]
+
+
+# MLflow's other shapes
+
+
+@pytest.mark.parametrize(
+    "body", [{"messages": [{"role": "user"}]}, {"prompt": "x"}, {"input": "x"}]
+)
+def test_language_models_are_answered_without_a_wrapper(shared, body):
+    answer = shared(ECHO).post("/invocations", body)
+    assert (answer.status, answer.json) == (200, body)
+
+
+def test_only_json_models_take_bodies_without_mlflows_keys(array):
+    assert array.post("/invocations", {"prompt": "x"}).status == 400
+
+
+@pytest.mark.parametrize("params", [{"temperature": 1}, {}, None])
+def test_params_are_accepted(array, params):
+    assert array.post("/invocations", {"inputs": ROWS, "params": params}).status == 200
+
+
+def test_params_are_an_object(array):
+    assert array.post("/invocations", {"inputs": ROWS, "params": [1]}).status == 400
+
+
+def test_version_is_not_mlflows(array):
+    answer = array.get("/version")
+    assert (answer.status, answer.body) == (200, b"rhythmicml")
+
+
+# KServe, version 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"instances": ROWS},
+        {"instances": [{"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 4.0}]},
+        {"inputs": ROWS},
+        {"inputs": {"a": [1.0, 3.0], "b": [2.0, 4.0]}},
+        {"instances": ROWS, "signature_name": "serving_default"},
+    ],
+)
+def test_version_1_predicts(array, body):
+    answer = array.post(PREDICT, body)
+    assert (answer.status, answer.json) == (200, {"predictions": [3.0, 7.0]})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {},
+        {"instances": 1},
+        {"instances": ROWS, "inputs": ROWS},
+        {"instances": [[1], [1, 2]]},
+        "{",
+    ],
+)
+def test_version_1_errors(array, body):
+    answer = array.post(PREDICT, body)
+    assert answer.status == 400
+    assert answer.json.keys() == {"error"}
+
+
+def test_version_1_lists_its_model_and_says_it_is_ready(array):
+    assert array.get("/").json == {"status": "alive"}
+    assert array.get("/v1/models").json == {"models": ["churn"]}
+    assert array.get("/v1/models/churn").json == {"name": "churn", "ready": True}
+
+
+def test_version_1_says_what_it_cannot_do(array):
+    answer = array.post("/v1/models/churn:explain", {"instances": ROWS})
+    assert (answer.status, answer.json.keys()) == (404, {"error"})
+    assert array.post("/v1/models/other:predict", {"instances": ROWS}).status == 404
+    assert array.get("/v1/models/churn:predict").status == 405
+
+
+def test_a_model_that_is_not_ready_says_so_in_every_protocol(serve):
+    front = serve("import time\ntime.sleep(600)\ndef predict(m, i): ...\n", ready=False)
+    wait_for(lambda: front.private.exists())
+    paths = ("/v1/models/churn", "/v2/models/churn/ready", "/v2/health/ready", "/ping")
+    assert [front.admin("GET", path).status for path in paths] == [503] * 4
+    assert front.admin("GET", "/").json == {"status": "alive"}
+    assert front.admin("POST", "/v2/repository/index").json[0]["state"] == "UNAVAILABLE"
+
+
+# Metadata of the Open Inference Protocol
+
+
+def test_the_repository_holds_one_model(array):
+    assert array.get("/v2/models").json == {"models": ["churn"]}
+    for body in (None, b"{}"):
+        assert array.post("/v2/repository/index", body).json == [
+            {"name": "churn", "version": "1", "state": "READY", "reason": ""}
+        ]
+
+
+@pytest.mark.parametrize(
+    ("script", "sample", "inputs", "outputs"),
+    [
+        (ARRAY, b"[[1.5, 2]]", [("inputs", "FP64", [-1, 2])], [("predict", "FP64", [-1])]),
+        (
+            FRAME,
+            b'[{"a": 1, "b": "x"}]',
+            [("a", "INT64", [-1]), ("b", "BYTES", [-1])],
+            [("b", "BYTES", [-1]), ("total", "INT64", [-1])],
+        ),
+    ],
+)
+def test_metadata_tells_inputs_and_outputs(shared, science, script, sample, inputs, outputs):
+    front = shared(script, python=science, files={"s.json": sample}, sample="s.json")
+    said = front.get("/v2/models/churn").json
+    told = [
+        [(one["name"], one["datatype"], one["shape"]) for one in said[side]]
+        for side in ("inputs", "outputs")
+    ]
+    assert told == [inputs, outputs]
+
+
+def test_no_rows_have_outputs_of_the_samples_types(shared, science):
+    front = shared(ARRAY, python=science, files={"s.json": b"[[1.5, 2]]"}, sample="s.json")
+    answer = front.post(INFER, {"inputs": [tensor(shape=[0, 2], data=[])]})
+    assert answer.json["outputs"] == [
+        {"name": "predict", "datatype": "FP64", "shape": [0], "data": []}
+    ]
+
+
+@pytest.mark.parametrize("kind", ["np", "pd", "str", "datetime"])
+def test_content_types_of_mlserver_are_accepted(array, kind):
+    said = {"parameters": {"content_type": kind}}
+    body = {"id": "9", "inputs": [tensor(**said)], **said, "outputs": [{"name": "predict", **said}]}
+    answer = array.post(INFER, body)
+    assert (answer.status, answer.json["id"]) == (200, "9")
+    assert answer.json["outputs"][0]["data"] == [3.0, 7.0]

@@ -14,13 +14,14 @@ from ..outputs import Outputs
 from . import OCTETS, Answer, Asked, Dialect, csv, predictions, read_json
 
 SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_MARKS = frozenset(SHAPES[:3])
 UNWRAPPED = ("messages", "prompt", "input")  # of language models, whose answers have no wrapper
 FORM = b"application/x-www-form-urlencoded"  # what curl says when it is told nothing
 
 
 def looks_like(value: dict[str, Any]) -> bool:
     """Whether a native body is one of MLflow's; `inputs` alone is native as well as MLflow."""
-    return any(shape in value for shape in SHAPES[:3]) and set(value) <= {*SHAPES, "params"}
+    return not _MARKS.isdisjoint(value) and set(value) <= {*SHAPES, "params"}
 
 
 def read(request: Request, reader: Reader) -> Asked:
