@@ -212,7 +212,7 @@ def test_a_full_queue_is_503_with_retry_after(serve):
     front = serve(
         "import time\ndef predict(model, inputs):\n    time.sleep(3)\n", timeout=0.4, batch=None
     )
-    clients = [front.client() for _ in range(1100)]
+    clients = [front.client() for _ in range(400)]
     for client in clients:
         client.request("POST", "/score", json.dumps({}))
     answers = [client.getresponse() for client in clients]
