@@ -574,8 +574,8 @@ class Pool:
         how = f"The worker ended {'' if worker.warm else 'while loading the model '}{worker.fate}."
         if not worker.failed:
             self._note(how, how)
-        if self._settle(worker, LoadFailed(self.error)):
-            return
+        if self._settle(worker, LoadFailed(self.error)) or (worker.failed and not self._proven):
+            return  # the front is about to give up
         joined = self._lost_batch(worker)
         if worker in self._retiring:
             self._retiring.discard(worker)

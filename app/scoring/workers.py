@@ -280,7 +280,10 @@ class Template(Worker):
         """Tell each worker that was to be forked, as a worker's own process would."""
         for _fork, theirs in self._asked:
             with theirs:
-                theirs.sendall(frame({"failed": why, "traceback": traceback}))
+                try:
+                    theirs.sendall(frame({"failed": why, "traceback": traceback}))
+                except OSError:
+                    pass  # nobody waits for it any more
         self._asked.clear()
 
     def _no_answer(self, *_: Any) -> None:
