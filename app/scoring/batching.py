@@ -3,33 +3,86 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
+from math import ceil
 from time import monotonic
-from typing import Any, Union
+from typing import Any, NamedTuple, Union
 
 from . import outputs as results
-from .errors import Refusal, bad_input, model_failed, overloaded, timed_out, worker_died
+from .errors import (
+    Refusal,
+    bad_input,
+    gone_away,
+    hung_fork,
+    model_failed,
+    overloaded,
+    timed_out,
+    worker_died,
+)
 from .inputs import Inputs, join
+from .launch import Begun, Launch
 from .metrics import Metrics
 from .outputs import Outputs
-from .workers import BUSY, DEAD, IDLE, Launch, Worker
+from .workers import BUSY, DEAD, IDLE, LOADING, Template, Worker
 
 Result = Union[Outputs, Refusal]
-MOST_WAITING = 1024
 MOST_BYTES = 256 * 1024 * 1024
 TICK = 0.05  # how often deadlines are looked at while anything is held
 WORTH_HOLDING = 0.002  # a prediction shorter than this is not worth a pause for a fuller batch
 LONGEST_HOLD = 0.01
 HOLDS_SKIPPED = 20  # after one that nobody came for
 BACK_OFF = (0.0, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0)
+CALM = 10.0  # a worker that lived so long is not in a crash loop
+LONGEST_RETRY = 60  # seconds that a refused caller is asked to wait at most
+RECYCLE_PAUSE = 30.0  # after a replacement that did not load
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Settings(NamedTuple):
+    """How a release is to be served.
+
+    max_rows: of a joined batch, 0 for never joining. wait: seconds to wait for more rows when a
+    worker is idle. timeout: seconds a request may take from arrival to answer, and a worker for one
+    batch before it is killed and replaced; start_timeout: for loading, and for the sample. queue:
+    requests that may wait. recycle_requests, recycle_memory [bytes]: when a worker is replaced by a
+    fresh one, 0 for never.
+    """
+
+    workers: int = 1
+    max_rows: int = 0
+    wait: float = 0.0
+    timeout: float = 30.0
+    start_timeout: float = 300.0
+    queue: int = 256
+    recycle_requests: int = 0
+    recycle_memory: int = 0
+
+    @classmethod
+    def read(cls, scoring: dict[str, Any]) -> Settings:
+        """From the "scoring" object of release.json, which may be older than some keys."""
+        batch = scoring.get("batch") or {}
+        usual = cls()
+        return cls(
+            max(1, int(scoring.get("workers") or 1)),
+            int(batch.get("max_rows") or 0),
+            float(batch.get("wait") or 0),
+            float(scoring.get("timeout") or usual.timeout),
+            float(scoring.get("start_timeout") or usual.start_timeout),
+            int(scoring.get("queue") or usual.queue),
+            int(scoring.get("recycle_requests") or 0),
+            int(scoring.get("recycle_memory") or 0),
+        )
 
 
 class Job:
     """A request's rows on their way to a prediction. `finish` is called once with the result."""
 
-    __slots__ = ("alone", "deadline", "done", "finish", "inputs", "waiter")
+    __slots__ = ("alone", "deadline", "done", "finish", "inputs", "queued", "waiter")
 
     def __init__(
         self, inputs: Inputs, finish: Callable[[Result], None], deadline: float, waiter: Any
@@ -40,6 +93,11 @@ class Job:
         self.waiter = waiter  # has `gone`: whether anybody still wants the answer
         self.alone = inputs.signature is None
         self.done = False
+        self.queued = 0.0
+
+    @property
+    def wanted(self) -> bool:
+        return not (self.done or self.waiter.gone)
 
     def end(self, result: Result) -> None:
         if not self.done:
@@ -47,39 +105,78 @@ class Job:
             self.finish(result)
 
 
+class Caller:
+    """Who waits for the sample that a worker is tried with: always there."""
+
+    gone = False
+
+
 class Pool:
     """The workers of one release and the requests that wait for them.
 
-    max_rows: of a joined batch, 0 for never joining. timeout: seconds a request may take from
-    arrival to answer, and a worker for one batch before it is killed and replaced.
+    begun: worker processes that were started already, for the first workers.
     """
 
     def __init__(
-        self, launch: Launch, workers: int, max_rows: int, timeout: float, metrics: Metrics
+        self, launch: Launch, settings: Settings, metrics: Metrics, begun: Iterable[Begun] = ()
     ) -> None:
-        self.max_rows = max_rows
-        self.timeout = timeout
+        self.settings = settings
+        self.max_rows = settings.max_rows
+        self.timeout = settings.timeout
         self.metrics = metrics
-        self.workers = [
-            Worker(launch, self._loaded, self._load_failed, self._answered, self._ended)
-            for _ in range(workers)
-        ]
+        self.template = Template(launch) if launch.preload else None
+        self._origin = self.template or launch
+        self.workers = [self._make() for _ in range(settings.workers)]
+        self._adopt(list(begun))
         self.waiting: deque[Job] = deque()
-        self.error = ""
+        self.error = ""  # why a worker was lost last, while that matters
+        self.reason = ""  # the same without anything that may be private
+        self.traceback = ""
         self.kind = ""
+        self.sample: Inputs | None = None  # each worker is tried with it before it serves
+        self.recycles = 0
+        self._again: deque[list[Job]] = deque()  # parts of batches that failed, run before others
         self._waiting_bytes = 0
+        self._waiting_rows = 0
+        self._rate = 0.0  # requests answered in a second by a busy worker
         self._loading: dict[Worker, asyncio.Future[str]] = {}
+        self._successors: dict[Worker, Worker] = {}  # a fresh worker -> the one it replaces
+        self._retiring: set[Worker] = set()
+        self._retired: set[asyncio.Task[None]] = set()
+        self._recycle_from = 0.0
+        self._proven = False
         self._closing = False
         self._ticking = False
         self._dispatching = False
+        self._waking: asyncio.TimerHandle | None = None
         self._hold: asyncio.TimerHandle | None = None
         self._hold_for = 0
         self._skip_holds = 0
 
+    def _make(self) -> Worker:
+        return Worker(self._origin, self._loaded, self._load_failed, self._answered, self._ended)
+
+    def _adopt(self, begun: list[Begun]) -> None:
+        takers: list[Worker] = [self.template] if self.template else self.workers
+        for worker, one in zip(takers, begun):
+            worker.begun = one
+
     @property
     def ready(self) -> bool:
         """Whether some worker can predict."""
-        return any(worker.state in (IDLE, BUSY) for worker in self.workers)
+        return any(worker.serves for worker in self.workers)
+
+    @property
+    def full(self) -> bool:
+        """Whether one more request would be refused."""
+        return len(self.waiting) >= self.settings.queue or self._waiting_bytes > MOST_BYTES
+
+    @property
+    def retry_after(self) -> int:
+        """Whole seconds until what waits now should have been answered, 1 to LONGEST_RETRY."""
+        rate = self._rate * sum(worker.serves for worker in self.workers)
+        seconds = len(self.waiting) / rate if rate else 1
+        return min(max(1, ceil(seconds)), LONGEST_RETRY)
 
     @property
     def restarts(self) -> int:
@@ -88,43 +185,73 @@ class Pool:
     @property
     def held(self) -> int:
         """Requests in the queue or being predicted."""
-        busy = (worker.batch for worker in self.workers if worker.state == BUSY)
-        return len(self.waiting) + sum(len(batch) for batch in busy)
+        busy = (worker.batch for worker in self._all() if worker.state == BUSY)
+        again = sum(map(len, self._again))
+        return len(self.waiting) + again + sum(len(batch) for batch in busy)
+
+    def _all(self) -> list[Worker]:
+        """The workers, those to come and those to go."""
+        return [*self.workers, *self._successors, *self._retiring]
 
     # Starting and ending
 
-    async def start(self, worker: Worker) -> str:
-        """Start this worker and wait until it has loaded: its input kind. Raises LoadFailed."""
+    async def start(self) -> str:
+        """Start all workers at once and wait until each has loaded: the input kind.
+
+        Raises LoadFailed at the first that cannot.
+        """
         self._loop = asyncio.get_running_loop()
-        loaded: asyncio.Future[str] = self._loop.create_future()
-        self._loading[worker] = loaded
-        try:
-            worker.start()
-        except OSError as error:
-            raise LoadFailed(f"The worker cannot be started: {error}") from error
-        self.kind = await loaded
+        loaded = [self._expect(worker) for worker in self.workers]
+        for worker in self.workers:
+            try:
+                self._begin(worker)
+            except OSError as error:
+                raise LoadFailed(f"The worker cannot be started: {error}") from error
+        self.kind = (await asyncio.gather(*loaded))[0]
         return self.kind
+
+    async def warm(self) -> None:
+        """Try every worker that the sample has not reached. Raises LoadFailed at the first."""
+        self._proven = True
+        cold = [worker for worker in self.workers if not worker.warm]
+        tried = [self._expect(worker) for worker in cold]
+        for worker in cold:
+            if worker.state == IDLE:  # else it is being replaced, and tried when it has loaded
+                self._try(worker)
+        await asyncio.gather(*tried)
 
     async def close(self) -> None:
         self._closing = True
-        await asyncio.gather(*(worker.close() for worker in self.workers))
+        await asyncio.gather(*self._retired, *(worker.close() for worker in self._all()))
+        if self.template is not None:
+            await self.template.close()
+
+    def _expect(self, worker: Worker) -> asyncio.Future[str]:
+        future: asyncio.Future[str] = self._loop.create_future()
+        self._loading[worker] = future
+        return future
 
     # Requests
 
     def submit(self, job: Job) -> None:
         """Queue a request; it is dispatched when this turn of the event loop ends."""
-        if len(self.waiting) >= MOST_WAITING or self._waiting_bytes > MOST_BYTES:
+        if self.full:
             job.end(overloaded())
             return
+        job.queued = monotonic()
+        if not self._proven:
+            job.deadline = job.queued + self.settings.start_timeout
+        self._count(job, 1)
         self.waiting.append(job)
-        self._waiting_bytes += job.inputs.size
-        if not self._ticking:
-            self._ticking = True
-            self._loop.call_later(TICK, self._tick)
+        self._watch()
         if self._hold is None:
             self._dispatch_soon()
         elif len(self.waiting) >= self._hold_for:
             self._release()
+
+    def _count(self, job: Job, sign: int) -> None:
+        self._waiting_bytes += sign * job.inputs.size
+        self._waiting_rows += sign * job.inputs.rows
 
     def _dispatch_soon(self) -> None:
         if not self._dispatching:
@@ -135,31 +262,82 @@ class Pool:
         """Give every idle worker a batch."""
         self._dispatching = False
         for worker in self.workers:
-            if worker.state == IDLE and self.waiting:
-                batch = self._take()
+            if worker.state == IDLE and (worker.warm or not self._proven) and self._ripe():
+                batch = self._next(worker)
                 if batch:
+                    worker.big = self._is_big(batch[0])
                     worker.predict(batch, join([job.inputs for job in batch]), monotonic())
 
-    def _take(self) -> list[Job]:
-        """The next batch: the first request and those behind it that can be joined to it."""
-        batch: list[Job] = []
-        left: list[Job] = []
-        rows = 0
-        while self.waiting and (not batch or rows < self.max_rows):
+    def _ripe(self) -> bool:
+        """Whether the next batch should go now: `wait` is over, or as many rows came as may."""
+        wait = self.settings.wait
+        if not wait or not self.max_rows or self._again or not self.waiting:
+            return True
+        first = self.waiting[0]
+        left = first.queued + wait - monotonic()
+        if first.alone or left <= 0 or self._waiting_rows >= self.max_rows:
+            return True
+        if self._waking is None:
+            self._waking = self._loop.call_later(left, self._wake)
+        return False
+
+    def _wake(self) -> None:
+        self._waking = None
+        self._dispatch_soon()
+
+    def _next(self, worker: Worker) -> list[Job]:
+        """The next batch: a part of one that failed, else the first request and what fits it."""
+        while self._again:
+            part = [job for job in self._again.popleft() if self._still_wanted(job)]
+            if part:
+                return part
+        first = self._first(worker)
+        return self._fill(first) if first else []
+
+    def _first(self, worker: Worker) -> Job | None:
+        """The request this worker takes next, out of the queue: the oldest.
+
+        Where that is big (more rows than a batch may have), the oldest small one goes before it,
+        if any waits, when this worker's last one was big too or all others are busy with big ones.
+        So a small one waits for no more than one big one, a big one for no more than one batch of
+        small ones and one turn of a worker, and no worker idles for it.
+        """
+        while self.waiting and not self._still_wanted(self.waiting[0]):
+            self._pop()
+        if not self.waiting:
+            return None
+        if self._is_big(self.waiting[0]) and self._turn_of_small(worker):
+            for job in self.waiting:
+                if not self._is_big(job) and self._still_wanted(job):
+                    self.waiting.remove(job)
+                    self._count(job, -1)
+                    return job
+        return self._pop()
+
+    def _is_big(self, job: Job) -> bool:
+        return 0 < self.max_rows < job.inputs.rows
+
+    def _turn_of_small(self, worker: Worker) -> bool:
+        others = [one for one in self.workers if one is not worker and one.serves]
+        return worker.big or (bool(others) and all(one.state == BUSY and one.big for one in others))
+
+    def _fill(self, first: Job) -> list[Job]:
+        """The batch of this request: those behind it that can be joined are taken too."""
+        batch, left, rows = [first], [], first.inputs.rows
+        if first.alone:
+            return batch
+        while self.waiting and rows < self.max_rows:
             job = self._pop()
-            if job.done or job.waiter.gone:
+            if not self._still_wanted(job):
                 continue
-            if not batch:
-                batch, rows = [job], job.inputs.rows
-                if job.alone or not self.max_rows:
-                    break
-            elif self._fits(job, batch[0], rows):
+            if self._fits(job, first, rows):
                 batch.append(job)
                 rows += job.inputs.rows
             else:
                 left.append(job)
         for job in reversed(left):
-            self._push_left(job)
+            self._count(job, 1)
+            self.waiting.appendleft(job)
         return batch
 
     def _fits(self, job: Job, first: Job, rows: int) -> bool:
@@ -171,12 +349,14 @@ class Pool:
 
     def _pop(self) -> Job:
         job = self.waiting.popleft()
-        self._waiting_bytes -= job.inputs.size
+        self._count(job, -1)
         return job
 
-    def _push_left(self, job: Job) -> None:
-        self.waiting.appendleft(job)
-        self._waiting_bytes += job.inputs.size
+    def _still_wanted(self, job: Job) -> bool:
+        """Whether to predict it; one whose client has gone is ended here."""
+        if job.waiter.gone:
+            job.end(gone_away())
+        return not job.done
 
     # Holding: those just answered are likely to ask again at once
 
@@ -213,10 +393,26 @@ class Pool:
     def _answered(self, worker: Worker, header: dict[str, Any], payload: bytes) -> None:
         batch: list[Job] = worker.batch
         worker.batch = None
-        worker.failures = 0
+        worker.served += len(batch)
         took = monotonic() - worker.started
         self.metrics.predicted(sum(job.inputs.rows for job in batch), took)
+        self._observe(len(batch) / max(took, 1e-6))
+        if worker.warm:
+            self._calm(worker)
         self._pause_after(batch, took)
+        self._take_apart(worker, batch, header, payload)
+        if worker in self._retiring:
+            self._retire(worker)
+        elif self._proven:
+            self._recycle_if_worn(worker)
+
+    def _observe(self, rate: float) -> None:
+        self._rate = 0.8 * self._rate + 0.2 * rate if self._rate else rate
+
+    def _take_apart(
+        self, worker: Worker, batch: list[Job], header: dict[str, Any], payload: bytes
+    ) -> None:
+        """Give each request of a batch its result."""
         if "error" in header:
             self._failed(batch, header)
             return
@@ -224,122 +420,283 @@ class Pool:
             whole = results.read(header, payload)
         except (ValueError, RecursionError):
             self._failed(batch, {"error": "output", "raised": "no result that JSON can hold"})
-        else:
-            self._deliver(batch, whole)
+            return
+        worker.warm = worker.warm or not self._proven
+        self._deliver(batch, whole)
 
     def _deliver(self, batch: list[Job], whole: Outputs) -> None:
         parts = whole.split([job.inputs.rows for job in batch])
         if parts is None:
-            self._one_by_one(batch)
+            self._halve(batch)
             return
         for job, part in zip(batch, parts):
             job.end(part)
 
     def _failed(self, batch: list[Job], header: dict[str, Any]) -> None:
         if len(batch) > 1:
-            self._one_by_one(batch)
+            self._halve(batch)
         elif header["error"] == "input":
             batch[0].end(bad_input("The rows cannot be made into what the model takes."))
         else:
             batch[0].end(model_failed(header["raised"]))
 
-    def _one_by_one(self, batch: list[Job]) -> None:
-        """Run each alone, first in the queue, so that only those at fault fail."""
-        for job in reversed(batch):
-            job.alone = True
-            self._push_left(job)
+    def _halve(self, batch: list[Job]) -> None:
+        """Run each half as a batch of its own, first, so that in the end only those at fault fail.
+
+        One at fault among n costs 2 log2(n) predictions more, and log2(n) + 1 workers if it
+        crashes them.
+        """
+        alive = [job for job in batch if self._still_wanted(job)]
+        middle = (len(alive) + 1) // 2
+        for half in (alive[middle:], alive[:middle]):
+            if half:
+                self._again.appendleft(half)
         self._release()
 
     # Deadlines
 
+    def _watch(self) -> None:
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_later(TICK, self._tick)
+
     def _tick(self) -> None:
         """End what is past its deadline; go on for as long as anything is held."""
         now = monotonic()
-        for job in self.waiting:
-            if job.deadline < now:
-                job.end(timed_out(self.timeout))
-        while self.waiting and self.waiting[0].done:
-            self._pop()
-        for worker in self.workers:
+        for part in (self.waiting, *self._again):
+            for job in part:
+                if job.deadline < now:
+                    job.end(timed_out(self.timeout))
+        self._forget_unwanted()
+        for worker in self._all():
             if worker.state == BUSY:
                 self._check(worker, now)
         self._ticking = bool(self.held)
         if self._ticking:
             self._loop.call_later(TICK, self._tick)
 
+    def _forget_unwanted(self) -> None:
+        """Make room in the queue for requests that somebody waits for."""
+        if all(job.wanted for job in self.waiting):
+            return
+        kept = []
+        for job in self.waiting:
+            if self._still_wanted(job):
+                kept.append(job)
+            else:
+                self._count(job, -1)
+        self.waiting = deque(kept)
+
     def _check(self, worker: Worker, now: float) -> None:
+        limit = self.timeout if worker.warm else self.settings.start_timeout
         for job in worker.batch:
             if job.deadline < now:
-                job.end(timed_out(self.timeout))
-        if now - worker.started > self.timeout:
-            say(f"worker {worker.pid} has been predicting for {self.timeout:g} s: it is replaced")
+                job.end(self._too_late(worker, limit))
+        if now - worker.started > limit:
+            say(f"worker {worker.pid} has been predicting for {limit:g} s: it is replaced")
             for job in worker.batch:
-                job.end(timed_out(self.timeout))
-            worker.kill()
+                job.end(self._too_late(worker, limit))
+            worker.kill(f"by us, as it had been predicting for {limit:g} s")
+
+    def _too_late(self, worker: Worker, limit: float) -> Refusal:
+        forked_anew = self.template is not None and not worker.served
+        return hung_fork(limit) if forked_anew else timed_out(limit)
 
     # The life of workers
 
+    def _begin(self, worker: Worker) -> None:
+        """Start it, and see to it that its loading ends. Raises OSError."""
+        worker.start()
+        self._loop.call_later(
+            self.settings.start_timeout, self._loading_long, worker, worker.process
+        )
+
+    def _loading_long(self, worker: Worker, process: Any) -> None:
+        if worker.process is process and worker.state == LOADING:
+            limit = self.settings.start_timeout
+            worker.kill(f"by us, as it had not loaded within {limit:g} s")
+
     def _loaded(self, worker: Worker, kind: str) -> None:
-        loading = self._loading.pop(worker, None)
-        if loading is not None:
-            _settle(loading, kind)
+        if self._proven:
+            self._try(worker)
         else:
+            self._settle(worker, kind)
+
+    def _try(self, worker: Worker) -> None:
+        """Have it predict the sample, if there is one, before it serves."""
+        if self.sample is None:
+            self._tried(worker, None)
+            return
+        now = monotonic()
+        deadline = now + self.settings.start_timeout
+        job = Job(self.sample, partial(self._tried, worker), deadline, Caller())
+        worker.predict([job], self.sample, now)
+        self._watch()
+
+    def _tried(self, worker: Worker, result: Result | None) -> None:
+        if isinstance(result, Refusal):
+            why = f"The sample was not predicted: {result.sentence}"
+            self._note(why, why)
+            self._settle(worker, LoadFailed(why))
+            worker.kill(f"by us, as it failed on the sample: {result.sentence}")
+            return
+        worker.warm = True
+        worker.fresh = resident(worker.pid) if self.settings.recycle_memory else 0
+        self._loop.call_later(CALM, self._calm_still, worker, worker.process)
+        if not self._settle(worker, self.kind):
             say(f"worker {worker.pid} is ready")
-        self.error = ""
+        if worker in self._successors:
+            self._take_over(worker)
         self._dispatch_soon()
 
-    def _load_failed(self, worker: Worker, why: str) -> None:
-        self.error = why
-        loading = self._loading.pop(worker, None)
-        if loading is not None:
-            _settle(loading, LoadFailed(why))
+    def _calm_still(self, worker: Worker, process: Any) -> None:
+        if worker.process is process and worker.serves:
+            self._calm(worker)
+
+    def _calm(self, worker: Worker) -> None:
+        """It works; once all do, what happened before is no longer of interest."""
+        worker.failures = 0
+        if self.error and all(one.serves and not one.failures for one in self.workers):
+            self._note("", "")
+
+    def _note(self, error: str, reason: str, traceback: str = "") -> None:
+        self.error, self.reason, self.traceback = error, reason, traceback or error
+
+    def _load_failed(self, worker: Worker, why: str, traceback: str) -> None:
+        kind = re.match(r"[\w.]+(?=:|$)", why)
+        self._note(why, f"Loading it raised {kind[0] if kind else 'an error'}.", traceback)
+        worker.failed = True
+        self._settle(worker, LoadFailed(why))
 
     def _ended(self, worker: Worker) -> None:
         if self._closing:
             return
-        loading = self._loading.pop(worker, None)
-        if loading is not None:
-            _settle(loading, LoadFailed("The worker ended while it was loading the model."))
-            return
+        how = f"The worker ended {'' if worker.warm else 'while loading the model '}{worker.fate}."
+        if not worker.failed:
+            self._note(how, how)
+        if self._settle(worker, LoadFailed(self.error)) or (worker.failed and not self._proven):
+            return  # the front is about to give up
+        joined = self._lost_batch(worker)
+        if worker in self._retiring:
+            self._retiring.discard(worker)
+        elif worker in self._successors:
+            self._recycle_from = monotonic() + RECYCLE_PAUSE
+            old = self._successors.pop(worker)
+            say(f"worker {worker.pid}, to replace {old.pid}, ended {worker.fate}")
+        elif not self._succeed(worker):
+            self._replace(worker, at_once=joined)
+
+    def _lost_batch(self, worker: Worker) -> bool:
+        """Run what it was at again, or end it; whether the culprit is one of several."""
         batch: list[Job] = worker.batch or []
         worker.batch = None
-        alive = [job for job in batch if not job.done]
         if len(batch) > 1:
-            self._one_by_one(alive)
-        for job in alive if len(batch) == 1 else []:
+            self._halve(batch)
+            return True
+        for job in batch:
             job.end(worker_died())
-        self._replace(worker)
+        return False
 
-    def _replace(self, worker: Worker) -> None:
-        delay = BACK_OFF[min(worker.failures, len(BACK_OFF) - 1)]
-        worker.failures += 1
+    def _replace(self, worker: Worker, at_once: bool = False) -> None:
+        """Start it again, later and later; at once while a culprit is being searched for."""
+        delay = 0.0 if at_once else BACK_OFF[min(worker.failures, len(BACK_OFF) - 1)]
+        worker.failures += not at_once
         worker.restarts += 1
-        self.error = self.error or "The worker ended."
-        say(f"worker {worker.pid} ended; another is started in {delay:g} s")
+        say(f"worker {worker.pid} ended {worker.fate}; another is started in {delay:g} s")
         self._loop.call_later(delay, self._start_again, worker)
 
     def _start_again(self, worker: Worker) -> None:
         if self._closing or worker.state != DEAD:
             return
         try:
-            worker.start()
+            self._begin(worker)
         except OSError as error:
-            self.error = f"The worker cannot be started: {error}"
+            self._note(f"The worker cannot be started: {error}", "A worker cannot be started.")
             self._replace(worker)
 
+    # Recycling: a fresh worker takes over when it is ready, so no request is refused
 
-def _settle(loading: asyncio.Future[str], result: str | Exception) -> None:
-    """Give whoever waits for a load its end, unless it has stopped waiting."""
-    if loading.done():
-        return
-    if isinstance(result, Exception):
-        loading.set_exception(result)
-    else:
-        loading.set_result(result)
+    def _recycle_if_worn(self, worker: Worker) -> None:
+        if worker.warm and self._worn(worker) and not self._successors:
+            now = monotonic()
+            if now >= self._recycle_from and worker in self.workers:
+                self._recycle(worker)
+
+    def _worn(self, worker: Worker) -> bool:
+        settings = self.settings
+        if settings.recycle_requests and worker.served >= settings.recycle_requests:
+            return True
+        limit, now = settings.recycle_memory, monotonic()
+        if not limit or worker.fresh >= limit or now - worker.looked < 1:
+            return False
+        worker.looked = now
+        return resident(worker.pid) > limit
+
+    def _recycle(self, worker: Worker) -> None:
+        fresh = self._make()
+        self._successors[fresh] = worker
+        try:
+            self._begin(fresh)
+        except OSError as error:
+            del self._successors[fresh]
+            self._recycle_from = monotonic() + RECYCLE_PAUSE
+            say(f"worker {worker.pid} cannot be recycled: {error}")
+
+    def _take_over(self, fresh: Worker) -> None:
+        old = self._successors.pop(fresh)
+        self._put_in_place(fresh, old)
+        self.recycles += 1
+        say(f"worker {fresh.pid} takes over from {old.pid}")
+        self._retiring.add(old)
+        if old.state == IDLE:
+            self._retire(old)
+
+    def _put_in_place(self, fresh: Worker, old: Worker) -> None:
+        self.workers[self.workers.index(old)] = fresh
+        fresh.restarts = old.restarts
+
+    def _succeed(self, old: Worker) -> bool:
+        """A worker ended while its successor was loading: that one is its replacement."""
+        for fresh, one in list(self._successors.items()):
+            if one is old:
+                del self._successors[fresh]
+                self._put_in_place(fresh, old)
+                fresh.restarts += 1
+                return True
+        return False
+
+    def _retire(self, worker: Worker) -> None:
+        """Let it end, now that it has nothing left to do."""
+        self._retiring.discard(worker)
+        task = self._loop.create_task(worker.close())
+        self._retired.add(task)
+        task.add_done_callback(self._retired.discard)
+
+    def _settle(self, worker: Worker, result: str | Exception) -> bool:
+        """Give whoever waits for this worker an end; whether anybody did."""
+        future = self._loading.pop(worker, None)
+        if future is None:
+            return False
+        if future.done():
+            return True
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+        return True
 
 
 class LoadFailed(Exception):
     """The model could not be loaded; the text is its last line of traceback."""
+
+
+def resident(pid: int | None) -> int:
+    """Bytes of memory that a process holds; 0 when that cannot be known."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * PAGE
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def say(line: str) -> None:

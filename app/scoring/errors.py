@@ -22,6 +22,10 @@ class Refusal(Exception):
         return " ".join(part for part in (self.what, self.cause, self.remedy) if part)
 
 
+def gone_away() -> Refusal:
+    return Refusal(499, "The client went away before the prediction.", reason="gone")
+
+
 _REASONS = {400: "input", 404: "route", 405: "method", 413: "size", 500: "model", 504: "timeout"}
 
 
@@ -30,8 +34,14 @@ def bad_input(what: str, remedy: str = "") -> Refusal:
     return Refusal(400, what, remedy=remedy)
 
 
-def not_ready() -> Refusal:
-    return Refusal(503, "The model is not ready.", remedy="Try again shortly.", reason="not_ready")
+def not_ready(why: str = "") -> Refusal:
+    return Refusal(
+        503,
+        "The model is not ready.",
+        cause=why,
+        remedy="Try again shortly.",
+        reason="not_ready",
+    )
 
 
 def overloaded() -> Refusal:
@@ -45,6 +55,15 @@ def timed_out(seconds: float) -> Refusal:
         504,
         f"No prediction within {seconds:g} s.",
         remedy="Send fewer rows, or raise `timeout`.",
+    )
+
+
+def hung_fork(seconds: float) -> Refusal:
+    return Refusal(
+        504,
+        f"The first prediction of a forked worker did not end within {seconds:g} s.",
+        cause="Threads that a library started while the model was loading can hang a fork.",
+        remedy="Set preload = false under [deploy].",
     )
 
 

@@ -5,25 +5,24 @@ It never runs the model's code. See docs/design.md, "The scoring program".
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
-import resource
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import uvloop
 
 from . import release as releases
-from .batching import LoadFailed, Pool, say
+from .batching import LoadFailed, Pool, Settings, say
+from .early import allow_many_files, parse
 from .errors import Refusal
 from .http import Connection, Limits, Request, Site
 from .inputs import Reader
+from .launch import Begun
 from .metrics import Metrics
 from .notify import handed_sockets, notify, watchdog_seconds
 from .protocols import native
@@ -37,8 +36,11 @@ SETTLE = 0.1
 LONGEST_DRAIN = 30.0
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run until told to end: 0 after a drain, 1 when the release cannot be served."""
+def main(argv: Sequence[str], begun: Iterable[Begun] = ()) -> int:
+    """Run until told to end: 0 after a drain, 1 when the release cannot be served.
+
+    begun: worker processes that load already.
+    """
     arguments = parse(argv)
     sockets = handed_sockets()
     try:
@@ -51,19 +53,10 @@ def main(argv: Sequence[str]) -> int:
         return 1
     allow_many_files()
     try:
-        return run(Front(release, sockets, private).run())
+        return run(Front(release, sockets, private, begun).run())
     finally:
         if arguments.private:
             unlink_socket(arguments.private)
-
-
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="front", description=__doc__)
-    parser.add_argument("--instance", type=Path, required=True, help="the instance's folder")
-    parser.add_argument("--release", default="current", help="its id, or current")
-    parser.add_argument("--private", type=Path, help="path of the private socket")
-    parser.add_argument("--listen", help="host:port, when no socket is handed over")
-    return parser.parse_args(argv)
 
 
 def address(text: str) -> tuple[str, int]:
@@ -81,33 +74,22 @@ def run(main: Any) -> int:
         loop.close()
 
 
-def allow_many_files() -> None:
-    """Take as many open connections as the system lets us."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (ValueError, OSError):
-        pass
-
-
 class Front:
     """One release being served."""
 
     def __init__(
-        self, release: Release, public: list[socket.socket], private: socket.socket | None
+        self,
+        release: Release,
+        public: list[socket.socket],
+        private: socket.socket | None,
+        begun: Iterable[Begun] = (),
     ) -> None:
         scoring = release.scoring
         self.release = release
         self.public = public
         self.private = private
         self.counts = Metrics(*labels(release))
-        self.pool = Pool(
-            release.launch(),
-            workers=max(1, int(scoring.get("workers") or 1)),
-            max_rows=release.max_rows,
-            timeout=float(scoring.get("timeout") or 30.0),
-            metrics=self.counts,
-        )
+        self.pool = Pool(release.launch(), Settings.read(scoring), self.counts, begun=begun)
         self.reader = Reader("json", model=release.model, version=str(release.version))
         self.routes = Routes(release, self.pool, self.reader, self.counts)
         admin = Admin(self.routes, self.serve, self.state)
@@ -152,11 +134,9 @@ class Front:
 
     async def _start(self) -> None:
         """Load the model, predict the sample, become ready."""
-        workers = self.pool.workers
-        kind = await self.pool.start(workers[0])
-        self.reader.take(kind)
+        self.reader.take(await self.pool.start())
         await self._predict_sample()
-        await asyncio.gather(*(self.pool.start(worker) for worker in workers[1:]))
+        await self.pool.warm()
         self.routes.proven = True
         say(f"release {self.release.id} is ready")
         if releases.is_current(self.release):
@@ -175,6 +155,7 @@ class Front:
         try:
             asked = native.read(request, self.reader)
             self.reader.learn(asked.inputs)
+            self.pool.sample = asked.inputs
             self.routes.predict(self.routes.note(asked), request)
         except Refusal as refusal:
             raise LoadFailed(f"The sample is not usable: {refusal.sentence}") from refusal
@@ -233,7 +214,8 @@ class Front:
             ],
             "started": self.started,
             "requests": self.counts.answered,
-            "error": "" if self.routes.ready else pool.error,
+            "error": pool.error,
+            "traceback": pool.traceback,
         }
 
     # Ending

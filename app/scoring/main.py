@@ -14,9 +14,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     part = words[0] if words else ""
     if part == "front":
+        from . import early
+
+        begun = early.begin(words[1:])
         from . import front
 
-        sys.exit(front.main(words[1:]))
+        sys.exit(front.main(words[1:], begun))
     if part == "keeper":
         from . import keeper
 

@@ -58,13 +58,15 @@ class Metrics:
         self.batch_rows += rows
         self.predictions.observe(seconds)
 
-    def render(self, ready: bool, in_progress: int, waiting: int, restarts: int) -> bytes:
+    def render(
+        self, ready: bool, in_progress: int, waiting: int, restarts: int, recycles: int = 0
+    ) -> bytes:
         """Everything as Prometheus scrapes it; the arguments are what is so just now."""
         return "\n".join(
-            [*self._counters(restarts), *self._gauges(ready, in_progress, waiting), ""]
+            [*self._counters(restarts, recycles), *self._gauges(ready, in_progress, waiting), ""]
         ).encode()
 
-    def _counters(self, restarts: int) -> Iterator[str]:
+    def _counters(self, restarts: int, recycles: int) -> Iterator[str]:
         labels = self._labels
         yield from family(
             "rhythmicml_requests_total",
@@ -83,6 +85,7 @@ class Metrics:
         yield from self.predictions.lines("rhythmicml_predict_duration_seconds", labels)
         yield from family("rhythmicml_predicted_rows_total", "counter", [(labels, self.batch_rows)])
         yield from family("rhythmicml_worker_restarts_total", "counter", [(labels, restarts)])
+        yield from family("rhythmicml_worker_recycles_total", "counter", [(labels, recycles)])
         yield from family(
             "rhythmicml_validation_errors_total",
             "counter",

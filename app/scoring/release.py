@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .workers import Launch
+from .launch import Launch
 
 
 class Release(NamedTuple):
@@ -47,6 +47,7 @@ class Release(NamedTuple):
             artifacts=self.scoring.get("artifacts") or "artifacts",
             input=self.scoring.get("input"),
             env={name: str(value) for name, value in (self.scoring.get("env") or {}).items()},
+            preload=bool(self.scoring.get("preload")),
         )
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from . import compression, metrics
 from .batching import Job, Pool, Result
-from .errors import Refusal, not_ready
+from .errors import Refusal, not_ready, overloaded
 from .http import JSON, TEXT, Limits, Request
 from .inputs import Reader
 from .metrics import Metrics
@@ -83,7 +83,7 @@ class Routes:
         if status < 500 or status == 503:
             self.counts.refused[refusal.reason] += 1
         if status == 503:
-            extra += RETRY
+            extra += b"Retry-After: %d\r\n" % self.pool.retry_after
         self._answer(request, status, dialect_of(request.path).error(refusal), JSON, extra)
 
     def _answer(
@@ -127,7 +127,9 @@ class Routes:
     def score(self, dialect: Dialect, request: Request) -> None:
         """Read the rows, have them predicted, write the answer; nothing here waits."""
         if not self.ready:
-            raise not_ready()
+            raise not_ready(self.pool.reason)
+        if self.pool.full:
+            raise overloaded()
         if b"content-encoding" in request.headers:
             encoding = request.headers[b"content-encoding"]
             request.body = compression.decompress(request.body, encoding, self.max_body)
@@ -198,8 +200,12 @@ class Routes:
         if self.ready:
             self._live(request)
         else:
-            body = encode({"live": True, "ready": False, "error": not_ready().sentence})
-            self._answer(request, 503, body, JSON, RETRY)
+            self.not_ready(request, {})
+
+    def not_ready(self, request: Request, more: dict[str, str]) -> None:
+        """The sentence that says why; `more` is what only the private socket tells."""
+        said = {"live": True, "ready": False, "error": not_ready(self.pool.reason).sentence}
+        self._answer(request, 503, encode({**said, **more}), JSON, RETRY)
 
     def _ping(self, request: Request) -> None:
         """As MLflow's and SageMaker's: the status alone speaks."""
@@ -210,7 +216,9 @@ class Routes:
 
     def _metrics(self, request: Request) -> None:
         pool = self.pool
-        body = self.counts.render(self.ready, self.in_progress, len(pool.waiting), pool.restarts)
+        body = self.counts.render(
+            self.ready, self.in_progress, len(pool.waiting), pool.restarts, pool.recycles
+        )
         self._answer(request, 200, body, metrics.CONTENT_TYPE)
 
     # Metadata of the protocols
@@ -306,6 +314,7 @@ class Admin:
         self._orders = {
             (b"POST", b"/admin/serve"): self._serve,
             (b"GET", b"/admin/state"): self._state,
+            (b"GET", b"/readyz"): self._ready,
         }
         self.serve = serve
         self.state = state
@@ -324,6 +333,14 @@ class Admin:
             return
         self.serve()
         self._state(request)
+
+    def _ready(self, request: Request) -> None:
+        """As the public one, with all that is known of why not."""
+        routes = self._routes
+        if routes.ready:
+            routes.handle(request)
+        else:
+            routes.not_ready(request, {"traceback": routes.pool.traceback})
 
     def _state(self, request: Request) -> None:
         request.answer(200, encode(self.state()))

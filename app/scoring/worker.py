@@ -5,6 +5,7 @@ the front. One file, standard library only, so that no package of the model can 
 
 A frame, both ways: `!IQ` (length of the header, length of the payload), a JSON header, a payload.
 The front's first frame says which script to load; the answer is {"ready": …} or {"failed": …}.
+With "preload" in it this process becomes a template, of which the front has workers forked.
 Each later frame holds rows to predict on and gets one frame back.
 
 A prediction script is written in one of these styles, looked for in this order:
@@ -27,12 +28,15 @@ if __name__ == "__main__":
     sys.path[0] = ""  # this file's folder holds our modules; the model's are in the working one
 
 import base64
+import faulthandler
+import gc
 import importlib.util
 import inspect
 import io
 import json
 import math
 import os
+import select
 import signal
 import socket
 import struct
@@ -43,6 +47,7 @@ from typing import Any
 
 KINDS = ("dataframe", "ndarray", "json", "bytes")
 HEAD = struct.Struct("!IQ")
+LONGEST_TRACEBACK = 1 << 16
 
 
 # Frames
@@ -426,8 +431,96 @@ def answer(
         return {"error": "model", "raised": type(error).__name__}, b""
 
 
+class Template:
+    """Forks workers of this process, which has loaded the model and never predicts.
+
+    Orders: {"fork": number} with the socket the worker shall use, {"kill": number}. What is said:
+    {"ended": number, "code": exit code}. Kills go through here since only a parent can be sure
+    that a pid is still that of its child.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.workers: dict[int, int] = {}  # pid -> number
+
+    def fork(self) -> socket.socket:
+        """The worker's own socket, in each worker. Raises EOFError here when the front is gone."""
+        self.woken, self.wake = os.pipe()
+        os.set_blocking(self.woken, False)
+        os.set_blocking(self.wake, False)
+        self.before = signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)
+        gc.collect()
+        gc.freeze()  # so that collecting in a worker writes to no page that all share
+        watch = select.poll()
+        watch.register(self.sock, select.POLLIN)
+        watch.register(self.woken, select.POLLIN)
+        while True:
+            ready = [fd for fd, _ in watch.poll()]
+            if self.woken in ready:
+                os.read(self.woken, 4096)
+                self.reap()
+            if self.sock.fileno() in ready:
+                number, fd = self.order()
+                if fd is not None and self.worker(number):
+                    return self.leave(fd)
+                if fd is not None:
+                    os.close(fd)
+
+    def order(self) -> tuple[int, int | None]:
+        """The next order's number, and the socket's descriptor when it is to fork."""
+        size = struct.calcsize("i")
+        head, passed, _, _ = self.sock.recvmsg(HEAD.size, socket.CMSG_SPACE(size))
+        if not head:
+            raise EOFError
+        head += _receive_exactly(self.sock, HEAD.size - len(head))
+        order = json.loads(_receive_exactly(self.sock, HEAD.unpack(head)[0]))
+        if "fork" in order:
+            return order["fork"], struct.unpack("i", passed[0][2][:size])[0]
+        for pid in [pid for pid, number in self.workers.items() if number == order["kill"]]:
+            os.kill(pid, signal.SIGKILL)
+        return 0, None
+
+    def worker(self, number: int) -> bool:
+        """Fork; whether this is the worker."""
+        parent = os.getpid()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid:
+            self.workers[pid] = number
+            return False
+        die_with_the_front()
+        if os.getppid() != parent:
+            os._exit(0)
+        return True
+
+    def leave(self, fd: int) -> socket.socket:
+        """Become a plain worker: put away what is the template's."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, self.before or signal.SIG_DFL)
+        for each in (self.woken, self.wake):
+            os.close(each)
+        self.sock.close()
+        return socket.socket(fileno=fd)
+
+    def reap(self) -> None:
+        for pid in list(self.workers):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+                send(self.sock, {"ended": self.workers.pop(pid), "code": code})
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """What the front is told of a load that failed."""
+    last = traceback.format_exception_only(type(error), error)[-1].strip()
+    return {"failed": last, "traceback": traceback.format_exc()[-LONGEST_TRACEBACK:]}
+
+
 def main(fd: int) -> int:
     die_with_the_front()
+    faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.path[0] = os.getcwd()
     sock = socket.socket(fileno=fd)
@@ -437,9 +530,12 @@ def main(fd: int) -> int:
             predict, kind = start(order)
         except BaseException as error:
             traceback.print_exc()
-            send(sock, {"failed": traceback.format_exception_only(type(error), error)[-1].strip()})
+            send(sock, failure(error))
             return 1
-        send(sock, {"ready": kind})
+        if order.get("preload"):
+            send(sock, {"ready": kind})
+            sock = Template(sock).fork()
+        send(sock, {"ready": kind, "pid": os.getpid()})
         while True:
             header, payload = receive(sock)
             result, body = answer(predict, kind, header, payload)

@@ -3,113 +3,89 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import struct
-import subprocess
 from collections import deque
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import msgspec
 
 from .inputs import Inputs
+from .launch import HEAD, Begun, Launch, Process, ending, frame, pair
 
-HEAD = struct.Struct("!IQ")
-SHIM = Path(__file__).with_name("worker.py")
 _READ = 1 << 18
-_BUFFER = 1 << 20
 _SMALL = 1 << 17
-_OURS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "PYTHONPATH", "PYTHONHOME")
+_LOOK = 0.005  # how often a dying process is looked at
+_DYING = 0.5  # how long a process without its socket may live
 _encode, _decode = msgspec.json.encode, msgspec.json.decode
 
 LOADING, IDLE, BUSY, ENDING, DEAD = "loading", "idle", "busy", "ending", "dead"
 
 
-class Launch(NamedTuple):
-    """How to start a worker for a release."""
+class Origin(Protocol):
+    """Where workers come from."""
 
-    python: Path
-    files: Path
-    script: str
-    artifacts: str
-    input: str | None
-    env: Mapping[str, str]
-
-    def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if name not in _OURS}
-        return {**kept, "PYTHONUNBUFFERED": "1", **self.env}
+    def begin(self) -> Begun:
+        """Start one. Raises OSError."""
 
 
 class Worker:
     """One process that predicts. It is told one batch at a time and says how it went.
 
-    on_ready(worker, kind), on_failed(worker, why): how loading ended. on_answer(worker, header,
-    payload): of the batch sent last. on_end(worker): the process is gone.
+    on_ready(worker, kind), on_failed(worker, why, traceback): how loading ended. on_answer(worker,
+    header, payload): of the batch sent last. on_end(worker): the process is gone; `fate` says how.
     """
 
     def __init__(
         self,
-        launch: Launch,
+        origin: Origin,
         on_ready: Callable[[Worker, str], None],
-        on_failed: Callable[[Worker, str], None],
+        on_failed: Callable[[Worker, str, str], None],
         on_answer: Callable[[Worker, dict[str, Any], bytes], None],
         on_end: Callable[[Worker], None],
     ) -> None:
-        self.launch = launch
+        self.origin = origin
         self.on_ready, self.on_failed = on_ready, on_failed
         self.on_answer, self.on_end = on_answer, on_end
         self.state = DEAD
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
+        self.begun: Begun | None = None  # for the next start, when its process runs already
         self.batch: Any = None  # what it is busy with, for whoever sent it
         self.started = 0.0  # when that was sent
         self.restarts = 0
         self.failures = 0  # in a row
+        self.warm = False  # whether it has shown that it can predict
+        self.big = False  # whether its last batch was one big request
+        self.served = 0  # requests since it was started
+        self.fresh = 0  # bytes of memory it had when it was warm
+        self.looked = 0.0  # when its memory was looked at
+        self.failed = False  # whether it said why it could not load
+        self.fate = ""  # how its process ended: "by SIGSEGV"
+        self._killed = ""  # why we ended it ourselves
+        self._pid = 0
         self._number = 0
         self._received = bytearray()
         self._unsent: deque[memoryview] = deque()
 
     @property
     def pid(self) -> int | None:
-        return self.process.pid if self.process else None
+        return self._pid or (self.process.pid if self.process else 0) or None
+
+    @property
+    def serves(self) -> bool:
+        """Whether requests may count on it."""
+        return self.warm and self.state in (IDLE, BUSY)
 
     def start(self) -> None:
         """Start the process and tell it what to load. Raises OSError when it cannot be run."""
         self._loop = asyncio.get_running_loop()
-        ours, theirs = socket.socketpair()
-        for sock in (ours, theirs):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
-        try:
-            self.process = self._spawn(theirs)
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        ours.setblocking(False)
-        self._sock = ours
+        begun, self.begun = self.begun or self.origin.begin(), None
+        self.process, self._sock = begun
         self._received.clear()
         self._unsent.clear()
-        self.state = LOADING
-        self._loop.add_reader(ours, self._readable)
-        self._send(
-            {
-                "script": self.launch.script,
-                "artifacts": self.launch.artifacts,
-                "input": self.launch.input,
-            }
-        )
-
-    def _spawn(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [str(self.launch.python), str(SHIM), str(theirs.fileno())],
-            cwd=self.launch.files,
-            env=self.launch.environment(),
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=2,
-        )
+        self.warm, self.big, self.served, self._pid, self._killed = False, False, 0, 0, ""
+        self.state, self.failed = LOADING, False
+        self._loop.add_reader(self._sock, self._readable)
 
     def predict(self, batch: Any, inputs: Inputs, now: float) -> None:
         """Send rows to an idle worker; `batch` is kept for whoever asks later."""
@@ -126,25 +102,27 @@ class Worker:
         }
         self._send(header, inputs.parts)
 
-    def kill(self) -> None:
-        """End the process at once; `on_end` is told when its socket closes."""
-        if self.process is not None:
+    def kill(self, why: str = "") -> None:
+        """End the process at once; `on_end` is told when it has ended."""
+        if self.process is not None and self.state != DEAD:
             self.state = ENDING
+            self._killed = why or "by us"
             self.process.kill()
 
     async def close(self, patience: float = 1.0) -> None:
         """Let the process end by itself, then make it."""
-        process = self.process
-        if process is None:
-            return
-        if self.state != DEAD:
+        if self.begun is not None:
+            self.process, self._sock = self.begun
+            self._sock.close()
+        elif self.state != DEAD:
             self._disconnect()
-        for _ in range(int(patience / 0.01)):
-            if process.poll() is not None:
+        process = self.process
+        for step in range(int(patience / 0.01) * 2):
+            if process is None or process.poll() is not None:
                 return
+            if step == int(patience / 0.01):
+                process.kill()
             await asyncio.sleep(0.01)
-        process.kill()
-        process.wait()
 
     # The socket
 
@@ -202,28 +180,127 @@ class Worker:
 
     def _heard(self, header: dict[str, Any], payload: bytes) -> None:
         if "ready" in header:
-            self.state = IDLE
-            self.on_ready(self, header["ready"])
+            if self.state == LOADING:
+                self.state = IDLE
+                self._pid = header.get("pid", 0)
+                self.on_ready(self, header["ready"])
         elif "failed" in header:
-            self.on_failed(self, header["failed"])
+            self.on_failed(self, header["failed"], header.get("traceback", ""))
         elif header["id"] == self._number and self.state == BUSY:
             self.state = IDLE
             self.on_answer(self, header, payload)
 
     def _disconnect(self) -> None:
         self.state = DEAD
+        if self._sock.fileno() < 0:
+            return
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
         self._sock.close()
 
     def _ended(self) -> None:
+        """Its socket has closed: learn how the process ends, then say so."""
         self._disconnect()
-        if self.process is not None:
-            self.process.kill()
-            self._reap(self.process)
+        self.state = ENDING
+        self._look(self._loop.time() + _DYING)
+
+    def _look(self, limit: float) -> None:
+        assert self.process
+        code = self.process.poll()
+        if code is None:
+            if self._loop.time() > limit and not self._killed:
+                self._killed = "without its socket"
+                self.process.kill()
+            self._loop.call_later(_LOOK, self._look, limit)
+            return
+        self.state = DEAD
+        self.fate = self._killed or ending(code)
         self.on_end(self)
 
-    def _reap(self, process: subprocess.Popen[bytes]) -> None:
-        """Collect a dying child without waiting for it."""
-        if process.poll() is None:
-            self._loop.call_later(0.05, self._reap, process)
+
+class Fork:
+    """A worker that the template forked, or will when it has loaded."""
+
+    def __init__(self, template: Template, number: int) -> None:
+        self.template, self.number = template, number
+        self.pid = 0  # until the worker says it
+        self.code: int | None = None
+
+    def poll(self) -> int | None:
+        return self.code
+
+    def kill(self) -> None:
+        self.template.kill_fork(self)
+
+
+class Template(Worker):
+    """A process that loads the model once; workers are forked of it and share its memory.
+
+    It is started with the first fork asked for, and again after it ended; its forks end with it.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        super().__init__(launch, self._loaded, self._load_failed, self._no_answer, self._gone)
+        self._forks: dict[int, Fork] = {}
+        self._asked: list[tuple[Fork, socket.socket]] = []  # until it has loaded
+        self._last = 0
+
+    def begin(self) -> Begun:
+        """Have a worker forked, as soon as the model is loaded."""
+        if self.state == ENDING:
+            raise OSError("the template process is ending")
+        if self.state == DEAD:
+            self.start()
+        ours, theirs = pair()
+        ours.setblocking(False)
+        self._last += 1
+        fork = self._forks[self._last] = Fork(self, self._last)
+        self._asked.append((fork, theirs))
+        if self.state == IDLE:
+            self._loaded(self, "")
+        return Begun(fork, ours)
+
+    def kill_fork(self, fork: Fork) -> None:
+        if self.state == IDLE:
+            self._send({"kill": fork.number})
+        else:
+            self.kill("while it was loading")
+
+    def _loaded(self, _: Worker, kind: str) -> None:
+        for fork, theirs in self._asked:
+            with theirs:
+                try:
+                    order = frame({"fork": fork.number})
+                    socket.send_fds(self._sock, [order], [theirs.fileno()])
+                except OSError:
+                    pass  # it is ending, which both readers hear of
+        self._asked.clear()
+
+    def _load_failed(self, _: Worker, why: str, traceback: str) -> None:
+        """Tell each worker that was to be forked, as a worker's own process would."""
+        for _fork, theirs in self._asked:
+            with theirs:
+                try:
+                    theirs.sendall(frame({"failed": why, "traceback": traceback}))
+                except OSError:
+                    pass  # nobody waits for it any more
+        self._asked.clear()
+
+    def _no_answer(self, *_: Any) -> None:
+        """It is never asked to predict."""
+
+    def _heard(self, header: dict[str, Any], payload: bytes) -> None:
+        if "ended" in header:
+            self._forks.pop(header["ended"]).code = header["code"]
+        else:
+            super()._heard(header, payload)
+
+    def _gone(self, _: Worker) -> None:
+        """The template has ended, and so have its forks."""
+        assert self.process
+        for _fork, theirs in self._asked:
+            theirs.close()
+        self._asked.clear()
+        for fork in self._forks.values():
+            fork.code = self.process.poll()
+        self._forks.clear()
