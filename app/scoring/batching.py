@@ -10,7 +10,15 @@ from time import monotonic
 from typing import Any, Union
 
 from . import outputs as results
-from .errors import Refusal, bad_input, model_failed, overloaded, timed_out, worker_died
+from .errors import (
+    Refusal,
+    bad_input,
+    client_gone,
+    model_failed,
+    overloaded,
+    timed_out,
+    worker_died,
+)
 from .inputs import Inputs, join
 from .metrics import Metrics
 from .outputs import Outputs
@@ -29,7 +37,18 @@ BACK_OFF = (0.0, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0)
 class Job:
     """A request's rows on their way to a prediction. `finish` is called once with the result."""
 
-    __slots__ = ("alone", "deadline", "done", "finish", "inputs", "waiter")
+    __slots__ = (
+        "alone",
+        "batch_rows",
+        "deadline",
+        "done",
+        "finish",
+        "inputs",
+        "predicting",
+        "submitted",
+        "taken",
+        "waiter",
+    )
 
     def __init__(
         self, inputs: Inputs, finish: Callable[[Result], None], deadline: float, waiter: Any
@@ -40,6 +59,10 @@ class Job:
         self.waiter = waiter  # has `gone`: whether anybody still wants the answer
         self.alone = inputs.signature is None
         self.done = False
+        self.submitted = monotonic()
+        self.taken = 0.0  # when a worker got it
+        self.predicting = 0.0  # seconds that took
+        self.batch_rows = 0  # of all that it was joined with
 
     def end(self, result: Result) -> None:
         if not self.done:
@@ -138,7 +161,14 @@ class Pool:
             if worker.state == IDLE and self.waiting:
                 batch = self._take()
                 if batch:
-                    worker.predict(batch, join([job.inputs for job in batch]), monotonic())
+                    inputs, now = join([job.inputs for job in batch]), monotonic()
+                    self._note_taken(batch, inputs.rows, now)
+                    worker.predict(batch, inputs, now)
+
+    def _note_taken(self, batch: list[Job], rows: int, now: float) -> None:
+        for job in batch:
+            job.taken, job.batch_rows = now, rows
+            self.metrics.queued.observe(now - job.submitted)
 
     def _take(self) -> list[Job]:
         """The next batch: the first request and those behind it that can be joined to it."""
@@ -148,6 +178,7 @@ class Pool:
         while self.waiting and (not batch or rows < self.max_rows):
             job = self._pop()
             if job.done or job.waiter.gone:
+                job.end(client_gone())
                 continue
             if not batch:
                 batch, rows = [job], job.inputs.rows
@@ -216,6 +247,8 @@ class Pool:
         worker.failures = 0
         took = monotonic() - worker.started
         self.metrics.predicted(sum(job.inputs.rows for job in batch), took)
+        for job in batch:
+            job.predicting = took
         self._pause_after(batch, took)
         if "error" in header:
             self._failed(batch, header)

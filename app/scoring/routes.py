@@ -13,8 +13,10 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 
 from . import metrics
+from .access import AccessLog, trace
 from .batching import Job, Pool, Result
-from .errors import Refusal, not_ready
+from .cors import Cors
+from .errors import Refusal, bad_input, not_ready
 from .http import JSON, TEXT, Request
 from .inputs import Inputs, Reader
 from .metrics import Metrics
@@ -38,11 +40,22 @@ class Route(NamedTuple):
 class Routes:
     """All that is answered on the public socket. `admin` adds what is on the private one."""
 
-    def __init__(self, release: Release, pool: Pool, reader: Reader, counts: Metrics) -> None:
+    def __init__(
+        self,
+        release: Release,
+        pool: Pool,
+        reader: Reader,
+        counts: Metrics,
+        access: AccessLog | None = None,
+        cors: Cors | None = None,
+    ) -> None:
         self.release = release
         self.pool = pool
         self.reader = reader
         self.counts = counts
+        self.access = access or AccessLog("none", {})
+        self.cors = cors or Cors(())
+        self.gauges: Callable[[], dict[str, int]] = dict  # what the metrics know from outside
         self.in_progress = 0
         self.proven = False  # whether the sample has been predicted
         self.table: dict[bytes, Route] = {}
@@ -83,15 +96,35 @@ class Routes:
             self.counts.refused[refusal.reason] += 1
         if status == 503:
             extra += RETRY
+        extra += refusal.extra
+        if request.endpoint == "other":
+            request.endpoint = self.endpoint(request.path)
         self._answer(request, status, dialect_of(request.path).error(refusal), JSON, extra)
 
     def _answer(
         self, request: Request, status: int, body: bytes, kind: bytes = JSON, extra: bytes = b""
     ) -> None:
-        self.counts.count(request.endpoint, status, monotonic() - request.arrived)
-        if status >= 500 and status != 503:
-            log(request, status)
+        seconds = monotonic() - request.arrived
+        self.counts.count(request.endpoint, status, seconds)
+        self.access.note(request, status, len(body), seconds)
+        request.job = None  # which holds the request in turn
         request.answer(status, body, kind, extra)
+
+    def mark(self, request: Request) -> None:
+        """Prepare the headers its answer has, whatever that will be."""
+        headers = request.headers
+        request.trace = trace(headers.get(b"traceparent", b""))
+        if request.trace is not None:
+            request.extra += b"traceparent: %b\r\n" % request.trace.header
+        if b"origin" in headers:
+            request.extra += self.cors.headers(headers[b"origin"])
+
+    def endpoint(self, path: bytes) -> str:
+        """The name of what lives at this path."""
+        try:
+            return self._find(path).endpoint
+        except Refusal:
+            return "other"
 
     def _find(self, path: bytes) -> Route:
         found = self.table.get(path)
@@ -103,6 +136,9 @@ class Routes:
         return found
 
     def _wrong_method(self, request: Request, route: Route) -> None:
+        if self.cors.preflight(request.method, request.headers):
+            self._answer(request, 204, b"", TEXT, self.cors.permission())
+            return
         allowed = b", ".join(sorted(route.handlers))
         refusal = Refusal(405, f"This address takes {allowed.decode()}.")
         self.refuse(request, refusal, b"Allow: %b\r\n" % allowed)
@@ -135,7 +171,8 @@ class Routes:
         self.in_progress += 1
         finish = partial(self._finish, request, asked.write)
         deadline = request.arrived + self.pool.timeout
-        self.pool.submit(Job(asked.inputs, finish, deadline, request))
+        request.job = Job(asked.inputs, finish, deadline, request)
+        self.pool.submit(request.job)
 
     def _finish(self, request: Request, write: Callable[[Outputs], bytes], result: Result) -> None:
         self.in_progress -= 1
@@ -181,8 +218,13 @@ class Routes:
             self._answer(request, 503, b"\n", TEXT, RETRY)
 
     def _metrics(self, request: Request) -> None:
-        pool = self.pool
-        body = self.counts.render(self.ready, self.in_progress, len(pool.waiting), pool.restarts)
+        gauges = {
+            "requests_in_progress": self.in_progress,
+            "queue_depth": len(self.pool.waiting),
+            "ready": int(self.ready),
+            **self.gauges(),
+        }
+        body = self.counts.render(self.pool.restarts, gauges)
         self._answer(request, 200, body, metrics.CONTENT_TYPE)
 
     # Metadata of the Open Inference Protocol
@@ -236,15 +278,6 @@ def nothing(inputs: Inputs) -> Outputs:
     return Outputs("json", [])
 
 
-def log(request: Request, status: int) -> None:
-    """A line for a failed request: enough to find it, nothing of what was in it."""
-    print(
-        f"front: {status} on {request.endpoint}, request {request.id.decode()}",
-        file=sys.stderr,
-        flush=True,
-    )
-
-
 class Admin:
     """The routes of the private socket: the public ones, and orders to the front."""
 
@@ -255,7 +288,11 @@ class Admin:
         self._orders = {
             (b"POST", b"/admin/serve"): self._serve,
             (b"GET", b"/admin/state"): self._state,
+            (b"POST", b"/admin/tokens"): self._tokens,
+            (b"POST", b"/admin/certificate"): self._certificate,
         }
+        self.replace_tokens: Callable[[bytes], None] = _not_here
+        self.replace_certificate: Callable[[bytes], None] = _not_here
         self.serve = serve
         self.state = state
 
@@ -274,5 +311,24 @@ class Admin:
         self.serve()
         self._state(request)
 
+    def _tokens(self, request: Request) -> None:
+        self._replace(request, self.replace_tokens)
+
+    def _certificate(self, request: Request) -> None:
+        self._replace(request, self.replace_certificate)
+
+    def _replace(self, request: Request, replace: Callable[[bytes], None]) -> None:
+        """Put what was sent in the place of what there was, or say why that stays."""
+        try:
+            replace(request.body)
+        except ValueError as error:
+            self._routes.refuse(request, bad_input(str(error)))
+        else:
+            self._state(request)
+
     def _state(self, request: Request) -> None:
         request.answer(200, encode(self.state()))
+
+
+def _not_here(body: bytes) -> None:
+    raise ValueError("This front has nothing to replace.")
