@@ -223,8 +223,8 @@ class Front:
     async def _open(self, sock: socket.socket) -> asyncio.AbstractServer | tls.Door:
         if self.context is not None:
             limits = self.site.limits
-            seconds, linger = limits.header_seconds, limits.linger_seconds
-            return tls.Door(sock, self.context, self._connection, seconds, linger)
+            seconds, closing = limits.header_seconds, limits.write_seconds
+            return tls.Door(sock, self.context, self._connection, seconds, closing)
         return await self.loop.create_server(self._connection, sock=sock, backlog=BACKLOG)
 
     def _connection(self) -> Connection:

@@ -7,6 +7,7 @@ later; no task is made for it. Requests of one connection are answered one at a 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import re
 import select
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 from ipaddress import IPv6Address
+from termios import TIOCOUTQ
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -506,18 +508,11 @@ class Connection(asyncio.Protocol):
         self.phase = LINGERING
         self.since = monotonic()
         self.site.crowd.pop(self, None)
-        if self.ended:
-            self.transport.close()
-        elif not self._half_closes():
-            self._close_when_written()
+        if self.ended or not self._half_closes():
+            self.transport.close()  # which under TLS reads on by itself
         elif not self.transport.is_closing():
             self.transport.resume_reading()
             self.transport.write_eof()
-
-    def _close_when_written(self) -> None:
-        """Under TLS, whose closing reads on by itself but gives what is unwritten little time."""
-        if not self.transport.get_write_buffer_size():
-            self.transport.close()
 
     def turn_away(self) -> None:
         """Make room for newer ones that are past the limits too."""
@@ -537,10 +532,7 @@ class Connection(asyncio.Protocol):
 
     def _check_lingering(self, waited: float) -> None:
         limits = self.site.limits
-        if not self._half_closes():
-            self._close_when_written()
-        left = bool(self.transport.get_write_buffer_size())
-        if waited > (limits.write_seconds if left else limits.linger_seconds):
+        if waited > limits.linger_seconds and (waited > limits.write_seconds or not self._unsent()):
             self.transport.abort()
 
     def _check_reading(self, waited: float) -> None:
@@ -549,6 +541,7 @@ class Connection(asyncio.Protocol):
             self.turn_away()
         elif self.phase == IDLE:
             if waited > self._patience() and not self._unread():
+                self.phase, self.since, self.finished = LINGERING, monotonic(), True
                 self.transport.close()
         elif self.phase == HEADERS and waited > limits.header_seconds:
             self._refuse(Refusal(408, "The headers did not arrive in time.", reason="slow"))
@@ -559,6 +552,17 @@ class Connection(asyncio.Protocol):
         """How long this body may take: longer while a large one keeps up a fair pace."""
         limits, size = self.site.limits, self.body_size
         return limits.body_seconds + (size / limits.body_rate if size > _LARGE else 0.0)
+
+    def _unsent(self) -> bool:
+        """Whether the client has not received all that we wrote; no, where nobody can say."""
+        if self.transport.get_write_buffer_size():
+            return True
+        count = bytearray(4)
+        try:
+            fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), TIOCOUTQ, count)
+        except (OSError, ValueError):
+            return False
+        return any(count)
 
     def _unread(self) -> bool:
         """Whether something has arrived that we have not been given yet: closing would lose it."""

@@ -84,13 +84,13 @@ class Door:
         context: ssl.SSLContext,
         protocol: Callable[[], asyncio.Protocol],
         seconds: float,
-        linger: float,
+        closing: float,
     ) -> None:
         self.sock = sock
         self.context = context
         self.protocol = protocol
         self.seconds = seconds
-        self.linger = linger
+        self.closing = closing
         self._loop = asyncio.get_running_loop()
         self._handshakes: dict[asyncio.Task[None], str] = {}  # and whose; oldest first
         self._resume: asyncio.TimerHandle | None = None
@@ -152,7 +152,7 @@ class Door:
                 sock,
                 ssl=self.context,
                 ssl_handshake_timeout=self.seconds,
-                ssl_shutdown_timeout=self.linger,
+                ssl_shutdown_timeout=self.closing,
             )
         except (OSError, asyncio.TimeoutError):
             pass  # no TLS, or too slow: uvloop has closed it
