@@ -25,7 +25,7 @@ from .outputs import Outputs
 from .workers import BUSY, DEAD, IDLE, Launch, Worker
 
 Result = Union[Outputs, Refusal]
-MOST_WAITING = 1024
+MOST_WAITING = 256
 MOST_BYTES = 256 * 1024 * 1024
 TICK = 0.05  # how often deadlines are looked at while anything is held
 WORTH_HOLDING = 0.002  # a prediction shorter than this is not worth a pause for a fuller batch
@@ -88,6 +88,7 @@ class Pool:
             for _ in range(workers)
         ]
         self.waiting: deque[Job] = deque()
+        self.most_waiting = MOST_WAITING
         self.error = ""
         self.kind = ""
         self._waiting_bytes = 0
@@ -136,7 +137,7 @@ class Pool:
 
     def submit(self, job: Job) -> None:
         """Queue a request; it is dispatched when this turn of the event loop ends."""
-        if len(self.waiting) >= MOST_WAITING or self._waiting_bytes > MOST_BYTES:
+        if len(self.waiting) >= self.most_waiting or self._waiting_bytes > MOST_BYTES:
             job.end(overloaded())
             return
         self.waiting.append(job)

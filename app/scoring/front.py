@@ -119,6 +119,7 @@ class Front:
             timeout=float(scoring.get("timeout") or 30.0),
             metrics=self.counts,
         )
+        self.pool.most_waiting = int(scoring.get("queue") or self.pool.most_waiting)
         self.reader = Reader("json", model=release.model, version=str(release.version))
         self.access = AccessLog(str(scoring.get("access_log") or "errors"), about_us(release))
         cors = Cors(scoring.get("cors") or ())
