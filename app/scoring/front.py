@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import uvloop
@@ -259,6 +260,7 @@ class Front:
         self.site.sweep()
         self.admin.sweep()
         self.access.flush()
+        self.routes.readers.check(monotonic())
         self.loop.call_later(SWEEP, self._sweep)
 
     def _feed_watchdog(self) -> None:
@@ -324,6 +326,7 @@ class Front:
             private.close()
         for connection in (*self.site.connections, *self.admin.connections):
             connection.transport.abort()
+        self.routes.readers.close()
         await self.pool.close()
         self.access.flush()
         say("ended")

@@ -22,6 +22,7 @@ from .inputs import Inputs, Reader
 from .metrics import Metrics
 from .outputs import Outputs
 from .protocols import Asked, Dialect, mlflow, native, oip
+from .readers import Readers
 from .release import Release
 
 encode = msgspec.json.encode
@@ -55,6 +56,7 @@ class Routes:
         self.counts = counts
         self.access = access or AccessLog("none", {})
         self.cors = cors or Cors(())
+        self.readers = Readers()
         self.gauges: Callable[[], dict[str, int]] = dict  # what the metrics know from outside
         self.in_progress = 0
         self.proven = False  # whether the sample has been predicted
@@ -162,11 +164,28 @@ class Routes:
             raise not_ready()
         if request.headers.get(b"content-encoding", b"identity") != b"identity":
             raise Refusal(415, "The body must not be compressed.", reason="encoding")
+        if self.readers.wanted(request, self.reader):
+            self.readers.read(dialect, request, self.reader, partial(self._read, dialect, request))
+            return
         self.predict(dialect.read(request.body, self.reader), request)
+
+    def _read(self, dialect: Dialect, request: Request, asked: Asked | Refusal | None) -> None:
+        """A large body has been read, or need not be read elsewhere."""
+        try:
+            if asked is None:
+                asked = dialect.read(request.body, self.reader)
+            if isinstance(asked, Refusal):
+                raise asked
+            request.body = b""
+            self.predict(asked, request)
+        except Refusal as refusal:
+            self.refuse(request, refusal)
+        except Exception as error:
+            self._broken(request, error)
 
     def predict(self, asked: Asked, request: Request) -> None:
         if not asked.inputs.rows and asked.inputs.kind in ("matrix", "columns"):
-            self._answer(request, 200, asked.write(nothing(asked.inputs)))
+            self._write(request, asked.write, nothing(asked.inputs))
             return
         self.in_progress += 1
         finish = partial(self._finish, request, asked.write)
@@ -179,8 +198,14 @@ class Routes:
         if isinstance(result, Refusal):
             self.refuse(request, result)
             return
+        self._write(request, write, result)
+
+    def _write(self, request: Request, write: Callable[[Outputs], bytes], result: Outputs) -> None:
+        """Answer with a prediction, here or, when that would take long, elsewhere."""
         try:
-            if result.kind == "bytes" and request.endpoint != "infer":
+            if self.readers.writes(write, result):
+                self.readers.write(write, result, partial(self._written, request))
+            elif result.kind == "bytes" and request.endpoint != "infer":
                 self._answer(request, 200, result.values, OCTETS)
             else:
                 self._answer(request, 200, write(result))
@@ -188,6 +213,13 @@ class Routes:
             self.refuse(request, refusal)
         except Exception as error:
             self._broken(request, error)
+
+    def _written(self, request: Request, body: bytes | Refusal) -> None:
+        """A large answer has been written."""
+        if isinstance(body, Refusal):
+            self.refuse(request, body)
+        else:
+            self._answer(request, 200, body)
 
     # Probes
 
