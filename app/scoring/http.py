@@ -237,7 +237,7 @@ class Connection(asyncio.Protocol):
         self.url = b""
         self.headers: dict[bytes, bytes] = {}
         self.header_size = 0
-        self.body: list[bytes] = []
+        self.body: list[Any] = []  # bytes, or one bytearray
         self.body_size = 0
         self.weighed = 0  # how much of the body counts in `site.receiving`
         self.crowded = False  # past the limits: only probes are answered
@@ -352,6 +352,8 @@ class Connection(asyncio.Protocol):
         self.body.append(data)
         if self.body_size > _SMALL:
             self._weigh()
+        if self.body_size > _LARGE:
+            self._gather()
 
     def on_message_complete(self) -> None:
         body = self.body[0] if len(self.body) == 1 else b"".join(self.body)
@@ -389,6 +391,15 @@ class Connection(asyncio.Protocol):
         self.weighed = self.body_size
         if site.receiving > site.limits.all_bodies:
             self._stop(_bodies_too_large())
+
+    def _gather(self) -> None:
+        """Join the pieces of a large body as they come: all at the end would take too long."""
+        whole, *pieces = self.body
+        if type(whole) is not bytearray:
+            whole = bytearray(whole)
+        for piece in pieces:
+            whole += piece
+        self.body = [whole]
 
     def _drop_body(self) -> None:
         self.body = []

@@ -193,10 +193,12 @@ class Helper:
             start = HEAD.size + header_size
             if len(buffer) < start + size:
                 return
-            with memoryview(buffer) as view:
-                kind, about = pickle.loads(view[HEAD.size : start])  # noqa: S301 - from our own process
-                got = self._result(kind, about, view[start : start + size])
-            del buffer[: start + size]
+            # What follows is copied; what is there may be large, and stays where it is.
+            self._received = bytearray(buffer[start + size :])
+            view = memoryview(buffer).toreadonly()
+            kind, about = pickle.loads(view[HEAD.size : start])  # noqa: S301 - our own process
+            got = self._result(kind, about, view[start : start + size])
+            buffer = self._received
             self.since = monotonic()
             self.waiting.popleft()(got)
 
@@ -262,7 +264,8 @@ def _used(write: Kept, done: Done, got: Any) -> None:
 def _cut(payload: memoryview, sizes: list[int]) -> Any:
     start = 0
     for size in sizes:
-        yield bytes(payload[start : start + size])
+        part = payload[start : start + size]
+        yield part if size > LARGE else bytes(part)
         start += size
 
 

@@ -142,9 +142,10 @@ def test_a_large_body_that_keeps_its_pace_gets_more_time(serve):
     filler = b" " * (1 << 18)
     with connect(front) as sock:
         sock.sendall(HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % (12 * (1 << 18)))
-        for _ in range(11):
+        sock.sendall(filler * 5)
+        for _ in range(6):
+            time.sleep(0.4)
             sock.sendall(filler)
-            time.sleep(0.3)
         sock.sendall(b"[1]".rjust(1 << 18))
         assert read_all(sock).startswith(b"HTTP/1.1 200")
 
