@@ -1,5 +1,6 @@
 """Large bodies and answers: read and written beside the front, which goes on answering."""
 
+import asyncio
 import json
 import os
 import signal
@@ -10,6 +11,9 @@ import psutil
 import pytest
 
 from app.scoring.errors import Refusal
+from app.scoring.inputs import Reader
+from app.scoring.protocols import native
+from app.scoring.readers import Helper
 
 from .conftest import wait_for
 
@@ -174,6 +178,82 @@ def test_a_client_that_goes_away_leaves_nothing_behind(serve):
 def progress(front):
     text = front.get("/metrics").body.decode()
     return next(line for line in text.splitlines() if line.startswith("rhythmicml_requests_in_pr"))
+
+
+@pytest.mark.parametrize("taken", ["bytes", "json"])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_large_body_arrives_as_it_was_sent(shared, taken, chunked):
+    script = "def predict(model, inputs):\n    return inputs\n"
+    front = shared(script, max_body=BIG, input=taken)
+    body = json.dumps(["a" * 700_000, "é" * 700_000]).encode()
+    pieces = (body[start : start + 99_999] for start in range(0, len(body), 99_999))
+    client = front.client()
+    client.request(
+        "POST",
+        "/score",
+        pieces if chunked else body,
+        encode_chunked=chunked,
+        headers={"Transfer-Encoding": "chunked"} if chunked else {},
+    )
+    said = client.getresponse().read()
+    client.close()
+    assert (said if taken == "bytes" else json.loads(said)["predictions"]) == (
+        body if taken == "bytes" else json.loads(body)
+    )
+
+
+def run_helper(story):
+    async def told():
+        helper = Helper()
+        try:
+            await story(helper)
+        finally:
+            if not helper.ended:
+                helper.close()
+            await asyncio.to_thread(helper.process.wait, 20)
+
+    asyncio.run(told())
+
+
+def test_a_helper_that_nobody_needs_ends():
+    async def story(helper):
+        helper.check(time.monotonic() + 30)
+        assert not helper.ended
+        helper.check(time.monotonic() + 100)
+        assert helper.ended
+
+    run_helper(story)
+
+
+def test_a_helper_that_hangs_is_ended():
+    async def story(helper):
+        got = []
+        os.kill(helper.process.pid, signal.SIGSTOP)
+        for _ in range(2):
+            asks = (b"POST", b"/score", b"", {})
+            helper.ask("read", (native.dialect, asks, Reader()), b"[1]", got.append)
+        helper.check(time.monotonic() + 30)
+        assert got == []
+        helper.check(time.monotonic() + 100)
+        while not helper.ended:
+            await asyncio.sleep(0.02)
+        assert [refusal.status for refusal in got] == [500, 503]
+
+    run_helper(story)
+
+
+def test_what_is_kept_is_dropped_with_its_request():
+    async def story(helper):
+        got = []
+        asks = (b"POST", b"/score", b"", {})
+        helper.ask("read", (native.dialect, asks, Reader()), b"[1]", got.append)
+        while not got:
+            await asyncio.sleep(0.02)
+        assert (got[0].inputs.rows, helper.kept) == (1, 1)
+        got.clear()
+        assert helper.kept == 0
+
+    run_helper(story)
 
 
 def test_a_refusal_is_the_same_after_its_journey():

@@ -223,6 +223,17 @@ def test_silent_connections_are_closed(public, pair):
         assert time.monotonic() - started < 8
 
 
+def test_one_peer_cannot_take_all_connections(public, pair):
+    front = public(max_connections=40)
+    kept = [wrapped(front, pair) for _ in range(20)]
+    assert score(front, pair).status == 503
+    assert call(client(front, pair), "GET", "/livez").status == 200
+    kept.pop().close()
+    wait_for(lambda: score(front, pair).status == 200)
+    for sock in kept:
+        sock.close()
+
+
 # The certificate
 
 
