@@ -82,7 +82,18 @@ class Settings(NamedTuple):
 class Job:
     """A request's rows on their way to a prediction. `finish` is called once with the result."""
 
-    __slots__ = ("alone", "deadline", "done", "finish", "inputs", "queued", "waiter")
+    __slots__ = (
+        "alone",
+        "batch_rows",
+        "deadline",
+        "done",
+        "finish",
+        "inputs",
+        "predicting",
+        "queued",
+        "taken",
+        "waiter",
+    )
 
     def __init__(
         self, inputs: Inputs, finish: Callable[[Result], None], deadline: float, waiter: Any
@@ -93,7 +104,10 @@ class Job:
         self.waiter = waiter  # has `gone`: whether anybody still wants the answer
         self.alone = inputs.signature is None
         self.done = False
-        self.queued = 0.0
+        self.queued = monotonic()
+        self.taken = 0.0  # when a worker got it
+        self.predicting = 0.0  # seconds that took
+        self.batch_rows = 0  # of all that it was joined with
 
     @property
     def wanted(self) -> bool:
@@ -265,8 +279,15 @@ class Pool:
             if worker.state == IDLE and (worker.warm or not self._proven) and self._ripe():
                 batch = self._next(worker)
                 if batch:
+                    inputs, now = join([job.inputs for job in batch]), monotonic()
                     worker.big = self._is_big(batch[0])
-                    worker.predict(batch, join([job.inputs for job in batch]), monotonic())
+                    self._note_taken(batch, inputs.rows, now)
+                    worker.predict(batch, inputs, now)
+
+    def _note_taken(self, batch: list[Job], rows: int, now: float) -> None:
+        for job in batch:
+            job.taken, job.batch_rows = now, rows
+            self.metrics.queued.observe(now - job.queued)
 
     def _ripe(self) -> bool:
         """Whether the next batch should go now: `wait` is over, or as many rows came as may."""
@@ -399,6 +420,8 @@ class Pool:
         self._observe(len(batch) / max(took, 1e-6))
         if worker.warm:
             self._calm(worker)
+        for job in batch:
+            job.predicting = took
         self._pause_after(batch, took)
         self._take_apart(worker, batch, header, payload)
         if worker in self._retiring:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import re
 import zlib
+from typing import TYPE_CHECKING
 
 from .errors import Refusal, bad_input
+
+if TYPE_CHECKING:
+    from .http import Request
+    from .protocols import Answer
 
 WORTH_IT = 1024
 """Bytes from which on an answer is compressed for a client that asks."""
@@ -15,6 +20,13 @@ _GZIP, _ZLIB, _RAW = zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.MAX_WBITS
 _QUICK = 1
 _ZERO = re.compile(rb"q=0(\.0*)?").fullmatch
 _VARY = b"Vary: Accept-Encoding\r\n"
+
+
+def open_body(request: Request, most: int) -> None:
+    """Decompress the body in place. Raises a Refusal as `decompress` does."""
+    encoding = request.headers.pop(b"content-encoding", None)
+    if encoding is not None:
+        request.body = decompress(request.body, encoding, most)
 
 
 def decompress(body: bytes, encoding: bytes, most: int) -> bytes:
@@ -88,12 +100,15 @@ def _too_large(most: int) -> Refusal:
     )
 
 
-def answer(body: bytes, accepted: bytes) -> tuple[bytes, bytes]:
-    """The body of an answer as Accept-Encoding wants it, and the headers that say so."""
+def shrunk(answer: Answer, accepted: bytes) -> Answer:
+    """The answer as Accept-Encoding wants it, with the headers that say so."""
+    if len(answer.body) <= WORTH_IT:
+        return answer
     encoding = wanted(accepted)
     if not encoding:
-        return body, _VARY
-    return compress(body, encoding), b"Content-Encoding: %b\r\n%b" % (encoding, _VARY)
+        return answer._replace(extra=answer.extra + _VARY)
+    about = b"Content-Encoding: %b\r\n%b" % (encoding, _VARY)
+    return answer._replace(body=compress(answer.body, encoding), extra=answer.extra + about)
 
 
 def wanted(accepted: bytes) -> bytes:

@@ -7,7 +7,14 @@ class Refusal(Exception):
     """An answer that is not 200, in words a caller may read: no input, path or traceback in it."""
 
     def __init__(
-        self, status: int, what: str, *, cause: str = "", remedy: str = "", reason: str = ""
+        self,
+        status: int,
+        what: str,
+        *,
+        cause: str = "",
+        remedy: str = "",
+        reason: str = "",
+        extra: bytes = b"",
     ) -> None:
         super().__init__(what)
         self.status = status
@@ -15,6 +22,7 @@ class Refusal(Exception):
         self.cause = cause
         self.remedy = remedy
         self.reason = reason or _REASONS.get(status, "error")
+        self.extra = extra  # headers for the answer
 
     @property
     def sentence(self) -> str:

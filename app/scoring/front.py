@@ -9,15 +9,20 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
+from time import monotonic
 from typing import Any
 
 import uvloop
 
+from . import auth, metrics, tls
 from . import release as releases
+from .access import AccessLog
 from .batching import LoadFailed, Pool, Settings, say
+from .cors import Cors
 from .early import allow_many_files, parse
 from .errors import Refusal
 from .http import Connection, Limits, Request, Site
@@ -45,6 +50,8 @@ def main(argv: Sequence[str], begun: Iterable[Begun] = ()) -> int:
     sockets = handed_sockets()
     try:
         release = releases.read(arguments.instance, arguments.release)
+        tokens = auth.load(release.home)
+        context = tls.load(release.home) if release.public else None
         if arguments.listen:
             sockets.append(listen_tcp(*address(arguments.listen)))
         private = listen_unix(arguments.private) if arguments.private else None
@@ -53,7 +60,7 @@ def main(argv: Sequence[str], begun: Iterable[Begun] = ()) -> int:
         return 1
     allow_many_files()
     try:
-        return run(Front(release, sockets, private, begun).run())
+        return run(Front(release, sockets, private, tokens, context, begun).run())
     finally:
         if arguments.private:
             unlink_socket(arguments.private)
@@ -82,6 +89,8 @@ class Front:
         release: Release,
         public: list[socket.socket],
         private: socket.socket | None,
+        tokens: tuple[auth.Token, ...] = (),
+        context: ssl.SSLContext | None = None,
         begun: Iterable[Begun] = (),
     ) -> None:
         scoring = release.scoring
@@ -91,16 +100,28 @@ class Front:
         self.counts = Metrics(*labels(release))
         self.pool = Pool(release.launch(), Settings.read(scoring), self.counts, begun=begun)
         self.reader = Reader("json", model=release.model, version=str(release.version))
-        self.routes = Routes(release, self.pool, self.reader, self.counts)
+        self.access = AccessLog(str(scoring.get("access_log") or "errors"), about_us(release))
+        cors = Cors(scoring.get("cors") or ())
+        self.routes = Routes(release, self.pool, self.reader, self.counts, self.access, cors)
+        self.routes.gauges = self.gauges
         admin = Admin(self.routes, self.serve, self.state)
+        admin.replace_tokens = self.replace_tokens
+        admin.replace_certificate = self.replace_certificate
         limits = Limits.read(int(scoring.get("max_body") or Limits().max_body))
         headers = fixed_headers(release)
-        self.site = Site(self.routes.handle, self.routes.refuse, limits, headers)
+        public_limits = for_public(limits, scoring)
+        self.site = Site(self.routes.handle, self.routes.refuse, public_limits, headers)
         self.admin = Site(admin.handle, self.routes.refuse, limits, headers)
+        self.site.mark = self.admin.mark = self.routes.mark
+        self.site.headers += cors.fixed
+        self.guard = auth.Guard(
+            self.site, tokens, self.routes.endpoint, cors.preflight, required=release.public
+        )
+        self.context = context
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.accepting = False
         self.draining = False
-        self._servers: list[asyncio.AbstractServer] = []
+        self._servers: list[asyncio.AbstractServer | tls.Door] = []
 
     async def run(self) -> int:
         self.loop = asyncio.get_running_loop()
@@ -156,7 +177,7 @@ class Front:
             asked = native.read(request, self.reader)
             self.reader.learn(asked.inputs)
             self.pool.sample = asked.inputs
-            self.routes.predict(self.routes.note(asked), request)
+            self.routes.predict_sample(asked, request)
         except Refusal as refusal:
             raise LoadFailed(f"The sample is not usable: {refusal.sentence}") from refusal
         status, said = await answered
@@ -175,21 +196,48 @@ class Front:
             return
         self.accepting = True
         for sock in self.public:
-            server = await self.loop.create_server(
-                lambda: Connection(self.site), sock=sock, backlog=BACKLOG
-            )
-            self._servers.append(server)
+            self._servers.append(await self._open(sock))
         say("accepting")
+
+    async def _open(self, sock: socket.socket) -> asyncio.AbstractServer | tls.Door:
+        if self.context is not None:
+            limits = self.site.limits
+            seconds, closing = limits.header_seconds, limits.write_seconds
+            return tls.Door(sock, self.context, self._connection, seconds, closing)
+        return await self.loop.create_server(self._connection, sock=sock, backlog=BACKLOG)
+
+    def _connection(self) -> Connection:
+        return Connection(self.site)
 
     def serve(self) -> None:
         """Begin to answer the public: the order of `POST /admin/serve`."""
         self._accepting = self.loop.create_task(self._accept())
+
+    # Orders
+
+    def replace_tokens(self, body: bytes) -> None:
+        """The order of `POST /admin/tokens`. Raises ValueError and changes nothing."""
+        tokens = auth.parse(body)
+        self.guard.replace(tokens)
+        say(f"{len(tokens)} tokens are valid now")
+
+    def replace_certificate(self, body: bytes) -> None:
+        """The order of `POST /admin/certificate`: for connections from now on."""
+        if self.context is None:
+            raise ValueError("This instance does not serve TLS.")
+        self.context = tls.given(body) if body else tls.load(self.release.home)
+        for server in self._servers:
+            if isinstance(server, tls.Door):
+                server.context = self.context
+        say("the certificate was replaced")
 
     # While it runs
 
     def _sweep(self) -> None:
         self.site.sweep()
         self.admin.sweep()
+        self.access.flush()
+        self.routes.readers.check(monotonic())
         self.loop.call_later(SWEEP, self._sweep)
 
     def _feed_watchdog(self) -> None:
@@ -197,6 +245,13 @@ class Front:
         if seconds is not None:
             notify("WATCHDOG=1")
             self.loop.call_later(seconds, self._feed_watchdog)
+
+    def gauges(self) -> dict[str, int]:
+        return {
+            "connections": len(self.site.connections),
+            "receiving_bytes": self.site.receiving,
+            "front_memory_bytes": metrics.resident(),
+        }
 
     def state(self) -> dict[str, Any]:
         pool = self.pool
@@ -231,17 +286,27 @@ class Front:
         self.site.draining = True
         limit = self.loop.time() + LONGEST_DRAIN
         await asyncio.sleep(SETTLE)
+        await self._let_in()
         while self.site.connections and self.loop.time() < limit:
             await asyncio.sleep(0.02)
         if self.site.connections:
             say(f"{len(self.site.connections)} connections were cut after {LONGEST_DRAIN:g} s")
+
+    async def _let_in(self) -> None:
+        """Give TLS handshakes that were begun a moment to become connections."""
+        limit = self.loop.time() + self.site.limits.drain_first_seconds
+        doors = [server for server in self._servers if isinstance(server, tls.Door)]
+        while any(door.shaking for door in doors) and self.loop.time() < limit:
+            await asyncio.sleep(0.02)
 
     async def _end(self, private: asyncio.AbstractServer | None) -> None:
         if private is not None:
             private.close()
         for connection in (*self.site.connections, *self.admin.connections):
             connection.transport.abort()
+        self.routes.readers.close()
         await self.pool.close()
+        self.access.flush()
         say("ended")
 
 
@@ -259,6 +324,18 @@ def fixed_headers(release: Release) -> bytes:
     """What every answer says about who gave it."""
     name = release.id.encode("ascii", "replace")
     return b"X-Model-Version: %d\r\nX-Release: %b\r\n" % (release.version, name)
+
+
+def for_public(limits: Limits, scoring: dict[str, Any]) -> Limits:
+    """Those of the public socket: how many may come, and how many from one place."""
+    most = int(scoring.get("max_connections") or 1000)
+    each = max(20, most // 4) if scoring.get("expose") == "public" else 0
+    return limits._replace(connections=most, per_peer=each)
+
+
+def about_us(release: Release) -> dict[str, Any]:
+    """What every line of the access log says about who answered."""
+    return {"release": release.id, "model": release.model, "version": release.version}
 
 
 def labels(release: Release) -> tuple[dict[str, str], dict[str, str]]:

@@ -7,6 +7,7 @@ later; no task is made for it. Requests of one connection are answered one at a 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import re
 import select
@@ -14,6 +15,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
+from ipaddress import IPv6Address
+from termios import TIOCOUTQ
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -26,21 +29,31 @@ TEXT = b"text/plain; charset=utf-8"
 
 IDLE, HEADERS, BODY, LINGERING = range(4)
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}").fullmatch
-_ONCE = frozenset((b"content-length", b"transfer-encoding", b"host"))
+_ONCE = frozenset((b"content-length", b"transfer-encoding", b"host", b"authorization"))
 _REASON = {status.value: status.phrase.encode() for status in HTTPStatus}
 _PIPELINED = 16
+_SMALL = 1 << 16
+_LARGE = 1 << 20
+_LEAVING = 1024  # connections past all limits that may still be waiting to read why
 
 
 class Limits(NamedTuple):
     """How much and how long a connection may ask of us. Seconds are absolute, not per byte."""
 
     max_body: int = 100 * 1024 * 1024
+    all_bodies: int = 256 * 1024 * 1024
     header_bytes: int = 16 * 1024
+    headers: int = 100
+    connections: int = 1 << 30
+    reserve: int = 64  # connections past those, for probes only
+    per_peer: int = 0  # connections of one peer's network; 0 for any number
+    body_rate: int = 256 * 1024  # bytes a second that earn a large body more time
     header_seconds: float = 10.0
     body_seconds: float = 30.0
     write_seconds: float = 30.0
     idle_seconds: float = 75.0
     linger_seconds: float = 1.0
+    crowded_seconds: float = 2.0
     drain_idle_seconds: float = 0.5
     drain_first_seconds: float = 2.0
 
@@ -52,14 +65,17 @@ class Limits(NamedTuple):
             for name in cls._fields
             if name.endswith("_seconds") and f"RHYTHMICML_{name.upper()}" in environment
         }
-        return cls(max_body=max_body)._replace(**given)  # type: ignore[arg-type]
+        limits = cls(max_body=max_body, all_bodies=max(cls().all_bodies, 2 * max_body))
+        return limits._replace(**given)  # type: ignore[arg-type]
 
 
 class Site:
     """What the connections share: who handles requests, the limits, the fixed headers.
 
-    handle(request) is called for each request; refuse(path, refusal) gives the body of an error
-    in the shape of the protocol that lives at that path.
+    handle(request) is called for each request; refuse(request, refusal) answers one with an
+    error in the shape of the protocol that lives at its path. admit(connection), when its headers
+    are there, says why a request may not be made; it is asked when `guarded`, and of connections
+    past the limit. mark(request) is called before requests that need more headers in their answer.
     """
 
     def __init__(
@@ -73,7 +89,14 @@ class Site:
         self.refuse = refuse
         self.limits = limits
         self.headers = headers
+        self.admit: Callable[[Connection], Refusal | None] = _anyone
+        self.mark: Callable[[Request], None] = _nothing
+        self.guarded = False
         self.connections: set[Connection] = set()
+        self.open = 0  # connections within the limits
+        self.peers: dict[str, int] = {}  # those by network, when there is a limit for one
+        self.crowd: dict[Connection, None] = {}  # connections past the limits, oldest first
+        self.receiving = 0  # bytes of large bodies on their way
         self.draining = False
         self._heads: dict[tuple[int, bytes], bytes] = {}
         self._date = b""
@@ -93,6 +116,40 @@ class Site:
                 % (status, _REASON.get(status, b""), content_type, self.headers, self._date)
             )
         return known
+
+    def enter(self, connection: Connection) -> None:
+        """Count a connection in. One past the limits joins the crowd: it may only ask a probe,
+        and leaves early when more come."""
+        limits = self.limits
+        self.connections.add(connection)
+        beside = self.peers.get(connection.network, 0) if limits.per_peer else -1
+        if self.open >= limits.connections or beside >= limits.per_peer:
+            connection.crowded = True
+            self.crowd[connection] = None
+            self._thin_out(connection)
+            return
+        self.open += 1
+        if limits.per_peer:
+            self.peers[connection.network] = beside + 1
+
+    def _thin_out(self, newest: Connection) -> None:
+        if len(self.connections) > self.limits.connections + self.limits.reserve + _LEAVING:
+            newest.transport.abort()
+        elif len(self.crowd) > self.limits.reserve:
+            next(iter(self.crowd)).turn_away()
+
+    def leave(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        if connection.crowded:
+            self.crowd.pop(connection, None)
+            return
+        self.open -= 1
+        if self.limits.per_peer:
+            left = self.peers[connection.network] - 1
+            if left:
+                self.peers[connection.network] = left
+            else:
+                del self.peers[connection.network]
 
     def sweep(self) -> None:
         """Close what is past its deadline. Called a few times a second."""
@@ -115,12 +172,18 @@ class Request:
         "connection",
         "context",
         "endpoint",
+        "extra",
         "headers",
         "id",
+        "job",
         "legacy",
         "method",
         "path",
+        "peer",
         "query",
+        "received",
+        "token",
+        "trace",
     )
 
     def __init__(self, method: bytes, url: bytes, headers: dict[bytes, bytes], body: bytes) -> None:
@@ -135,6 +198,12 @@ class Request:
         self.arrived = monotonic()
         self.connection: Any = None
         self.context: Any = None
+        self.extra = b""  # headers for its answer, whatever that is
+        self.job: Any = None  # its prediction, until it is answered
+        self.peer = ""
+        self.received = len(body)
+        self.token = ""  # the name of the token it was made with
+        self.trace: Any = None  # where it stands in a trace, when its client told
 
     @property
     def gone(self) -> bool:
@@ -168,20 +237,27 @@ class Connection(asyncio.Protocol):
         self.url = b""
         self.headers: dict[bytes, bytes] = {}
         self.header_size = 0
-        self.body: list[bytes] = []
+        self.body: list[Any] = []  # bytes, or one bytearray
         self.body_size = 0
+        self.weighed = 0  # how much of the body counts in `site.receiving`
+        self.crowded = False  # past the limits: only probes are answered
+        self.peer = self.network = ""
+        self.token = ""  # the name of the token this request was made with
+        self.known: Any = None  # what the guard remembers of the last one
 
     # What asyncio tells us
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        self.site.connections.add(self)
+        self.peer = peer(transport.get_extra_info("peername"))
+        self.network = network(self.peer)
+        self.site.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.site.connections.discard(self)
+        self.site.leave(self)
         self.finished = True
         self.pending.clear()
-        self.body = []
+        self._drop_body()
         if self.current is not None:
             self.current.connection = None
             self.current = None
@@ -193,7 +269,11 @@ class Connection(asyncio.Protocol):
             self.pending[-1][0].close = True
         elif self.current is not None:
             self.current.close = True
-        return self.current is not None
+        return self.current is not None and self._half_closes()
+
+    def _half_closes(self) -> bool:
+        """Whether one direction can end before the other; under TLS it cannot."""
+        return bool(self.transport.can_write_eof())
 
     def pause_writing(self) -> None:
         self.blocked_since = monotonic()
@@ -237,9 +317,16 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         self._count_header(len(name) + len(value) + 4)
-        if name in self.headers and name in _ONCE:
-            self._stop(Refusal(400, f"The header {name.decode()} is there twice."))
-        self.headers[name] = value
+        headers = self.headers
+        if self.phase != HEADERS:
+            return  # a trailer, which changes nothing
+        if name in headers:
+            if name in _ONCE:
+                self._stop(Refusal(400, f"The header {name.decode()} is there twice."))
+            value = headers[name] + b", " + value
+        elif len(headers) >= self.site.limits.headers:
+            self._stop(_too_many_headers())
+        headers[name] = value
 
     def on_headers_complete(self) -> None:
         if self.phase != HEADERS:  # trailers of a chunked body
@@ -247,6 +334,8 @@ class Connection(asyncio.Protocol):
         self.phase = BODY
         self.since = monotonic()
         headers = self.headers
+        if self.site.guarded or self.crowded:
+            self._admit()
         if b"host" not in headers and self.parser.get_http_version() == "1.1":
             self._stop(Refusal(400, "The header host is missing."))
         if b"transfer-encoding" in headers:
@@ -261,13 +350,19 @@ class Connection(asyncio.Protocol):
         if self.body_size > self.site.limits.max_body:
             self._stop(self._too_large())
         self.body.append(data)
+        if self.body_size > _SMALL:
+            self._weigh()
+        if self.body_size > _LARGE:
+            self._gather()
 
     def on_message_complete(self) -> None:
         body = self.body[0] if len(self.body) == 1 else b"".join(self.body)
-        self.body = []
+        self._drop_body()
         self.phase = IDLE
         request = self._request(body)
-        request.close = not self.parser.should_keep_alive() or self.parser.should_upgrade()
+        request.close = (
+            not self.parser.should_keep_alive() or self.parser.should_upgrade() or self.crowded
+        )
         if request.close:
             self.finished = True
         self._take(request, None)
@@ -276,11 +371,41 @@ class Connection(asyncio.Protocol):
 
     def _request(self, body: bytes) -> Request:
         headers = self.headers
-        request = Request(self.parser.get_method(), _path(self.url), headers, body)
+        request = Request(self.parser.get_method(), target(self.url), headers, body)
+        request.peer = self.peer
+        request.token = self.token
         given = headers.get(b"x-request-id")
         request.id = given if given and _SANE_ID(given) else self.site.new_id()
         request.legacy = self.parser.get_http_version() == "1.0"
         return request
+
+    def _admit(self) -> None:
+        refusal = self.site.admit(self)
+        if refusal is not None:
+            self._stop(refusal)
+
+    def _weigh(self) -> None:
+        """Count a large body among those that are held, unless they are too much already."""
+        site = self.site
+        site.receiving += self.body_size - self.weighed
+        self.weighed = self.body_size
+        if site.receiving > site.limits.all_bodies:
+            self._stop(_bodies_too_large())
+
+    def _gather(self) -> None:
+        """Join the pieces of a large body as they come: all at the end would take too long."""
+        whole, *pieces = self.body
+        if type(whole) is not bytearray:
+            whole = bytearray(whole)
+        for piece in pieces:
+            whole += piece
+        self.body = [whole]
+
+    def _drop_body(self) -> None:
+        self.body = []
+        if self.weighed:
+            self.site.receiving -= self.weighed
+            self.weighed = 0
 
     def _count_header(self, size: int) -> None:
         self.header_size += size
@@ -316,11 +441,14 @@ class Connection(asyncio.Protocol):
         if self.finished and self.refusal is None:
             return  # data after a request that said it was the last
         self.finished = True
+        method = self.parser.get_method() if self.phase == BODY else b""
         self.phase = IDLE
-        self.body = []
-        request = Request(b"", _path(self.url), self.headers, b"")
+        request = Request(method, target(self.url), self.headers, b"")
+        request.received = self.body_size
+        request.peer = self.peer
         request.id = self.site.new_id()
         request.close = True
+        self._drop_body()
         self._take(request, refusal)
 
     # Answering in order
@@ -328,7 +456,7 @@ class Connection(asyncio.Protocol):
     def _take(self, request: Request, refusal: Refusal | None) -> None:
         if self.current is not None or self.blocked_since:
             self.pending.append((request, refusal))
-            if len(self.pending) >= _PIPELINED:
+            if len(self.pending) >= _PIPELINED or len(request.body) > _SMALL:
                 self.transport.pause_reading()
         else:
             self._begin(request, refusal)
@@ -336,6 +464,8 @@ class Connection(asyncio.Protocol):
     def _begin(self, request: Request, refusal: Refusal | None) -> None:
         self.current = request
         request.connection = self
+        if b"origin" in request.headers or b"traceparent" in request.headers:
+            self.site.mark(request)
         if refusal is None:
             self.site.handle(request)
         else:
@@ -355,12 +485,13 @@ class Connection(asyncio.Protocol):
         close = request.close or self._draining()
         connection = _CLOSE if close else (_KEEP if request.legacy else b"")
         self.transport.write(
-            b"%b%bX-Request-Id: %b\r\nContent-Length: %d\r\n%b\r\n%b"
+            b"%b%b%bX-Request-Id: %b\r\n%b%b\r\n%b"
             % (
                 self.site.head(status, content_type),
                 extra,
+                request.extra,
                 request.id,
-                len(body),
+                b"Content-Length: %d\r\n" % len(body) if status != 204 else b"",
                 connection,
                 b"" if request.method == b"HEAD" else body,
             )
@@ -387,11 +518,18 @@ class Connection(asyncio.Protocol):
         self.pending.clear()
         self.phase = LINGERING
         self.since = monotonic()
-        if self.ended:
-            self.transport.close()
+        self.site.crowd.pop(self, None)
+        if self.ended or not self._half_closes():
+            self.transport.close()  # which under TLS reads on by itself
         elif not self.transport.is_closing():
             self.transport.resume_reading()
             self.transport.write_eof()
+
+    def turn_away(self) -> None:
+        """Make room for newer ones that are past the limits too."""
+        self.site.crowd.pop(self, None)
+        self.refusal = too_many_connections()
+        self._refuse(self.refusal)
 
     def check(self, now: float) -> None:
         """Close or refuse when a deadline has passed."""
@@ -399,20 +537,43 @@ class Connection(asyncio.Protocol):
         if self.blocked_since and now - self.blocked_since > limits.write_seconds:
             self.transport.abort()
         elif self.phase == LINGERING:
-            if now - self.since > limits.linger_seconds and not self.blocked_since:
-                self.transport.abort()
+            self._check_lingering(now - self.since)
         elif self.current is None and not self.pending:
             self._check_reading(now - self.since)
 
+    def _check_lingering(self, waited: float) -> None:
+        limits = self.site.limits
+        if waited > limits.linger_seconds and (waited > limits.write_seconds or not self._unsent()):
+            self.transport.abort()
+
     def _check_reading(self, waited: float) -> None:
         limits = self.site.limits
-        if self.phase == IDLE:
+        if self.crowded and waited > limits.crowded_seconds and self.phase != BODY:
+            self.turn_away()
+        elif self.phase == IDLE:
             if waited > self._patience() and not self._unread():
+                self.phase, self.since, self.finished = LINGERING, monotonic(), True
                 self.transport.close()
         elif self.phase == HEADERS and waited > limits.header_seconds:
             self._refuse(Refusal(408, "The headers did not arrive in time.", reason="slow"))
-        elif self.phase == BODY and waited > limits.body_seconds:
+        elif self.phase == BODY and waited > self._body_seconds():
             self._refuse(Refusal(408, "The body did not arrive in time.", reason="slow"))
+
+    def _body_seconds(self) -> float:
+        """How long this body may take: longer while a large one keeps up a fair pace."""
+        limits, size = self.site.limits, self.body_size
+        return limits.body_seconds + (size / limits.body_rate if size > _LARGE else 0.0)
+
+    def _unsent(self) -> bool:
+        """Whether the client has not received all that we wrote; no, where nobody can say."""
+        if self.transport.get_write_buffer_size():
+            return True
+        count = bytearray(4)
+        try:
+            fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), TIOCOUTQ, count)
+        except (OSError, ValueError):
+            return False
+        return any(count)
 
     def _unread(self) -> bool:
         """Whether something has arrived that we have not been given yet: closing would lose it."""
@@ -432,7 +593,7 @@ _CLOSE = b"Connection: close\r\n"
 _KEEP = b"Connection: keep-alive\r\n"
 
 
-def _path(url: bytes) -> bytes:
+def target(url: bytes) -> bytes:
     """The path and query of a request target; proxies may send the whole address."""
     if url.startswith(b"/") or b"://" not in url:
         return url
@@ -441,9 +602,49 @@ def _path(url: bytes) -> bytes:
     return rest[slash:] if slash >= 0 else b"/"
 
 
+def peer(name: Any) -> str:
+    """The address in what the system calls a connection's other end; "" when it has none."""
+    address: str = name[0] if isinstance(name, tuple) else ""
+    return address[7:] if address.startswith("::ffff:") and "." in address else address
+
+
+def network(address: str) -> str:
+    """What counts as one peer: an IPv4 address, or the half of an IPv6 address that one has."""
+    if ":" not in address:
+        return address
+    try:
+        return IPv6Address(address.partition("%")[0]).exploded[:19]
+    except ValueError:
+        return address
+
+
+def _anyone(connection: Connection) -> Refusal | None:
+    return None
+
+
+def _nothing(request: Request) -> None:
+    pass
+
+
 def _malformed(error: Exception) -> Refusal:
     return Refusal(400, "This is not a well-formed HTTP request.", reason="http")
 
 
 def _headers_too_large() -> Refusal:
     return Refusal(431, "The headers are larger than 16 KiB.", reason="size")
+
+
+def _too_many_headers() -> Refusal:
+    return Refusal(431, "There are more than 100 headers.", reason="size")
+
+
+def _bodies_too_large() -> Refusal:
+    return Refusal(
+        503, "Too much is being sent at once.", remedy="Try again shortly.", reason="overloaded"
+    )
+
+
+def too_many_connections() -> Refusal:
+    return Refusal(
+        503, "There are too many connections.", remedy="Try again shortly.", reason="connections"
+    )

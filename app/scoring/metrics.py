@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 180)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+HELP = {
+    "requests_total": "Requests answered.",
+    "request_duration_seconds": "From the last byte of a request to its answer.",
+    "predict_duration_seconds": "One batch, as the front saw the worker take it.",
+    "queue_seconds": "From the queue's end to a worker, for each request.",
+    "batch_rows": "Rows in each batch.",
+    "predicted_rows_total": "Rows predicted.",
+    "worker_restarts_total": "Workers that ended and were replaced.",
+    "worker_recycles_total": "Workers that were replaced because they had done enough.",
+    "validation_errors_total": "Requests refused, by reason.",
+    "requests_in_progress": "Requests that wait or are being predicted.",
+    "queue_depth": "Requests that wait for a worker.",
+    "connections": "Open connections to the public socket.",
+    "receiving_bytes": "Large bodies that are being received.",
+    "front_memory_bytes": "Resident memory of the front, without its workers.",
+    "ready": "1 when a worker can predict.",
+    "model_info": "The model that is served.",
+}
 
 
 class Histogram:
     """How often values fell below each bound, their number and their sum."""
 
-    __slots__ = ("counts", "total")
+    __slots__ = ("bounds", "counts", "total")
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS) + 1)
+    def __init__(self, bounds: Sequence[float] = BUCKETS) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        self.counts[bisect_left(BUCKETS, value)] += 1
+        self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
     def lines(self, name: str, labels: str) -> Iterator[str]:
         below = 0
-        for bound, count in zip((*BUCKETS, "+Inf"), self.counts):
+        for bound, count in zip((*self.bounds, "+Inf"), self.counts):
             below += count
             yield f'{name}_bucket{{{labels},le="{bound}"}} {below}'
         yield f"{name}_sum{{{labels}}} {self.total:.9g}"
@@ -41,7 +66,8 @@ class Metrics:
         self.requests: defaultdict[tuple[str, int], int] = defaultdict(int)
         self.durations: defaultdict[str, Histogram] = defaultdict(Histogram)
         self.predictions = Histogram()
-        self.batch_rows = 0
+        self.queued = Histogram()
+        self.batches = Histogram(ROWS)
         self.refused: defaultdict[str, int] = defaultdict(int)
 
     @property
@@ -55,39 +81,32 @@ class Metrics:
 
     def predicted(self, rows: int, seconds: float) -> None:
         """One batch back from the worker."""
-        self.batch_rows += rows
+        self.batches.observe(rows)
         self.predictions.observe(seconds)
 
-    def render(
-        self, ready: bool, in_progress: int, waiting: int, restarts: int, recycles: int = 0
-    ) -> bytes:
-        """Everything as Prometheus scrapes it; the arguments are what is so just now."""
-        return "\n".join(
-            [*self._counters(restarts, recycles), *self._gauges(ready, in_progress, waiting), ""]
-        ).encode()
+    def render(self, workers: Mapping[str, int], gauges: Mapping[str, int]) -> bytes:
+        """Everything as Prometheus scrapes it. workers: how many of them were restarted and
+        recycled; gauges: what is so just now; both by name.
+        """
+        parts = (self._counters(workers), self._histograms(), self._gauges(gauges))
+        return "\n".join([*chain.from_iterable(parts), ""]).encode()
 
-    def _counters(self, restarts: int, recycles: int) -> Iterator[str]:
+    def _counters(self, workers: Mapping[str, int]) -> Iterator[str]:
         labels = self._labels
         yield from family(
-            "rhythmicml_requests_total",
+            "requests_total",
             "counter",
             (
                 (f'{labels},endpoint="{endpoint}",code="{code}"', count)
                 for (endpoint, code), count in sorted(self.requests.items())
             ),
         )
-        yield "# TYPE rhythmicml_request_duration_seconds histogram"
-        for endpoint, histogram in sorted(self.durations.items()):
-            yield from histogram.lines(
-                "rhythmicml_request_duration_seconds", f'{labels},endpoint="{endpoint}"'
-            )
-        yield "# TYPE rhythmicml_predict_duration_seconds histogram"
-        yield from self.predictions.lines("rhythmicml_predict_duration_seconds", labels)
-        yield from family("rhythmicml_predicted_rows_total", "counter", [(labels, self.batch_rows)])
-        yield from family("rhythmicml_worker_restarts_total", "counter", [(labels, restarts)])
-        yield from family("rhythmicml_worker_recycles_total", "counter", [(labels, recycles)])
+        rows = int(self.batches.total)
+        yield from family("predicted_rows_total", "counter", [(labels, rows)])
+        for name, count in workers.items():
+            yield from family(f"worker_{name}_total", "counter", [(labels, count)])
         yield from family(
-            "rhythmicml_validation_errors_total",
+            "validation_errors_total",
             "counter",
             (
                 (f'{labels},reason="{reason}"', count)
@@ -95,21 +114,48 @@ class Metrics:
             ),
         )
 
-    def _gauges(self, ready: bool, in_progress: int, waiting: int) -> Iterator[str]:
+    def _histograms(self) -> Iterator[str]:
         labels = self._labels
-        for name, value in (
-            ("requests_in_progress", in_progress),
-            ("queue_depth", waiting),
-            ("ready", int(ready)),
+        durations = {
+            f'{labels},endpoint="{endpoint}"': histogram
+            for endpoint, histogram in sorted(self.durations.items())
+        }
+        for name, histograms in (
+            ("request_duration_seconds", durations),
+            ("predict_duration_seconds", {labels: self.predictions}),
+            ("queue_seconds", {labels: self.queued}),
+            ("batch_rows", {labels: self.batches}),
         ):
-            yield from family(f"rhythmicml_{name}", "gauge", [(labels, value)])
-        yield from family("rhythmicml_model_info", "gauge", [(self._about, 1)])
+            yield from head(name, "histogram")
+            for which, histogram in histograms.items():
+                yield from histogram.lines(f"rhythmicml_{name}", which)
+
+    def _gauges(self, gauges: Mapping[str, int]) -> Iterator[str]:
+        for name, value in gauges.items():
+            yield from family(name, "gauge", [(self._labels, value)])
+        yield from family("model_info", "gauge", [(self._about, 1)])
+
+
+def head(name: str, kind: str) -> Iterator[str]:
+    if name in HELP:
+        yield f"# HELP rhythmicml_{name} {HELP[name]}"
+    yield f"# TYPE rhythmicml_{name} {kind}"
 
 
 def family(name: str, kind: str, samples: Iterable[tuple[str, int]]) -> Iterator[str]:
-    yield f"# TYPE {name} {kind}"
+    yield from head(name, kind)
     for labels, value in samples:
-        yield f"{name}{{{labels}}} {value}"
+        yield f"rhythmicml_{name}{{{labels}}} {value}"
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds; its peak where the system tells no more."""
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
 
 
 def format_labels(labels: Mapping[str, str]) -> str:

@@ -28,6 +28,16 @@ class Release(NamedTuple):
         return self.folder / "files"
 
     @property
+    def home(self) -> Path:
+        """The instance's folder."""
+        return self.folder.parent.parent
+
+    @property
+    def public(self) -> bool:
+        """Whether others than the host itself may reach the port."""
+        return bool(self.scoring.get("expose") == "public")
+
+    @property
     def sample(self) -> bytes | None:
         name = self.scoring.get("sample")
         return (self.files / name).read_bytes() if name else None

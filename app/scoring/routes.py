@@ -13,13 +13,16 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 
 from . import compression, metrics
+from .access import AccessLog, trace
 from .batching import Job, Pool, Result
-from .errors import Refusal, not_ready, overloaded
+from .cors import Cors
+from .errors import Refusal, bad_input, not_ready, overloaded
 from .http import JSON, TEXT, Limits, Request
 from .inputs import Reader
 from .metrics import Metrics
 from .outputs import Outputs, empty
 from .protocols import Answer, Asked, Dialect, kserve, mlflow, native, oip
+from .readers import Readers
 from .release import Release
 
 encode = msgspec.json.encode
@@ -37,13 +40,25 @@ class Route(NamedTuple):
 class Routes:
     """All that is answered on the public socket. `admin` adds what is on the private one."""
 
-    def __init__(self, release: Release, pool: Pool, reader: Reader, counts: Metrics) -> None:
+    def __init__(
+        self,
+        release: Release,
+        pool: Pool,
+        reader: Reader,
+        counts: Metrics,
+        access: AccessLog | None = None,
+        cors: Cors | None = None,
+    ) -> None:
         self.release = release
         self.pool = pool
         self.reader = reader
         self.counts = counts
+        self.access = access or AccessLog("none", {})
+        self.cors = cors or Cors(())
+        self.gauges: Callable[[], dict[str, int]] = dict  # what the metrics know from outside
         self.in_progress = 0
         self.max_body = int(release.scoring.get("max_body") or Limits().max_body)
+        self.readers = Readers(self.max_body)
         self.outputs: list[tuple[str, str, tuple[int, ...]]] = []  # as the sample's were
         self.proven = False  # whether the sample has been predicted
         self.table: dict[bytes, Route] = {}
@@ -84,15 +99,35 @@ class Routes:
             self.counts.refused[refusal.reason] += 1
         if status == 503:
             extra += b"Retry-After: %d\r\n" % self.pool.retry_after
+        extra += refusal.extra
+        if request.endpoint == "other":
+            request.endpoint = self.endpoint(request.path)
         self._answer(request, status, dialect_of(request.path).error(refusal), JSON, extra)
 
     def _answer(
         self, request: Request, status: int, body: bytes, kind: bytes = JSON, extra: bytes = b""
     ) -> None:
-        self.counts.count(request.endpoint, status, monotonic() - request.arrived)
-        if status >= 500 and status != 503:
-            log(request, status)
+        seconds = monotonic() - request.arrived
+        self.counts.count(request.endpoint, status, seconds)
+        self.access.note(request, status, len(body), seconds)
+        request.job = None  # which holds the request in turn
         request.answer(status, body, kind, extra)
+
+    def mark(self, request: Request) -> None:
+        """Prepare the headers its answer has, whatever that will be."""
+        headers = request.headers
+        request.trace = trace(headers.get(b"traceparent", b""))
+        if request.trace is not None:
+            request.extra += b"traceparent: %b\r\n" % request.trace.header
+        if b"origin" in headers:
+            request.extra += self.cors.headers(headers[b"origin"])
+
+    def endpoint(self, path: bytes) -> str:
+        """The name of what lives at this path."""
+        try:
+            return self._find(path).endpoint
+        except Refusal:
+            return "other"
 
     def _find(self, path: bytes) -> Route:
         found = self.table.get(path)
@@ -104,6 +139,9 @@ class Routes:
         return found
 
     def _wrong_method(self, request: Request, route: Route) -> None:
+        if self.cors.preflight(request.method, request.headers):
+            self._answer(request, 204, b"", TEXT, self.cors.permission())
+            return
         allowed = b", ".join(sorted(route.handlers))
         refusal = Refusal(405, f"This address takes {allowed.decode()}.")
         self.refuse(request, refusal, b"Allow: %b\r\n" % allowed)
@@ -130,31 +168,70 @@ class Routes:
             raise not_ready(self.pool.reason)
         if self.pool.full:
             raise overloaded()
-        if b"content-encoding" in request.headers:
-            encoding = request.headers[b"content-encoding"]
-            request.body = compression.decompress(request.body, encoding, self.max_body)
-        self.predict(dialect.read(request, self.reader), request)
+        if self.readers.wanted(request, self.reader):
+            self.readers.read(dialect, request, self.reader, partial(self._read, dialect, request))
+            return
+        self.predict(self._asked(dialect, request), request)
+
+    def _asked(self, dialect: Dialect, request: Request) -> Asked:
+        compression.open_body(request, self.max_body)
+        return dialect.read(request, self.reader)
 
     def _explain(self, request: Request) -> None:
         raise Refusal(404, "This model explains nothing.", remedy="Ask it to :predict.")
 
+    def _read(self, dialect: Dialect, request: Request, asked: Asked | Refusal | None) -> None:
+        """A large body has been read, or need not be read elsewhere."""
+        try:
+            if asked is None:
+                asked = self._asked(dialect, request)
+            if isinstance(asked, Refusal):
+                raise asked
+            request.body = b""
+            self.predict(asked, request)
+        except Refusal as refusal:
+            self.refuse(request, refusal)
+        except Exception as error:
+            self._broken(request, error)
+
+    def predict_sample(self, asked: Asked, request: Request) -> None:
+        """As any request; what comes back shows what outputs look like."""
+
+        def finish(result: Result) -> None:
+            if isinstance(result, Outputs):
+                self.outputs = result.described(oip.NAME)
+            self._finish(request, asked, result)
+
+        self._submit(asked, request, finish)
+
     def predict(self, asked: Asked, request: Request) -> None:
         if not asked.inputs.rows and asked.inputs.kind in ("matrix", "columns"):
-            self._give(request, asked.write(self._nothing()), asked.extra)
+            self._write(request, asked, self._nothing())
             return
+        self._submit(asked, request, partial(self._finish, request, asked))
+
+    def _submit(self, asked: Asked, request: Request, finish: Callable[[Result], None]) -> None:
         self.in_progress += 1
-        finish = partial(self._finish, request, asked)
         deadline = request.arrived + self.pool.timeout
-        self.pool.submit(Job(asked.inputs, finish, deadline, request))
+        request.job = Job(asked.inputs, finish, deadline, request)
+        self.pool.submit(request.job)
 
     def _finish(self, request: Request, asked: Asked, result: Result) -> None:
         self.in_progress -= 1
         if isinstance(result, Refusal):
             self.refuse(request, result, asked.extra)
             return
+        self._write(request, asked, result)
+
+    def _write(self, request: Request, asked: Asked, result: Outputs) -> None:
+        """Answer with a prediction, here or, when that would take long, elsewhere."""
         try:
             if asked.then is not None:
                 self.predict(asked.then(result), request)
+            elif self.readers.writes(asked.write, result):
+                accept = request.headers.get(b"accept-encoding", b"")
+                done = partial(self._written, request, asked.extra)
+                self.readers.write(asked.write, result, accept, done)
             else:
                 self._give(request, asked.write(result), asked.extra)
         except Refusal as refusal:
@@ -163,24 +240,20 @@ class Routes:
             self._broken(request, error)
 
     def _give(self, request: Request, answer: Answer, extra: bytes) -> None:
-        body, kind, more = answer
-        if len(body) > compression.WORTH_IT:
-            body, about = compression.answer(body, request.headers.get(b"accept-encoding", b""))
-            more += about
+        accept = request.headers.get(b"accept-encoding", b"")
+        body, kind, more = compression.shrunk(answer, accept)
         self._answer(request, 200, body, kind, extra + more)
+
+    def _written(self, request: Request, extra: bytes, answer: Answer | Refusal) -> None:
+        """A large answer has been written."""
+        if isinstance(answer, Refusal):
+            self.refuse(request, answer, extra)
+        else:
+            self._answer(request, 200, answer.body, answer.kind, extra + answer.extra)
 
     def _nothing(self) -> Outputs:
         """The answer to no rows, for which no model needs to be asked."""
         return empty(self.outputs) if self.outputs else Outputs("json", [])
-
-    def note(self, asked: Asked) -> Asked:
-        """The sample, which also shows what outputs look like."""
-
-        def write(outputs: Outputs) -> Answer:
-            self.outputs = outputs.described(oip.NAME)
-            return asked.write(outputs)
-
-        return asked._replace(write=write)
 
     # Probes
 
@@ -215,10 +288,14 @@ class Routes:
             self._answer(request, 503, b"\n", TEXT, RETRY)
 
     def _metrics(self, request: Request) -> None:
-        pool = self.pool
-        body = self.counts.render(
-            self.ready, self.in_progress, len(pool.waiting), pool.restarts, pool.recycles
-        )
+        gauges = {
+            "requests_in_progress": self.in_progress,
+            "queue_depth": len(self.pool.waiting),
+            "ready": int(self.ready),
+            **self.gauges(),
+        }
+        workers = {"restarts": self.pool.restarts, "recycles": self.pool.recycles}
+        body = self.counts.render(workers, gauges)
         self._answer(request, 200, body, metrics.CONTENT_TYPE)
 
     # Metadata of the protocols
@@ -295,15 +372,6 @@ def dialect_of(path: bytes) -> Dialect:
     return mlflow.dialect if path.startswith(b"/invocations") else native.dialect
 
 
-def log(request: Request, status: int) -> None:
-    """A line for a failed request: enough to find it, nothing of what was in it."""
-    print(
-        f"front: {status} on {request.endpoint}, request {request.id.decode()}",
-        file=sys.stderr,
-        flush=True,
-    )
-
-
 class Admin:
     """The routes of the private socket: the public ones, and orders to the front."""
 
@@ -315,7 +383,11 @@ class Admin:
             (b"POST", b"/admin/serve"): self._serve,
             (b"GET", b"/admin/state"): self._state,
             (b"GET", b"/readyz"): self._ready,
+            (b"POST", b"/admin/tokens"): self._tokens,
+            (b"POST", b"/admin/certificate"): self._certificate,
         }
+        self.replace_tokens: Callable[[bytes], None] = _not_here
+        self.replace_certificate: Callable[[bytes], None] = _not_here
         self.serve = serve
         self.state = state
 
@@ -342,5 +414,24 @@ class Admin:
         else:
             routes.not_ready(request, {"traceback": routes.pool.traceback})
 
+    def _tokens(self, request: Request) -> None:
+        self._replace(request, self.replace_tokens)
+
+    def _certificate(self, request: Request) -> None:
+        self._replace(request, self.replace_certificate)
+
+    def _replace(self, request: Request, replace: Callable[[bytes], None]) -> None:
+        """Put what was sent in the place of what there was, or say why that stays."""
+        try:
+            replace(request.body)
+        except ValueError as error:
+            self._routes.refuse(request, bad_input(str(error)))
+        else:
+            self._state(request)
+
     def _state(self, request: Request) -> None:
         request.answer(200, encode(self.state()))
+
+
+def _not_here(body: bytes) -> None:
+    raise ValueError("This front has nothing to replace.")

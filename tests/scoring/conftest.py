@@ -185,11 +185,11 @@ class Front:
             sock.sendall(data)
             return read_all(sock)
 
-    def admin(self, method, path):
+    def admin(self, method, path, body=None):
         client = HTTPConnection("localhost", timeout=10)
         client.sock = socket.socket(socket.AF_UNIX)
         client.sock.connect(str(self.private))
-        return call(client, method, path)
+        return call(client, method, path, body)
 
 
 class Answer:

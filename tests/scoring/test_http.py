@@ -228,6 +228,20 @@ CORPUS = {
     "expectation unknown": request(b"[1]", b"Expect: miracles"),
     "header of 20 KB": request(b"[1]", b"X: " + b"a" * 20000),
     "header of 300 KB": request(b"[1]", b"X: " + b"a" * 300_000),
+    "101 headers": request(b"[1]", *[b"X%d: a" % number for number in range(100)]),
+    "header name with a space": request(b"[1]", b"X Y: a"),
+    "header name empty": request(b"[1]", b": a"),
+    "chunk size enormous": request(
+        b"fffffffffffffffff\r\n[1]", b"Transfer-Encoding: chunked", length=False
+    ),
+    "chunk size negative": request(b"-1\r\n[1]", b"Transfer-Encoding: chunked", length=False),
+    "trailers of 300 KB": request(
+        b"0\r\n" + b"X: y\r\n" * 50_000, b"Transfer-Encoding: chunked", length=False
+    ),
+    "space in the path": request(line=b"POST /sc ore HTTP/1.1"),
+    "NUL in the path": request(line=b"POST /sc\0ore HTTP/1.1"),
+    "carriage return alone": b"POST /score HTTP/1.1\rHost: x\r\r",
+    "two authorizations": request(b"[1]", b"Authorization: a", b"Authorization: b"),
     "2,000 headers": request(b"[1]", *[b"X%d: abc" % number for number in range(2000)]),
     "url of 20 KB": request(line=b"POST /" + b"a" * 20000 + b" HTTP/1.1"),
 }
@@ -246,6 +260,9 @@ BODIES = {
     "UTF-16": "[1]".encode("utf-16"),
     "control character": b'["\x01"]',
     "form": b"a=1&b=2",
+    "only NUL": b"\0" * 1000,
+    "overlong UTF-8": b'["\xc0\xaf"]',
+    "unclosed text": b'["' + b"a" * 100_000,
 }
 
 
@@ -262,8 +279,67 @@ def test_malformed_requests_are_refused_and_closed(front, case):
     assert front.score([1]) == [1]
 
 
-def test_headers_too_large_have_their_own_status(front):
-    assert status(front.raw(CORPUS["header of 20 KB"])) == 431
+@pytest.mark.parametrize("case", ["header of 20 KB", "101 headers", "2,000 headers"])
+def test_headers_too_large_have_their_own_status(front, case):
+    assert status(front.raw(CORPUS[case])) == 431
+
+
+def test_100_headers_are_not_too_many(front):
+    headers = [b"X%d: a" % number for number in range(97)]
+    assert status(front.raw(request(b"[1]", *headers, CLOSE))) == 200
+
+
+def test_a_header_without_end_is_refused_long_before_its_end(front):
+    with socket.create_connection(("127.0.0.1", front.port), timeout=10) as sock:
+        sock.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nX: ")
+        sent = 0
+        try:
+            for _ in range(1600):
+                sent += sock.send(b"a" * 65536)
+        except OSError:
+            pass
+        received = read_all(sock)
+    assert sent < 100 << 20 or received
+    assert received == b"" or status(received) == 431
+    assert front.score([1]) == [1]
+
+
+def test_a_chunk_larger_than_max_body_is_refused_on_the_way(front):
+    with socket.create_connection(("127.0.0.1", front.port), timeout=10) as sock:
+        head = b"POST /score HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        try:
+            sock.sendall(head + b"7fffffff\r\n" + b" " * (2 << 20))
+        except OSError:
+            pass
+        received = read_all(sock)
+    assert received == b"" or status(received) == 413
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/%", "/%z", "/%zz", "/%00", "/%ff%fe", "/..", "/../../etc/passwd", "/%2e%2e/score", "/*"],
+)
+def test_odd_addresses_are_not_found(front, path):
+    received = front.raw(request(b"[1]", CLOSE, line=b"POST %b HTTP/1.1" % path.encode()))
+    assert status(received) == 404
+    assert path.encode() not in received.partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize("line", [b"OPTIONS * HTTP/1.1", b"CONNECT a:1 HTTP/1.1"])
+def test_what_is_no_address_of_ours_is_refused(front, line):
+    assert 400 <= status(front.raw(request(b"", CLOSE, line=line))) < 500
+
+
+def test_trailers_change_nothing(front):
+    body = b"3\r\n[1]\r\n0\r\nX-Request-Id: late\r\nHost: y\r\n\r\n"
+    received = front.raw(request(body, b"Transfer-Encoding: chunked", CLOSE, length=False))
+    assert status(received) == 200
+    assert b"late" not in received
+
+
+def test_ragged_rows_and_endless_numbers_are_no_failure_of_ours(front):
+    for body in (b"[[1, 2], [3]]", b"[" + b"9" * 100_000 + b"]", b'["\\u0000"]'):
+        assert front.post("/score", body).status in (200, 400)
 
 
 @pytest.mark.parametrize("case", BODIES)

@@ -18,7 +18,7 @@ def test_histogram_buckets_add_up():
     metrics = Metrics({"instance": "a"}, {})
     for seconds in (0.0005, 0.003, 200):
         metrics.count("score", 200, seconds)
-    text = metrics.render(True, 0, 0, 0).decode()
+    text = metrics.render(0, {"ready": 1}).decode()
     name = 'rhythmicml_request_duration_seconds_bucket{instance="a",endpoint="score",le='
     assert f'{name}"0.001"}} 1' in text
     assert f'{name}"0.005"}} 2' in text
@@ -37,6 +37,10 @@ def test_histogram_buckets_add_up():
         "validation_errors_total",
         "model_info",
         "ready",
+        "batch_rows_bucket",
+        "queue_seconds_bucket",
+        "connections",
+        "front_memory_bytes",
     ],
 )
 def test_every_metric_is_there(shared, name):
@@ -63,5 +67,23 @@ def test_a_failed_request_is_logged_without_its_content(serve):
     front = serve(BAD)
     answer = front.post("/score", ["a secret"], **{"X-Request-Id": "req-42"})
     assert answer.status == 500
-    wait_for(lambda: "500 on score, request req-42" in front.log)
+    wait_for(lambda: '"request":"req-42"' in front.log)
     assert "secret" not in front.log
+
+
+def test_every_family_says_what_it_is(shared):
+    lines = shared(ECHO).get("/metrics").body.decode().splitlines()
+    typed = {line.split()[2] for line in lines if line.startswith("# TYPE")}
+    helped = {line.split()[2] for line in lines if line.startswith("# HELP")}
+    assert typed == helped
+
+
+def test_the_rows_of_a_batch_and_its_wait_are_counted(serve):
+    front = serve(ECHO)
+    front.score([1, 2, 3])
+    text = front.get("/metrics").body.decode()
+    labels = 'instance="churn",model="churn",version="1"'
+    assert f'rhythmicml_batch_rows_bucket{{{labels},le="2"}} 0' in text
+    assert f'rhythmicml_batch_rows_bucket{{{labels},le="4"}} 1' in text
+    assert f"rhythmicml_queue_seconds_count{{{labels}}} 1" in text
+    assert f"rhythmicml_connections{{{labels}}} 1" in text

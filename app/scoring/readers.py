@@ -1,0 +1,379 @@
+"""Large bodies are read, and large answers written, by a process beside the front.
+
+Parsing a hundred megabytes takes a second, in which the front could answer nobody. The helper is
+started by the first large body and ends when it has had nothing to do for a while, or with the
+front. It keeps what it has read (`Asked`) and gives the front the inputs; the front holds a `Kept`
+in the place of `write` and asks the helper to write the answer in turn.
+
+Frames, both ways: header length, payload length; the header pickled; the payload raw.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copyreg
+import os
+import pickle
+import socket
+import struct
+import subprocess
+import sys
+import traceback
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from math import prod
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from . import compression
+from .errors import Refusal, overloaded
+from .http import Request
+from .inputs import Reader
+from .outputs import Column, Outputs
+from .protocols import Asked, Dialect
+
+LARGE = 1 << 20
+PACKED = 20  # how many times its size a compressed body may well be
+MOST_BYTES = 256 * 1024 * 1024
+IDLE_SECONDS = 60.0
+PATIENCE = 60.0
+HEAD = struct.Struct("!QQ")
+_PIECE = 1 << 20
+_START = """import sys
+sys.path.insert(0, sys.argv[1])
+from importlib import import_module
+import_module(sys.argv[2]).main(int(sys.argv[3]))"""
+
+Done = Callable[[Any], None]  # is told what was read or written, or a Refusal
+
+
+class Kept:
+    """How to write an answer, kept by the helper for a request that it has read."""
+
+    def __init__(self, helper: Helper, ticket: int) -> None:
+        self.helper = helper
+        self.ticket = ticket
+
+    def __call__(self, outputs: Outputs) -> Any:
+        raise Refusal(500, "The answer could not be written.", reason="front")
+
+    def __del__(self) -> None:
+        self.helper.drop(self.ticket)
+
+
+class Readers:
+    """The front's side: at most one helper, started when it is needed."""
+
+    def __init__(self, max_body: int, most_bytes: int = MOST_BYTES) -> None:
+        self.max_body = max_body
+        self.most_bytes = most_bytes
+        self.helper: Helper | None = None
+
+    def wanted(self, request: Request, reader: Reader) -> bool:
+        """Whether reading this body would keep the front from all else."""
+        size = len(request.body) * (PACKED if b"content-encoding" in request.headers else 1)
+        return size > LARGE and reader.kind != "bytes"
+
+    def read(self, dialect: Dialect, request: Request, reader: Reader, done: Done) -> None:
+        """done(asked or refusal), later; done(None) when it may as well be read here."""
+        helper = self._helper()
+        if helper.sending + len(request.body) > self.most_bytes and helper.waiting:
+            raise overloaded()
+        asks = (request.method, request.path, request.query, request.headers)
+        helper.ask("read", (dialect, asks, reader, self.max_body), request.body, done)
+
+    def writes(self, write: Any, outputs: Outputs) -> bool:
+        """Whether this answer has to be, or had better be, written elsewhere."""
+        return type(write) is Kept or weight(outputs) > LARGE
+
+    def write(self, write: Any, outputs: Outputs, accept: bytes, done: Done) -> None:
+        """done(what `write` gives, compressed as the client accepts, or a refusal), later."""
+        if type(write) is Kept:
+            # `write` is handed on, so that it is not dropped before it has been used.
+            used = partial(_used, write, done)
+            write.helper.ask("write", (write.ticket, outputs, accept), b"", used)
+        else:
+            self._helper().ask("write", (write, outputs, accept), b"", done)
+
+    def _helper(self) -> Helper:
+        if self.helper is None or self.helper.ended:
+            self.helper = Helper()
+        return self.helper
+
+    def check(self, now: float) -> None:
+        """Called a few times a second: end a helper that hangs, or that nobody needs."""
+        helper = self.helper
+        if helper is not None and not helper.ended:
+            helper.check(now)
+
+    def close(self) -> None:
+        if self.helper is not None and not self.helper.ended:
+            self.helper.close()
+
+
+class Helper:
+    """One process and what it has been asked, which it does in that order."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.waiting: deque[Done] = deque()
+        self.sending = 0  # bytes that it has not taken yet
+        self.since = monotonic()  # when it last finished something, or had nothing to do
+        self.kept = 0
+        self._loop = asyncio.get_running_loop()
+        self._unsent: deque[memoryview] = deque()
+        self._received = bytearray()
+        ours, theirs = socket.socketpair()
+        try:
+            self.process = _spawn(theirs)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        self._sock = ours
+        self._loop.add_reader(ours, self._readable)
+
+    def ask(self, what: str, about: Any, payload: bytes, done: Done) -> None:
+        if self.ended:
+            done(_gone())
+            return
+        if not self.waiting:
+            self.since = monotonic()
+        self.waiting.append(done)
+        self._send(what, about, payload)
+
+    def drop(self, ticket: int) -> None:
+        """Its request has ended: the helper need not keep it any longer."""
+        self.kept -= 1
+        if not self.ended:
+            self._send("drop", ticket, b"")
+
+    def _send(self, what: str, about: Any, payload: bytes) -> None:
+        header = pickle.dumps((what, about), 5)
+        for part in (HEAD.pack(len(header), len(payload)) + header, payload):
+            if part:
+                self._unsent.append(memoryview(part))
+                self.sending += len(part)
+        self._flush()
+
+    def _flush(self) -> None:
+        unsent = self._unsent
+        try:
+            while unsent:
+                sent = self._sock.send(unsent[0][:_PIECE])
+                self.sending -= sent
+                if sent == len(unsent[0]):
+                    unsent.popleft()
+                else:
+                    unsent[0] = unsent[0][sent:]
+        except BlockingIOError:
+            self._loop.add_writer(self._sock, self._flush)
+            return
+        except OSError:
+            unsent.clear()  # the reader hears of the end too
+        self._loop.remove_writer(self._sock)
+
+    def _readable(self) -> None:
+        try:
+            received = self._sock.recv(_PIECE)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = b""
+        if not received:
+            self._lost()
+            return
+        self._received += received
+        self._frames()
+
+    def _frames(self) -> None:
+        buffer = self._received
+        while len(buffer) >= HEAD.size and not self.ended:
+            header_size, size = HEAD.unpack_from(buffer)
+            start = HEAD.size + header_size
+            if len(buffer) < start + size:
+                return
+            # What follows is copied; what is there may be large, and stays where it is.
+            self._received = bytearray(buffer[start + size :])
+            view = memoryview(buffer).toreadonly()
+            kind, about = pickle.loads(view[HEAD.size : start])  # noqa: S301 - our own process
+            got = self._result(kind, about, view[start : start + size])
+            buffer = self._received
+            self.since = monotonic()
+            self.waiting.popleft()(got)
+
+    def _result(self, kind: str, about: Any, payload: memoryview) -> Any:
+        if kind == "refused":
+            return Refusal(**about)
+        if kind == "read":
+            ticket, inputs, sizes, more = about
+            self.kept += 1
+            parts = list(_cut(payload, sizes))
+            return Asked(inputs._replace(parts=parts), Kept(self, ticket), *more)
+        if kind == "written":
+            return about
+        return None
+
+    def check(self, now: float) -> None:
+        quiet = now - self.since
+        if self.waiting:
+            if quiet > PATIENCE:
+                self.process.kill()
+        elif quiet > IDLE_SECONDS and not self.kept:
+            self.close()
+
+    def close(self) -> None:
+        """Let it end: it reads the end of the socket."""
+        self.ended = True
+        self._loop.remove_reader(self._sock)
+        self._loop.remove_writer(self._sock)
+        self._sock.close()
+        self._reap()
+
+    def _lost(self) -> None:
+        """It died: of the first that it was asked, most likely; the others may be tried again."""
+        self.close()
+        waiting, self.waiting = self.waiting, deque()
+        for number, done in enumerate(waiting):
+            done(_gone() if number else Refusal(500, "The body could not be read.", reason="front"))
+
+    def _reap(self, tries: int = 100) -> None:
+        """Collect the process without waiting for it."""
+        if self.process.poll() is None and not self._loop.is_closed():
+            if not tries:
+                self.process.kill()
+            self._loop.call_later(0.05, self._reap, max(0, tries - 1))
+
+
+def _spawn(theirs: socket.socket) -> subprocess.Popen[bytes]:
+    package = __name__.rpartition(".")[0]
+    top = Path(__file__).parents[package.count(".") + 1]
+    arguments = (str(top), __name__, str(theirs.fileno()))
+    return subprocess.Popen(
+        [sys.executable, "-I", "-c", _START, *arguments],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=2,
+    )
+
+
+def _used(write: Kept, done: Done, got: Any) -> None:
+    done(got)
+
+
+def _cut(payload: memoryview, sizes: list[int]) -> Any:
+    start = 0
+    for size in sizes:
+        part = payload[start : start + size]
+        yield part if size > LARGE else bytes(part)
+        start += size
+
+
+def _gone() -> Refusal:
+    return Refusal(
+        503, "The body could not be read.", remedy="Try again shortly.", reason="overloaded"
+    )
+
+
+def weight(outputs: Outputs) -> int:
+    """About how many bytes these are, when they have to be turned into something else."""
+    rows = outputs.stop - outputs.start
+    if outputs.columns:
+        return rows * sum(map(_width, outputs.columns))
+    values = outputs.values
+    if outputs.kind == "bytes" or not isinstance(values, (list, str)):
+        return 0
+    return len(values) * (8 if isinstance(values, list) else 1)
+
+
+def _width(column: Column) -> int:
+    return 8 * max(1, prod(column.shape[1:]))
+
+
+def _as_bytes(view: Any) -> Any:
+    return bytes, (view.tobytes(),)
+
+
+copyreg.pickle(memoryview, _as_bytes)
+
+
+# The helper's own side
+
+
+def main(fd: int) -> None:
+    """Do what is asked, one after the other, until the front has gone."""
+    os.nice(5)
+    kept: dict[int, Any] = {}
+    tickets = 0
+    with socket.socket(fileno=fd) as sock:
+        while True:
+            try:
+                what, about, payload = _receive(sock)
+            except (EOFError, OSError):
+                return
+            if what == "drop":
+                kept.pop(about, None)
+                continue
+            tickets += 1
+            answer = _attempt(what, about, payload, kept, tickets)
+            del about, payload
+            _reply(sock, *answer)
+            del answer
+
+
+def _attempt(
+    what: str, about: Any, payload: bytes, kept: dict[int, Any], ticket: int
+) -> tuple[str, Any, list[bytes]]:
+    try:
+        if what == "read":
+            return _read(about, payload, kept, ticket)
+        write, outputs, accept = about
+        return "written", compression.shrunk(kept.get(write, write)(outputs), accept), []
+    except Refusal as refusal:
+        return "refused", vars(refusal), []
+    except Exception:
+        traceback.print_exc()
+        said = Refusal(500, "The front failed on this request.", reason="front")
+        return "refused", vars(said), []
+
+
+def _read(
+    about: Any, payload: bytes, kept: dict[int, Any], ticket: int
+) -> tuple[str, Any, list[bytes]]:
+    dialect, (method, path, query, headers), reader, max_body = about
+    request = Request(method, b"%b?%b" % (path, query), headers, payload)
+    compression.open_body(request, max_body)
+    asked = dialect.read(request, reader)
+    if asked.then is not None:
+        return "here", None, []
+    kept[ticket] = asked.write
+    inputs, parts = asked.inputs._replace(parts=[]), asked.inputs.parts
+    return "read", (ticket, inputs, list(map(len, parts)), tuple(asked[2:])), parts
+
+
+def _receive(sock: socket.socket) -> tuple[str, Any, bytes]:
+    header_size, size = HEAD.unpack(_exactly(sock, HEAD.size))
+    what, about = pickle.loads(_exactly(sock, header_size))  # noqa: S301 - from our front
+    return what, about, bytes(_exactly(sock, size))
+
+
+def _exactly(sock: socket.socket, size: int) -> bytearray:
+    whole = bytearray(size)
+    view = memoryview(whole)
+    while view:
+        count = sock.recv_into(view)
+        if not count:
+            raise EOFError
+        view = view[count:]
+    return whole
+
+
+def _reply(sock: socket.socket, kind: str, about: Any, parts: list[bytes]) -> None:
+    header = pickle.dumps((kind, about), 5)
+    sock.sendall(HEAD.pack(len(header), sum(map(len, parts))) + header)
+    for part in parts:
+        sock.sendall(part)
