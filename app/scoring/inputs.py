@@ -20,6 +20,7 @@ from .errors import bad_input
 encode = msgspec.json.encode
 NAN = float("nan")
 Buffer = Union[bytes, memoryview]
+MOST_COLUMNS = 100_000
 OBJECT = "j"  # the code of a part that is JSON text; the others are numpy's (and struct's) letters
 
 
@@ -350,6 +351,8 @@ class Reader:
     def _block(self, numbers: Numbers, rows: int, width: int) -> Inputs:
         """A data frame's rows as one block of numbers, row by row."""
         self._check_shape((rows, width))
+        if width > MOST_COLUMNS:
+            raise bad_input(f"A data frame may have {MOST_COLUMNS} columns.")
         columns = [numbers.column(number, width) for number in range(width)]
         return self._columns(rows, self.expected.names, columns)
 

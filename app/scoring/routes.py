@@ -332,8 +332,8 @@ class Routes:
     def _index(self, request: Request) -> None:
         """What the repository of Triton and MLServer holds: one model, loaded or loading."""
         model, version = self.release.model, str(self.release.version)
-        state = "READY" if self.ready else "UNAVAILABLE"
-        said = {"name": model, "version": version, "state": state, "reason": self.pool.error}
+        state, reason = ("READY", "") if self.ready else ("UNAVAILABLE", not_ready().what)
+        said = {"name": model, "version": version, "state": state, "reason": reason}
         self._answer(request, 200, encode([said]))
 
     def _server(self, request: Request) -> None:

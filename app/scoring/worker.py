@@ -203,7 +203,8 @@ def _as_array(numpy: Any, pandas: Any, result: Any) -> Any:
 
 def _values(series: Any) -> Any:
     """A Series as an array; whole numbers with gaps as objects, which keeps them whole."""
-    gaps = getattr(series.dtype, "kind", "O") in "iub" and series.hasnans
+    kind = series.dtype
+    gaps = hasattr(kind, "na_value") and getattr(kind, "kind", "O") in "iub" and series.hasnans
     return series.to_numpy(dtype=object) if gaps else series.to_numpy()
 
 

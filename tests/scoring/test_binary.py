@@ -238,6 +238,9 @@ MALFORMED = {
     "header endless": (body(ONE, HALF)[0], {"Inference-Header-Content-Length": "1" * 5000}),
     "unknown datatype": body([tensor("BF16", [8], HALF)], HALF),
     "negative shape": body([tensor("FP64", [-1, -2], HALF)], HALF),
+    "endless rows of nothing": body([tensor("FP64", [10**12, 0], b"")]),
+    "endless nothing in a row": body([tensor("FP64", [1, 10**6, 10**6, 0], b"")]),
+    "a row of endless nothing": body([tensor("FP64", [0, 10**12], b"")]),
     "boolean of two": body([tensor("BOOL", [1, 2], b"\x01\x02")], b"\x01\x02"),
     "length beyond the end": body([tensor("BYTES", [1], b"\xff\0\0\0x")], b"\xff\0\0\0x"),
     "length cut": body([tensor("BYTES", [1], b"\x01\0")], b"\x01\0"),
@@ -252,6 +255,12 @@ def test_malformed_sizes_are_400(shared, case):
     answer = shared(ECHO).post(INFER, content, **headers)
     assert answer.status == 400, answer.body
     assert answer.json.keys() == {"error"}
+
+
+def test_more_columns_than_a_data_frame_can_have_are_400(shared, science):
+    data = bytes(200_000)
+    answer = infer(shared(FRAME, python=science), [tensor("INT8", [1, 200_000], data)], data)
+    assert answer.status == 400
 
 
 def test_the_server_says_that_it_speaks_the_extension(shared):

@@ -33,6 +33,7 @@ DATATYPES = {code: name for name, code in CODES.items()}
 NAME = "predict"  # of the output of a model that names none
 SIZE = b"inference-header-content-length"
 EXTENSIONS = ["binary_tensor_data"]
+MOST_HOLLOW = 1 << 16
 NOTHING = memoryview(b"")
 
 Parameters = Optional[dict[str, Any]]
@@ -118,9 +119,14 @@ def _type(one: Input) -> tuple[str, tuple[int, ...]]:
     code = CODES.get(one.datatype)
     if code is None:
         raise bad_input(f'The datatype of "{one.name}" is not known.', f"Use {', '.join(CODES)}.")
-    if not one.shape or min(one.shape) < 0:
+    if not one.shape or min(one.shape) < 0 or _hollow(one.shape):
         raise bad_input(f'The shape of "{one.name}" must be a list of sizes.')
     return code, tuple(one.shape)
+
+
+def _hollow(shape: list[int]) -> bool:
+    """Whether it speaks of very many rows, or the like, that hold nothing."""
+    return 0 in shape and prod(filter(None, shape)) > MOST_HOLLOW
 
 
 def _tensor(one: Input) -> Tensor:
