@@ -35,7 +35,7 @@ if __name__ == "__main__":
     workers = int(os.environ["BENCH_WORKERS"])
     api = Scoring(
         max_batch_size=int(os.environ.get("BENCH_BATCH", 32)),
-        batch_timeout=float(os.environ.get("BENCH_WAIT", 0.001)),
+        batch_timeout=float(os.environ.get("BENCH_WAIT", 0)),
         api_path="/score",
     )
     server = litserve.LitServer(

@@ -75,7 +75,7 @@ def start_results(book: Notebook, names: list[str]) -> list[Row]:
     more = mine - bare
     what, figure = "cold start to the first right answer, logistic", f"{mine:.2f} s"
     beside = f"Python's imports and load {bare:.2f} s"
-    rows = [Row("f", what, figure, beside, f"+{more:.2f} s", "≤ +0.4 s", more <= 0.4)]
+    rows = [Row("f", what, figure, beside, f"{more:+.2f} s", "≤ +0.4 s", more <= 0.4)]
     for name in names:
         if times := book.get(f"start|logistic|{name}"):
             theirs = median(times)
