@@ -445,7 +445,7 @@ def test_small_requests_wait_for_one_big_one_and_big_ones_finish(serve, workers)
         ended.set()
         codes = [code for one in bigs for code in one.result()]
     assert sorted(waits)[len(waits) // 2] < 1.2  # one after the other, six big ones take 3.6 s
-    assert max(waits) < 2.4
+    assert max(waits) < 3
     assert set(codes) == {200}
     assert len(codes) >= 6
 
