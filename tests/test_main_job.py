@@ -180,6 +180,29 @@ def predict(model, inputs: list):
     wait_until(lambda: status_of(port) == 200, 20)
 
 
+def test_status_says_why_a_worker_cannot_come_back(client, folder, tmp_path):
+    script = f"""
+import os
+
+def load(artifacts):
+    if os.path.exists({str(tmp_path / "broken")!r}):
+        raise OSError("the weights are gone")
+
+def predict(model, inputs):
+    return os.getpid()
+"""
+    write_model(folder, "churn", script=script)
+    client("deploy", str(folder))
+    (tmp_path / "broken").touch()
+    os.kill(ask(client)["predictions"], signal.SIGKILL)
+    limit = time.monotonic() + 20
+    while "OSError: the weights are gone" not in (row := client("status")[0])["error"]:
+        assert time.monotonic() < limit, row
+        time.sleep(0.1)
+    assert row["state"] in ("failing", "starting")
+    (tmp_path / "broken").unlink()
+
+
 def test_unchanged_deployment_leaves_a_healed_front_alone(client, folder):
     port = client("deploy", str(folder))["port"]
     os.kill(front_of(client), signal.SIGKILL)

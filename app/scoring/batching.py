@@ -390,7 +390,7 @@ class Pool:
         """
         self._skip_holds = max(0, self._skip_holds - 1)
         joining = self.max_rows and not batch[0].alone and len(self.workers) == 1
-        if not joining or took < WORTH_HOLDING or self._skip_holds:
+        if self.settings.wait or not joining or took < WORTH_HOLDING or self._skip_holds:
             self._dispatch_soon()
             return
         self._hold_for = min(len(self.waiting) + len(batch), self.max_rows)
@@ -522,8 +522,8 @@ class Pool:
             worker.kill(f"by us, as it had been predicting for {limit:g} s")
 
     def _too_late(self, worker: Worker, limit: float) -> Refusal:
-        forked_anew = self.template is not None and not worker.served
-        return hung_fork(limit) if forked_anew else timed_out(limit)
+        fork = self.template is not None and not worker.warm
+        return hung_fork(limit) if fork else timed_out(limit)
 
     # The life of workers
 
@@ -594,7 +594,9 @@ class Pool:
     def _ended(self, worker: Worker) -> None:
         if self._closing:
             return
-        how = f"The worker ended {'' if worker.warm else 'while loading the model '}{worker.fate}."
+        how = f"The worker ended {worker.fate}."
+        if not worker.warm:
+            how = f"While loading the model, {how[0].lower()}{how[1:]}"
         if not worker.failed:
             self._note(how, how)
         if self._settle(worker, LoadFailed(self.error)) or (worker.failed and not self._proven):

