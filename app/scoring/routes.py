@@ -166,11 +166,13 @@ class Routes:
             raise Refusal(415, "The body must not be compressed.", reason="encoding")
         if self.readers.wanted(request, self.reader):
             self.readers.read(dialect, request, self.reader, partial(self._read, dialect, request))
+            self.in_progress += 1
             return
         self.predict(dialect.read(request.body, self.reader), request)
 
     def _read(self, dialect: Dialect, request: Request, asked: Asked | Refusal | None) -> None:
         """A large body has been read, or need not be read elsewhere."""
+        self.in_progress -= 1
         try:
             if asked is None:
                 asked = dialect.read(request.body, self.reader)
