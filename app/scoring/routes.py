@@ -170,6 +170,7 @@ class Routes:
             raise overloaded()
         if self.readers.wanted(request, self.reader):
             self.readers.read(dialect, request, self.reader, partial(self._read, dialect, request))
+            self.in_progress += 1
             return
         self.predict(self._asked(dialect, request), request)
 
@@ -182,6 +183,7 @@ class Routes:
 
     def _read(self, dialect: Dialect, request: Request, asked: Asked | Refusal | None) -> None:
         """A large body has been read, or need not be read elsewhere."""
+        self.in_progress -= 1
         try:
             if asked is None:
                 asked = self._asked(dialect, request)
