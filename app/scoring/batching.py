@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Union
+from typing import Any
 
 from . import outputs as results
-from .errors import Refusal, bad_input, model_failed, overloaded, timed_out, worker_died
+from .errors import bad_input, model_failed, overloaded, timed_out, worker_died
+from .flights import Flights
 from .inputs import Inputs, join
 from .metrics import Metrics
 from .outputs import Outputs
-from .workers import BUSY, DEAD, IDLE, Launch, Worker
+from .streams import Stream
+from .workers import BUSY, DEAD, IDLE, Launch, Worker, say
 
-Result = Union[Outputs, Refusal]
+Result = Any
+"""Outputs, a Refusal, or `streams.ENDED`."""
 MOST_WAITING = 1024
 MOST_BYTES = 256 * 1024 * 1024
 TICK = 0.05  # how often deadlines are looked at while anything is held
@@ -27,9 +29,23 @@ BACK_OFF = (0.0, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0)
 
 
 class Job:
-    """A request's rows on their way to a prediction. `finish` is called once with the result."""
+    """A request's rows on their way to a prediction. `finish` is called once with the result.
 
-    __slots__ = ("alone", "deadline", "done", "finish", "inputs", "waiter")
+    stream: where its items go when it yields some. limit: the seconds it may take in place of
+    the pool's timeout, for what is answered later; 0 for other requests.
+    """
+
+    __slots__ = (
+        "alone",
+        "began",
+        "deadline",
+        "done",
+        "finish",
+        "inputs",
+        "limit",
+        "stream",
+        "waiter",
+    )
 
     def __init__(
         self, inputs: Inputs, finish: Callable[[Result], None], deadline: float, waiter: Any
@@ -40,6 +56,9 @@ class Job:
         self.waiter = waiter  # has `gone`: whether anybody still wants the answer
         self.alone = inputs.signature is None
         self.done = False
+        self.stream: Stream | None = None
+        self.limit = 0.0
+        self.began = 0.0
 
     def end(self, result: Result) -> None:
         if not self.done:
@@ -65,6 +84,8 @@ class Pool:
             for _ in range(workers)
         ]
         self.waiting: deque[Job] = deque()
+        self.solo = False  # whether requests go to workers by themselves
+        self.flights = Flights(self)
         self.error = ""
         self.kind = ""
         self._waiting_bytes = 0
@@ -89,7 +110,7 @@ class Pool:
     def held(self) -> int:
         """Requests in the queue or being predicted."""
         busy = (worker.batch for worker in self.workers if worker.state == BUSY)
-        return len(self.waiting) + sum(len(batch) for batch in busy)
+        return len(self.waiting) + sum(len(batch or ()) for batch in busy) + self.flights.held
 
     # Starting and ending
 
@@ -116,8 +137,12 @@ class Pool:
         if len(self.waiting) >= MOST_WAITING or self._waiting_bytes > MOST_BYTES:
             job.end(overloaded())
             return
-        self.waiting.append(job)
-        self._waiting_bytes += job.inputs.size
+        job.alone = job.alone or self.solo
+        if job.limit:
+            self.flights.queue(job)
+        else:
+            self.waiting.append(job)
+            self._waiting_bytes += job.inputs.size
         if not self._ticking:
             self._ticking = True
             self._loop.call_later(TICK, self._tick)
@@ -135,10 +160,13 @@ class Pool:
         """Give every idle worker a batch."""
         self._dispatching = False
         for worker in self.workers:
-            if worker.state == IDLE and self.waiting:
+            if worker.solo:
+                self.flights.fill(worker)
+            elif worker.state == IDLE and self.waiting:
                 batch = self._take()
                 if batch:
                     worker.predict(batch, join([job.inputs for job in batch]), monotonic())
+        self.flights.fill_with_jobs()
 
     def _take(self) -> list[Job]:
         """The next batch: the first request and those behind it that can be joined to it."""
@@ -263,11 +291,14 @@ class Pool:
         for worker in self.workers:
             if worker.state == BUSY:
                 self._check(worker, now)
+        self.flights.check(now)
         self._ticking = bool(self.held)
         if self._ticking:
             self._loop.call_later(TICK, self._tick)
 
     def _check(self, worker: Worker, now: float) -> None:
+        if worker.batch is None:
+            return
         for job in worker.batch:
             if job.deadline < now:
                 job.end(timed_out(self.timeout))
@@ -286,6 +317,7 @@ class Pool:
         else:
             say(f"worker {worker.pid} is ready")
         self.error = ""
+        self.solo = self.solo or worker.solo
         self._dispatch_soon()
 
     def _load_failed(self, worker: Worker, why: str) -> None:
@@ -301,6 +333,7 @@ class Pool:
         if loading is not None:
             _settle(loading, LoadFailed("The worker ended while it was loading the model."))
             return
+        self.flights.lost(worker)
         batch: list[Job] = worker.batch or []
         worker.batch = None
         alive = [job for job in batch if not job.done]
@@ -340,8 +373,3 @@ def _settle(loading: asyncio.Future[str], result: str | Exception) -> None:
 
 class LoadFailed(Exception):
     """The model could not be loaded; the text is its last line of traceback."""
-
-
-def say(line: str) -> None:
-    """A line of the front's own log."""
-    print(f"front: {line}", file=sys.stderr, flush=True)

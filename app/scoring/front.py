@@ -20,7 +20,7 @@ from typing import Any
 import uvloop
 
 from . import release as releases
-from .batching import LoadFailed, Pool, say
+from .batching import LoadFailed, Pool
 from .errors import Refusal
 from .http import Connection, Limits, Request, Site
 from .inputs import Reader
@@ -30,6 +30,7 @@ from .protocols import native
 from .release import Release
 from .routes import Admin, Routes
 from .sockets import BACKLOG, listen_tcp, listen_unix, unlink_socket
+from .workers import say
 
 SWEEP = 0.25
 SETTLE = 0.1
@@ -249,7 +250,7 @@ class Front:
         self.site.draining = True
         limit = self.loop.time() + LONGEST_DRAIN
         await asyncio.sleep(SETTLE)
-        while self.site.connections and self.loop.time() < limit:
+        while (self.site.connections or self.routes.jobs.busy) and self.loop.time() < limit:
             await asyncio.sleep(0.02)
         if self.site.connections:
             say(f"{len(self.site.connections)} connections were cut after {LONGEST_DRAIN:g} s")
@@ -259,6 +260,7 @@ class Front:
             private.close()
         for connection in (*self.site.connections, *self.admin.connections):
             connection.transport.abort()
+        await self.routes.jobs.close()
         await self.pool.close()
         say("ended")
 

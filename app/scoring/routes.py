@@ -12,15 +12,17 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
-from . import metrics
+from . import metrics, streams
 from .batching import Job, Pool, Result
 from .errors import Refusal, not_ready
-from .http import JSON, TEXT, Request
+from .http import JSON, TEXT, Limits, Request
 from .inputs import Inputs, Reader
+from .jobs import Jobs, wants_job
 from .metrics import Metrics
 from .outputs import Outputs
 from .protocols import Asked, Dialect, mlflow, native, oip
 from .release import Release
+from .streams import Stream
 
 encode = msgspec.json.encode
 Handler = Callable[[Request], None]
@@ -46,6 +48,9 @@ class Routes:
         self.in_progress = 0
         self.proven = False  # whether the sample has been predicted
         self.table: dict[bytes, Route] = {}
+        self.jobs = Jobs(release.instance_folder)
+        self.job_timeout = float(release.scoring.get("job_timeout") or 3600.0)
+        self.max_body = int(release.scoring.get("max_body") or Limits().max_body)
         self._add_probes()
         self._add_scoring()
         self._add_metadata()
@@ -95,6 +100,8 @@ class Routes:
 
     def _find(self, path: bytes) -> Route:
         found = self.table.get(path)
+        if found is None and path.startswith(b"/jobs/"):
+            found = self._job
         if found is None:
             plain = quote(unquote_to_bytes(path), safe="/:").encode()
             found = self.table.get(plain) or self.table.get(plain.rstrip(b"/"))
@@ -119,26 +126,58 @@ class Routes:
         self.add("/invocations", "invocations", post=partial(self.score, mlflow.dialect))
         for base in self._model_paths():
             self.add(f"{base}/infer", "infer", post=partial(self.score, oip.dialect))
+            streamed = partial(self.score, oip.dialect, kind=streams.EVENTS)
+            self.add(f"{base}/infer_stream", "infer_stream", post=streamed)
+            self.add(f"{base}/generate_stream", "infer_stream", post=streamed)
+        self._job = Route(
+            "jobs",
+            {b"GET": self._show_job, b"HEAD": self._show_job, b"DELETE": self._drop_job},
+        )
 
-    def score(self, dialect: Dialect, request: Request) -> None:
-        """Read the rows, have them predicted, write the answer; nothing here waits."""
+    def score(self, dialect: Dialect, request: Request, kind: bytes | None = None) -> None:
+        """Read the rows, have them predicted, write the answer; nothing here waits.
+
+        kind: the content type of the stream it must be, whatever the request accepts.
+        """
         if not self.ready:
             raise not_ready()
         if request.headers.get(b"content-encoding", b"identity") != b"identity":
             raise Refusal(415, "The body must not be compressed.", reason="encoding")
-        self.predict(dialect.read(request.body, self.reader), request)
+        asked = dialect.read(request.body, self.reader)
+        kind = kind or streams.wanted(request)
+        if wants_job(request):
+            request = self._accept_job(request)
+        write = asked.write if dialect is oip.dialect else None
+        stream = Stream(request, kind, dialect.error, self.max_body, write)
+        self.predict(asked, request, stream)
 
-    def predict(self, asked: Asked, request: Request) -> None:
+    def predict(self, asked: Asked, request: Request, stream: Stream | None = None) -> None:
+        stream = stream or Stream(request, None, native.error, self.max_body)
         if not asked.inputs.rows and asked.inputs.kind in ("matrix", "columns"):
             self._answer(request, 200, asked.write(nothing(asked.inputs)))
             return
         self.in_progress += 1
-        finish = partial(self._finish, request, asked.write)
-        deadline = request.arrived + self.pool.timeout
-        self.pool.submit(Job(asked.inputs, finish, deadline, request))
+        finish = partial(self._finish, request, asked.write, stream)
+        limit = self.job_timeout if request.context is not None else 0.0
+        deadline = request.arrived + (limit or self.pool.timeout)
+        job = Job(asked.inputs, finish, deadline, request)
+        job.stream, job.limit = stream, limit
+        request.watched = self.pool.solo or stream.kind is not None
+        if request.context is not None:
+            request.context.job = job
+        self.pool.submit(job)
 
-    def _finish(self, request: Request, write: Callable[[Outputs], bytes], result: Result) -> None:
+    def _finish(
+        self,
+        request: Request,
+        write: Callable[[Outputs], bytes],
+        stream: Stream,
+        result: Result,
+    ) -> None:
         self.in_progress -= 1
+        if self._streamed(request, stream, result):
+            return
+        result = stream.whole(result)
         if isinstance(result, Refusal):
             self.refuse(request, result)
             return
@@ -151,6 +190,41 @@ class Routes:
             self.refuse(request, refusal)
         except Exception as error:
             self._broken(request, error)
+
+    def _streamed(self, request: Request, stream: Stream, result: Result) -> bool:
+        """Whether this was the end of a stream, which now is complete."""
+        try:
+            if not stream.answered(result):
+                return False
+        except Refusal as refusal:
+            self.refuse(request, refusal)
+            return True
+        status = result.status if isinstance(result, Refusal) else 200
+        self.counts.count(request.endpoint, status, monotonic() - request.arrived)
+        if status >= 500:
+            log(request, status)
+        return True
+
+    # Jobs
+
+    def _accept_job(self, request: Request) -> Request:
+        """Answer that it will be done later; the request to do then."""
+        entry = self.jobs.take(request)
+        self._answer(request, 202, entry.said(), JSON, entry.headers)
+        return entry.request
+
+    def _show_job(self, request: Request) -> None:
+        self.jobs.show(request, partial(self._tell_job, request))
+
+    def _drop_job(self, request: Request) -> None:
+        self.jobs.drop(request)
+        self._answer(request, 204, b"")
+
+    def _tell_job(self, request: Request, told: Refusal | tuple[int, bytes, bytes, bytes]) -> None:
+        if isinstance(told, Refusal):
+            self.refuse(request, told)
+        else:
+            self._answer(request, *told)
 
     # Probes
 

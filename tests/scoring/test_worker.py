@@ -199,7 +199,7 @@ def test_the_shim_runs_on_each_python_here(python, tmp_path):
         theirs.close()
         ours.settimeout(20)
         worker.send(ours, {"script": "predict.py", "artifacts": "artifacts", "input": None})
-        assert worker.receive(ours)[0] == {"ready": "json"}
+        assert worker.receive(ours)[0]["ready"] == "json"
         worker.send(ours, {"id": 1, "kind": "rows", "rows": 2}, b"1,2")
         assert worker.receive(ours) == ({"kind": "json", "id": 1}, bytearray(b"[2, 1]"))
     assert process.wait(10) == 0
