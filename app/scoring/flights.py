@@ -67,7 +67,9 @@ class Flights:
 
     @property
     def held(self) -> int:
-        return len(self.waiting) + sum(len(worker.flights) for worker in self.pool.workers)
+        """Jobs that wait, flights, and workers asked for a sign of life."""
+        busy = sum(len(one.flights) + bool(one.pinged) for one in self.pool.workers)
+        return len(self.waiting) + busy
 
     # To the workers
 
@@ -81,8 +83,11 @@ class Flights:
     def fill(self, worker: Worker) -> None:
         """Give a worker that takes requests by themselves as many as it has room for."""
         while worker.room and self.pool.waiting:
-            for job in self.pool._take():
-                self._launch(worker, job)
+            batch = self.pool._take()
+            if batch:
+                self._launch(worker, batch[0])
+            if len(batch) > 1:  # queued before it was known that each must come alone
+                self.pool._one_by_one(batch[1:])
 
     def fill_with_jobs(self) -> None:
         """Give jobs the workers that requests have left idle, but never the last one."""
@@ -185,7 +190,7 @@ class Flights:
         for worker in self.pool.workers:
             for flight in tuple(worker.flights.values()):
                 self._check(worker, flight, now)
-            if worker.tasks and worker.flights and worker.state in (IDLE, BUSY):
+            if worker.tasks and worker.state in (IDLE, BUSY):
                 self._check_life(worker, now)
 
     def _check_waiting(self, now: float) -> None:
@@ -233,8 +238,9 @@ class Flights:
     def _check_life(self, worker: Worker, now: float) -> None:
         """Ask an asynchronous worker whether its loop turns, and replace it when it does not."""
         if not worker.pinged:
-            worker.pinged = now
-            worker.tell(ping=1)
+            if worker.flights:
+                worker.pinged = now
+                worker.tell(ping=1)
         elif now - worker.pinged > self.pool.timeout:
             for flight in self._alive(worker):
                 self._end(flight, timed_out(self.pool.timeout))
@@ -252,6 +258,7 @@ class Flights:
         for flight in self._alive(worker):
             self._end(flight, worker_died())
         worker.flights.clear()
+        worker.pinged = 0.0
 
 
 def _result(header: dict[str, Any], payload: bytes) -> Any:

@@ -35,7 +35,7 @@ from .workers import say
 SWEEP = 0.25
 SETTLE = 0.1
 """Seconds for connections that were accepted a moment before to be known to us."""
-LONGEST_DRAIN = 30.0
+LONGEST_DRAIN = float(os.environ.get("RHYTHMICML_DRAIN_SECONDS", "30"))
 
 
 def main(argv: Sequence[str]) -> int:

@@ -28,7 +28,7 @@ import msgspec
 from .errors import Refusal
 from .http import JSON, Request
 
-MOST_JOBS = 1000
+MOST_JOBS = int(os.environ.get("RHYTHMICML_MOST_JOBS", "1000"))
 MOST_BYTES = 256 * 1024 * 1024
 KEPT = 3600.0
 TIDY = 60.0

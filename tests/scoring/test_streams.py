@@ -124,11 +124,12 @@ def processor_time(pid):
         return sum(map(int, file.read().rpartition(")")[2].split()[11:13]))
 
 
-@pytest.fixture(
-    params=[COUNT, COUNT_LATER, RETURNED, CLASS], ids=["yield", "async", "gen", "class"]
-)
+WAYS = {"yield": COUNT, "async": COUNT_LATER, "returned": RETURNED, "class": CLASS}
+
+
+@pytest.fixture(params=WAYS)
 def counting(request, shared):
-    return shared(request.param)
+    return shared(WAYS[request.param])
 
 
 def test_items_are_events(counting):
@@ -324,7 +325,7 @@ def test_a_reader_that_pauses_stops_the_generator_and_nothing_grows(serve, tmp_p
         chunk = sock.recv(1 << 20)
         assert chunk, "the stream ended"
         received += len(chunk)
-    grown = [resident(pid) - was for pid, was in zip(pids, before)]
+    grown = [resident(pid) - was for pid, was in zip(pids, before, strict=True)]
     assert max(grown) < 30_000_000
     sock.close()
     wait_for(mark.exists)
@@ -335,7 +336,7 @@ def still(pids):
     before = [processor_time(pid) for pid in pids]
     time.sleep(0.5)
     after = [processor_time(pid) for pid in pids]
-    return all(now - was <= 2 for was, now in zip(before, after))
+    return all(now - was <= 2 for was, now in zip(before, after, strict=True))
 
 
 def test_a_reader_that_never_reads_is_cut_and_the_generator_closed(serve, tmp_path):
@@ -360,3 +361,4 @@ def test_a_stream_is_finished_while_draining(serve):
     assert b"200 OK" in sock.recv(200)
     assert front.end() == 0
     assert b"event: end" in read_all(sock)
+    sock.close()
