@@ -6,6 +6,7 @@ model is asynchronous up to `workers.SLOTS`. The batches of ordinary models neve
 
 from __future__ import annotations
 
+import traceback
 from collections import deque
 from collections.abc import Iterator
 from time import monotonic
@@ -103,8 +104,8 @@ class Flights:
         """Whether a job here leaves room for requests; a single plain worker has none to leave."""
         if worker.tasks:
             return len(worker.flights) < SLOTS // 2
-        alive = [one for one in self.pool.workers if one.state in (IDLE, BUSY)]
-        return len(alive) == 1 or any(one.state == IDLE for one in alive if one is not worker)
+        others = [one for one in self.pool.workers if one is not worker]
+        return not others or any(one.state == IDLE for one in others)
 
     def _launch(self, worker: Worker, job: Job) -> None:
         now = monotonic()
@@ -150,8 +151,9 @@ class Flights:
         except Refusal as refusal:
             self._end(flight, refusal)
             self._cancel(worker, flight)
-        except (ValueError, RecursionError):
-            self._end(flight, model_failed("no result that JSON can hold"))
+        except Exception:
+            traceback.print_exc()
+            self._end(flight, model_failed("no result that can be written"))
             self._cancel(worker, flight)
         else:
             self._acknowledge(worker, flight)

@@ -400,11 +400,12 @@ class Connection(asyncio.Protocol):
         """Write the head of an answer in pieces: chunks, or for HTTP/1.0 bytes until the end."""
         request.close = request.close or request.legacy or self._draining()
         self.transport.write(
-            b"%b%bX-Request-Id: %b\r\nCache-Control: no-store\r\n%b%b\r\n"
+            b"%b%bX-Request-Id: %b\r\n%b%b%b\r\n"
             % (
                 self.site.head(status, content_type),
                 extra,
                 request.id,
+                _UNBUFFERED,
                 b"" if request.legacy else b"Transfer-Encoding: chunked\r\n",
                 _CLOSE if request.close else b"",
             )
@@ -483,6 +484,7 @@ class Connection(asyncio.Protocol):
         return limits.idle_seconds if self.served else limits.header_seconds
 
 
+_UNBUFFERED = b"Cache-Control: no-store\r\nX-Accel-Buffering: no\r\n"
 _CLOSE = b"Connection: close\r\n"
 _KEEP = b"Connection: keep-alive\r\n"
 

@@ -14,6 +14,7 @@ its jobs while the next one already answers for them. A job is a file named by i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import re
@@ -40,6 +41,7 @@ TOO_LARGE = "Its answer is larger than 256 MiB."
 NOT_KEPT = "Its answer could not be written to the disk."
 
 Told = Union[Refusal, "tuple[int, bytes, bytes, bytes]"]
+_ENDINGS = (".open", ".part", ".done", ".gone", ".front")
 _ID = re.compile(r"[0-9a-f]{32}").fullmatch
 _encode, _decode = msgspec.json.encode, msgspec.json.decode
 
@@ -73,7 +75,7 @@ class Entry:
         self.jobs = jobs
         self.name = name
         self.job: Any = None
-        self.request = Request(asked.method, asked.path, asked.headers, asked.body)
+        self.request = Request(asked.method, asked.path, asked.headers, b"")
         self.request.id = asked.id
         self.request.endpoint = asked.endpoint
         self.request.context = self
@@ -167,9 +169,10 @@ class Jobs:
         if self._lock is not None:
             return
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self.folder / f"{self.front}.front"
+        path = self.folder / f"{self.front}.front.new"
         self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        path.rename(path.with_suffix(""))  # only now, or we would be taken for dead
         self._tidy_now_and_then()
 
     def _tidy_now_and_then(self) -> None:
@@ -270,7 +273,7 @@ class Jobs:
         except OSError:
             return False
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return True
         finally:
@@ -291,8 +294,14 @@ class Jobs:
     # Forgetting
 
     def _tidy(self) -> None:
-        """Keep the folder within its limits: the oldest answers go first."""
+        """Keep the folder within its limits. What another front removes meanwhile is no matter."""
         now = time.time()
+        for work in (self._drop_old, self._bury, self._sweep):
+            with contextlib.suppress(OSError):
+                work(now)
+
+    def _drop_old(self, now: float) -> None:
+        """The oldest answers go first."""
         done = sorted(self._files("done"), reverse=True)
         size = 0
         for count, (changed, length, name) in enumerate(done):
@@ -303,9 +312,14 @@ class Jobs:
         for count, (changed, _, name) in enumerate(gone):
             if count >= MOST_JOBS or now - changed > KEPT:
                 self.path(name, "gone").unlink(missing_ok=True)
-        self._bury()
 
-    def _bury(self) -> None:
+    def _sweep(self, now: float) -> None:
+        """Remove what was half written when its front ended."""
+        for path in self.folder.iterdir():
+            if path.suffix not in _ENDINGS and now - path.stat().st_mtime > KEPT:
+                path.unlink(missing_ok=True)
+
+    def _bury(self, now: float) -> None:
         """Say of what fronts that are no more have left that it will not be finished."""
         for _, _, name in self._files("open"):
             front = (_read(self.path(name, "open")) or b"").decode()

@@ -199,6 +199,9 @@ class Routes:
         except Refusal as refusal:
             self.refuse(request, refusal)
             return True
+        except Exception as error:
+            self._broken(request, error)
+            return True
         status = result.status if isinstance(result, Refusal) else 200
         self.counts.count(request.endpoint, status, monotonic() - request.arrived)
         if status >= 500:

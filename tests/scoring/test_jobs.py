@@ -336,6 +336,28 @@ def test_answers_are_bounded_in_bytes_and_in_time(jobs, monkeypatch):
     assert [jobs.path(name, "done").exists() for name in names] == [True, False, False]
 
 
+def test_what_an_ended_front_left_is_buried(jobs):
+    names = ["a" * 32, "b" * 32]
+    for name in names:
+        jobs.path(name, "open").write_text("deadbeef")
+    jobs.path(names[0], "part").write_bytes(b"half")
+    (jobs.folder / "deadbeef.front").touch()
+    (half := jobs.folder / "c.done.1234").touch()
+    os.utime(half, (1, 1))
+    jobs._tidy()
+    assert sorted(path.name for path in jobs.folder.iterdir()) == [f"{n}.gone" for n in names]
+
+
+def test_what_another_front_is_at_is_left_alone(serve, gate, instance):
+    front = serve(WAITS)
+    url = ask(front, {"gate": str(gate)})
+    began(gate)
+    kept.Jobs(instance.folder)._tidy()
+    assert files(instance.folder, ".open") == [url.rpartition("/")[2] + ".open"]
+    gate.touch()
+    assert result(front, url).status == 200
+
+
 def test_too_many_unfinished_jobs_are_503(serve, gate, monkeypatch):
     front = serve(WAITS, environment={"RHYTHMICML_MOST_JOBS": "2"})
     for _ in range(2):
