@@ -29,7 +29,6 @@ import sys
 if __name__ == "__main__":
     sys.path[0] = ""  # this file's folder holds our modules; the model's are in the working one
 
-import asyncio
 import contextlib
 import importlib.util
 import inspect
@@ -368,7 +367,7 @@ def check_packages(kind: str) -> None:
                 raise Unusable(f'input = "{kind}" needs {package} in requirements.txt.') from error
 
 
-# Streams and tasks
+# Streams and tasks. asyncio is imported where it is used: plain models shall start without it.
 
 
 class Steps:
@@ -441,6 +440,8 @@ def run(awaitable: Any) -> Any:
 
 @lru_cache(maxsize=None)
 def _loop() -> Any:
+    import asyncio
+
     return asyncio.new_event_loop()
 
 
@@ -495,10 +496,13 @@ class Tasks:
         self.predict, self.kind = predict, kind
         self.running: dict[int, Any] = {}
         self.unread: dict[int, int] = {}
-        self.taken: dict[int, asyncio.Event] = {}
+        self.taken: dict[int, Any] = {}
 
     async def serve(self, sock: socket.socket) -> None:
         """Until the front is gone."""
+        import asyncio
+
+        self.loop = asyncio.get_running_loop()
         reader, self.writer = await asyncio.open_connection(sock=sock)
         try:
             while True:
@@ -506,13 +510,7 @@ class Tasks:
                 header = json.loads(await reader.readexactly(sizes[0]))
                 self._heard(header, bytearray(await reader.readexactly(sizes[1])))
         except (asyncio.IncompleteReadError, OSError):
-            await self._end()
-
-    async def _end(self) -> None:
-        for task in self.running.values():
-            task.cancel()
-        if self.running:
-            await asyncio.wait(list(self.running.values()), timeout=0.5)
+            pass  # asyncio.run cancels what is left
 
     def _heard(self, header: dict[str, Any], payload: bytearray) -> None:
         if "ping" in header:
@@ -527,7 +525,7 @@ class Tasks:
                 self.taken[header["more"]].set()
         else:
             number = header["id"]
-            task = asyncio.ensure_future(self._answer(number, header, payload))
+            task = self.loop.create_task(self._answer(number, header, payload))
             self.running[number] = task
             task.add_done_callback(lambda done: self._done(number, done))
 
@@ -545,6 +543,8 @@ class Tasks:
     async def _answer(
         self, number: int, header: dict[str, Any], payload: bytearray
     ) -> tuple[dict[str, Any], bytes]:
+        import asyncio
+
         try:
             return await self._result(number, header, payload)
         except BadInput as error:
@@ -572,6 +572,8 @@ class Tasks:
         return _ENDED, b""
 
     async def _stream(self, number: int, items: Any) -> None:
+        import asyncio
+
         self.unread[number] = 0
         taken = self.taken[number] = asyncio.Event()
         async for item in items:
@@ -587,6 +589,8 @@ class Tasks:
 
 async def _paced(items: Any) -> AsyncIterator[Any]:
     """A plain generator among tasks, which get their turn after each item."""
+    import asyncio
+
     with contextlib.closing(items):
         for item in items:
             yield item
@@ -655,6 +659,8 @@ def main(fd: int) -> int:
         streams, tasks = getattr(predict, "streams", False), getattr(predict, "tasks", False)
         send(sock, {"ready": kind, "streams": streams, "async": tasks})
         if tasks:
+            import asyncio
+
             asyncio.run(Tasks(predict, kind).serve(sock))
             return 0
         while True:
