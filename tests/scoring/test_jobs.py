@@ -198,6 +198,16 @@ def test_a_waiting_job_can_be_dropped(shared, gate):
     assert not gate.with_suffix(".second.began").exists()
 
 
+def test_the_result_of_a_running_plain_job_is_discarded(shared, gate):
+    front = shared(WAITS)
+    url = ask(front, {"gate": str(gate)})
+    began(gate)
+    assert front.call("DELETE", url).status == 204
+    gate.touch()
+    assert front.score("[1]") == [1]
+    assert (front.get(url).status, front.get(url).json["error"]["cause"]) == (410, kept.CANCELLED)
+
+
 def test_a_running_stream_is_cancelled(shared, gate, tmp_path):
     front = shared(STREAM)
     url = ask(front, {"gate": str(gate), "tick": True})
