@@ -88,6 +88,7 @@ def _service(unit: Unit) -> str:
             "KillMode=mixed",
             "UMask=0077",
             *_identity(unit),
+            *_jobs(unit),
             *_logging(unit),
             *_sandbox(unit),
             *_limits(unit),
@@ -114,6 +115,13 @@ def _identity(unit: Unit) -> list[str]:
     if not unit.system:
         return []
     return ["DynamicUser=yes", f"SupplementaryGroups={READ_GROUP}"]
+
+
+def _jobs(unit: Unit) -> list[str]:
+    """Where answers to jobs are kept: they outlive the process, and its user of the moment."""
+    if unit.system:
+        return [f"StateDirectory=rhythmicml-{unit.name}", "StateDirectoryMode=0700"]
+    return [f"ReadWritePaths=-{quoted(f'{unit.base}/instances/{unit.name}/run')}"]
 
 
 def _logging(unit: Unit) -> list[str]:

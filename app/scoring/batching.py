@@ -5,32 +5,34 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from math import ceil
 from time import monotonic
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 from . import outputs as results
 from .errors import (
     Refusal,
     bad_input,
-    gone_away,
+    cancelled,
     hung_fork,
     model_failed,
     overloaded,
     timed_out,
     worker_died,
 )
+from .flights import Flights
 from .inputs import Inputs, join
 from .launch import Begun, Launch
 from .metrics import Metrics
 from .outputs import Outputs
-from .workers import BUSY, DEAD, IDLE, LOADING, Template, Worker
+from .streams import Stream
+from .workers import BUSY, DEAD, IDLE, LOADING, Template, Worker, say
 
-Result = Union[Outputs, Refusal]
+Result = Any
+"""Outputs, a Refusal, or `streams.ENDED`."""
 MOST_BYTES = 256 * 1024 * 1024
 TICK = 0.05  # how often deadlines are looked at while anything is held
 WORTH_HOLDING = 0.002  # a prediction shorter than this is not worth a pause for a fuller batch
@@ -80,7 +82,11 @@ class Settings(NamedTuple):
 
 
 class Job:
-    """A request's rows on their way to a prediction. `finish` is called once with the result."""
+    """A request's rows on their way to a prediction. `finish` is called once with the result.
+
+    stream: where its items go when it yields some. limit: the seconds it may take in place of
+    the pool's timeout, for what is answered later; 0 for other requests.
+    """
 
     __slots__ = (
         "alone",
@@ -89,8 +95,10 @@ class Job:
         "done",
         "finish",
         "inputs",
+        "limit",
         "predicting",
         "queued",
+        "stream",
         "taken",
         "waiter",
     )
@@ -104,6 +112,8 @@ class Job:
         self.waiter = waiter  # has `gone`: whether anybody still wants the answer
         self.alone = inputs.signature is None
         self.done = False
+        self.stream: Stream | None = None
+        self.limit = 0.0
         self.queued = monotonic()
         self.taken = 0.0  # when a worker got it
         self.predicting = 0.0  # seconds that took
@@ -140,9 +150,11 @@ class Pool:
         self.metrics = metrics
         self.template = Template(launch) if launch.preload else None
         self._origin = self.template or launch
+        self.flights = Flights(self)
         self.workers = [self._make() for _ in range(settings.workers)]
         self._adopt(list(begun))
         self.waiting: deque[Job] = deque()
+        self.solo = False  # whether requests go to workers by themselves
         self.error = ""  # why a worker was lost last, while that matters
         self.reason = ""  # the same without anything that may be private
         self.traceback = ""
@@ -168,7 +180,9 @@ class Pool:
         self._skip_holds = 0
 
     def _make(self) -> Worker:
-        return Worker(self._origin, self._loaded, self._load_failed, self._answered, self._ended)
+        made = Worker(self._origin, self._loaded, self._load_failed, self._answered, self._ended)
+        made.on_flight = self.flights.heard
+        return made
 
     def _adopt(self, begun: list[Begun]) -> None:
         takers: list[Worker] = [self.template] if self.template else self.workers
@@ -199,11 +213,11 @@ class Pool:
     @property
     def held(self) -> int:
         """Requests in the queue or being predicted."""
-        busy = (worker.batch for worker in self._all() if worker.state == BUSY)
+        busy = (worker.batch or () for worker in self.all_workers() if worker.state == BUSY)
         again = sum(map(len, self._again))
-        return len(self.waiting) + again + sum(len(batch) for batch in busy)
+        return len(self.waiting) + again + sum(map(len, busy)) + self.flights.held
 
-    def _all(self) -> list[Worker]:
+    def all_workers(self) -> list[Worker]:
         """The workers, those to come and those to go."""
         return [*self.workers, *self._successors, *self._retiring]
 
@@ -236,7 +250,7 @@ class Pool:
 
     async def close(self) -> None:
         self._closing = True
-        await asyncio.gather(*self._retired, *(worker.close() for worker in self._all()))
+        await asyncio.gather(*self._retired, *(worker.close() for worker in self.all_workers()))
         if self.template is not None:
             await self.template.close()
 
@@ -253,13 +267,17 @@ class Pool:
             job.end(overloaded())
             return
         job.queued = monotonic()
+        job.alone = job.alone or self.solo
         if not self._proven:
             job.deadline = job.queued + self.settings.start_timeout
-        self._count(job, 1)
-        self.waiting.append(job)
+        if job.limit:
+            self.flights.queue(job)
+        else:
+            self._count(job, 1)
+            self.waiting.append(job)
         self._watch()
         if self._hold is None:
-            self._dispatch_soon()
+            self.dispatch_soon()
         elif len(self.waiting) >= self._hold_for:
             self._release()
 
@@ -267,7 +285,7 @@ class Pool:
         self._waiting_bytes += sign * job.inputs.size
         self._waiting_rows += sign * job.inputs.rows
 
-    def _dispatch_soon(self) -> None:
+    def dispatch_soon(self) -> None:
         if not self._dispatching:
             self._dispatching = True
             self._loop.call_soon(self._dispatch)
@@ -276,13 +294,18 @@ class Pool:
         """Give every idle worker a batch."""
         self._dispatching = False
         for worker in self.workers:
-            if worker.state == IDLE and (worker.warm or not self._proven) and self._ripe():
-                batch = self._next(worker)
+            if self._proven and not worker.warm:
+                continue
+            if worker.solo:
+                self.flights.fill(worker)
+            elif worker.state == IDLE and self._ripe():
+                batch = self.next(worker)
                 if batch:
                     inputs, now = join([job.inputs for job in batch]), monotonic()
                     worker.big = self._is_big(batch[0])
                     self._note_taken(batch, inputs.rows, now)
                     worker.predict(batch, inputs, now)
+        self.flights.fill_with_jobs()
 
     def _note_taken(self, batch: list[Job], rows: int, now: float) -> None:
         for job in batch:
@@ -304,9 +327,9 @@ class Pool:
 
     def _wake(self) -> None:
         self._waking = None
-        self._dispatch_soon()
+        self.dispatch_soon()
 
-    def _next(self, worker: Worker) -> list[Job]:
+    def next(self, worker: Worker) -> list[Job]:
         """The next batch: a part of one that failed, else the first request and what fits it."""
         while self._again:
             part = [job for job in self._again.popleft() if self._still_wanted(job)]
@@ -376,7 +399,7 @@ class Pool:
     def _still_wanted(self, job: Job) -> bool:
         """Whether to predict it; one whose client has gone is ended here."""
         if job.waiter.gone:
-            job.end(gone_away())
+            job.end(cancelled())
         return not job.done
 
     # Holding: those just answered are likely to ask again at once
@@ -391,7 +414,7 @@ class Pool:
         self._skip_holds = max(0, self._skip_holds - 1)
         joining = self.max_rows and not batch[0].alone and len(self.workers) == 1
         if self.settings.wait or not joining or took < WORTH_HOLDING or self._skip_holds:
-            self._dispatch_soon()
+            self.dispatch_soon()
             return
         self._hold_for = min(len(self.waiting) + len(batch), self.max_rows)
         enough = len(self.waiting) + len(batch) // 2
@@ -407,7 +430,7 @@ class Pool:
         if self._hold is not None:
             self._hold.cancel()
             self._hold = None
-        self._dispatch_soon()
+        self.dispatch_soon()
 
     # Answers
 
@@ -419,15 +442,23 @@ class Pool:
         self.metrics.predicted(sum(job.inputs.rows for job in batch), took)
         self._observe(len(batch) / max(took, 1e-6))
         if worker.warm:
-            self._calm(worker)
+            self.calm(worker)
         for job in batch:
             job.predicting = took
         self._pause_after(batch, took)
         self._take_apart(worker, batch, header, payload)
+        self.done_with(worker)
+
+    def done_with(self, worker: Worker) -> None:
+        """It has nothing to do just now: let it go if it is to end, or see whether it should."""
         if worker in self._retiring:
             self._retire(worker)
         elif self._proven:
             self._recycle_if_worn(worker)
+
+    def has_predicted(self, worker: Worker) -> None:
+        """It has given a result; the first one, of the sample, shows that it can."""
+        worker.warm = worker.warm or not self._proven
 
     def _observe(self, rate: float) -> None:
         self._rate = 0.8 * self._rate + 0.2 * rate if self._rate else rate
@@ -444,7 +475,7 @@ class Pool:
         except (ValueError, RecursionError):
             self._failed(batch, {"error": "output", "raised": "no result that JSON can hold"})
             return
-        worker.warm = worker.warm or not self._proven
+        self.has_predicted(worker)
         self._deliver(batch, whole)
 
     def _deliver(self, batch: list[Job], whole: Outputs) -> None:
@@ -462,6 +493,13 @@ class Pool:
             batch[0].end(bad_input("The rows cannot be made into what the model takes."))
         else:
             batch[0].end(model_failed(header["raised"]))
+
+    def part(self, batch: list[Job]) -> None:
+        """Run each by itself, first."""
+        for job in reversed(batch):
+            job.alone = True
+            self._again.appendleft([job])
+        self._release()
 
     def _halve(self, batch: list[Job]) -> None:
         """Run each half as a batch of its own, first, so that in the end only those at fault fail.
@@ -491,9 +529,10 @@ class Pool:
                 if job.deadline < now:
                     job.end(timed_out(self.timeout))
         self._forget_unwanted()
-        for worker in self._all():
+        for worker in self.all_workers():
             if worker.state == BUSY:
                 self._check(worker, now)
+        self.flights.check(now)
         self._ticking = bool(self.held)
         if self._ticking:
             self._loop.call_later(TICK, self._tick)
@@ -511,6 +550,8 @@ class Pool:
         self.waiting = deque(kept)
 
     def _check(self, worker: Worker, now: float) -> None:
+        if worker.batch is None:
+            return
         limit = self.timeout if worker.warm else self.settings.start_timeout
         for job in worker.batch:
             if job.deadline < now:
@@ -540,6 +581,7 @@ class Pool:
             worker.kill(f"by us, as it had not loaded within {limit:g} s")
 
     def _loaded(self, worker: Worker, kind: str) -> None:
+        self.solo = self.solo or worker.solo
         if self._proven:
             self._try(worker)
         else:
@@ -570,13 +612,13 @@ class Pool:
             say(f"worker {worker.pid} is ready")
         if worker in self._successors:
             self._take_over(worker)
-        self._dispatch_soon()
+        self.dispatch_soon()
 
     def _calm_still(self, worker: Worker, process: Any) -> None:
         if worker.process is process and worker.serves:
-            self._calm(worker)
+            self.calm(worker)
 
-    def _calm(self, worker: Worker) -> None:
+    def calm(self, worker: Worker) -> None:
         """It works; once all do, what happened before is no longer of interest."""
         worker.failures = 0
         if self.error and all(one.serves and not one.failures for one in self.workers):
@@ -594,6 +636,7 @@ class Pool:
     def _ended(self, worker: Worker) -> None:
         if self._closing:
             return
+        self.flights.lost(worker)
         how = f"The worker ended {worker.fate}."
         if not worker.warm:
             how = f"While loading the model, {how[0].lower()}{how[1:]}"
@@ -673,7 +716,7 @@ class Pool:
         self.recycles += 1
         say(f"worker {fresh.pid} takes over from {old.pid}")
         self._retiring.add(old)
-        if old.state == IDLE:
+        if old.state == IDLE and not old.flights:
             self._retire(old)
 
     def _put_in_place(self, fresh: Worker, old: Worker) -> None:
@@ -722,8 +765,3 @@ def resident(pid: int | None) -> int:
             return int(file.read().split()[1]) * PAGE
     except (OSError, ValueError, IndexError):
         return 0
-
-
-def say(line: str) -> None:
-    """A line of the front's own log."""
-    print(f"front: {line}", file=sys.stderr, flush=True)

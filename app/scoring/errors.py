@@ -30,10 +30,6 @@ class Refusal(Exception):
         return " ".join(part for part in (self.what, self.cause, self.remedy) if part)
 
 
-def gone_away() -> Refusal:
-    return Refusal(499, "The client went away before the prediction.", reason="gone")
-
-
 _REASONS = {400: "input", 404: "route", 405: "method", 413: "size", 500: "model", 504: "timeout"}
 
 
@@ -58,11 +54,28 @@ def overloaded() -> Refusal:
     )
 
 
-def timed_out(seconds: float) -> Refusal:
+def timed_out(seconds: float, key: str = "timeout") -> Refusal:
     return Refusal(
         504,
         f"No prediction within {seconds:g} s.",
-        remedy="Send fewer rows, or raise `timeout`.",
+        remedy=f"Send fewer rows, or raise `{key}`.",
+    )
+
+
+def too_slow(seconds: float, key: str = "timeout") -> Refusal:
+    return Refusal(504, f"No next item within {seconds:g} s.", remedy=f"Raise `{key}`.")
+
+
+def cancelled() -> Refusal:
+    """For the counts: nobody reads it."""
+    return Refusal(499, "The request was cancelled.", reason="cancelled")
+
+
+def stream_too_large(most: int) -> Refusal:
+    return Refusal(
+        500,
+        f"The items are together larger than max_body, {most} bytes.",
+        remedy="Ask for a stream (Accept: text/event-stream or application/x-ndjson).",
     )
 
 

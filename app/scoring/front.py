@@ -21,7 +21,7 @@ import uvloop
 from . import auth, metrics, tls
 from . import release as releases
 from .access import AccessLog
-from .batching import LoadFailed, Pool, Settings, say
+from .batching import LoadFailed, Pool, Settings
 from .cors import Cors
 from .early import allow_many_files, parse
 from .errors import Refusal
@@ -34,11 +34,12 @@ from .protocols import native
 from .release import Release
 from .routes import Admin, Routes
 from .sockets import BACKLOG, listen_tcp, listen_unix, unlink_socket
+from .workers import say
 
 SWEEP = 0.25
 SETTLE = 0.1
 """Seconds for connections that were accepted a moment before to be known to us."""
-LONGEST_DRAIN = 30.0
+LONGEST_DRAIN = float(os.environ.get("RHYTHMICML_DRAIN_SECONDS", "30"))
 
 
 def main(argv: Sequence[str], begun: Iterable[Begun] = ()) -> int:
@@ -46,6 +47,7 @@ def main(argv: Sequence[str], begun: Iterable[Begun] = ()) -> int:
 
     begun: worker processes that load already.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the loop takes it
     arguments = parse(argv)
     sockets = handed_sockets()
     try:
@@ -287,7 +289,7 @@ class Front:
         limit = self.loop.time() + LONGEST_DRAIN
         await asyncio.sleep(SETTLE)
         await self._let_in()
-        while self.site.connections and self.loop.time() < limit:
+        while (self.site.connections or self.routes.jobs.busy) and self.loop.time() < limit:
             await asyncio.sleep(0.02)
         if self.site.connections:
             say(f"{len(self.site.connections)} connections were cut after {LONGEST_DRAIN:g} s")
@@ -305,6 +307,7 @@ class Front:
         for connection in (*self.site.connections, *self.admin.connections):
             connection.transport.abort()
         self.routes.readers.close()
+        await self.routes.jobs.close()
         await self.pool.close()
         self.access.flush()
         say("ended")

@@ -182,8 +182,10 @@ class Request:
         "peer",
         "query",
         "received",
+        "resumed",
         "token",
         "trace",
+        "watched",
     )
 
     def __init__(self, method: bytes, url: bytes, headers: dict[bytes, bytes], body: bytes) -> None:
@@ -204,6 +206,8 @@ class Request:
         self.received = len(body)
         self.token = ""  # the name of the token it was made with
         self.trace: Any = None  # where it stands in a trace, when its client told
+        self.watched = False  # whether a client that closes its half is taken to be gone
+        self.resumed: Callable[[], None] | None = None  # told when a stream has room again
 
     @property
     def gone(self) -> bool:
@@ -216,6 +220,27 @@ class Request:
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.send(self, status, body, content_type, extra)
+
+    # An answer in pieces: `open` once, `write` as often as there is something, `close` once
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the client reads more slowly than we write."""
+        return self.connection is not None and bool(self.connection.blocked_since)
+
+    def open(self, status: int, content_type: bytes, extra: bytes = b"") -> None:
+        if self.connection is not None:
+            self.connection.open(self, status, content_type, extra)
+
+    def write(self, data: bytes) -> None:
+        if self.connection is not None and data:
+            self.connection.write(self, data)
+
+    def close_stream(self, whole: bool = True) -> None:
+        """End it; when it is not whole, the connection ends without the last chunk."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close_stream(self, whole)
 
 
 class Connection(asyncio.Protocol):
@@ -265,7 +290,9 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A client that has said all it will may still wait for answers: keep our half open."""
         self.finished = self.ended = True
-        if self.pending:
+        if self.current is not None and self.current.watched:
+            self.transport.abort()
+        elif self.pending:
             self.pending[-1][0].close = True
         elif self.current is not None:
             self.current.close = True
@@ -281,6 +308,8 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.blocked_since = 0.0
+        if self.current is not None and self.current.resumed is not None:
+            self.current.resumed()
         self._next()
 
     def data_received(self, data: bytes) -> None:
@@ -496,6 +525,34 @@ class Connection(asyncio.Protocol):
                 b"" if request.method == b"HEAD" else body,
             )
         )
+        self._answered(close)
+
+    def open(self, request: Request, status: int, content_type: bytes, extra: bytes) -> None:
+        """Write the head of an answer in pieces: chunks, or for HTTP/1.0 bytes until the end."""
+        request.close = request.close or request.legacy or self._draining()
+        self.transport.write(
+            b"%b%b%bX-Request-Id: %b\r\n%b%b%b\r\n"
+            % (
+                self.site.head(status, content_type),
+                extra,
+                request.extra,
+                request.id,
+                _UNBUFFERED,
+                b"" if request.legacy else b"Transfer-Encoding: chunked\r\n",
+                _CLOSE if request.close else b"",
+            )
+        )
+
+    def write(self, request: Request, data: bytes) -> None:
+        self.transport.write(data if request.legacy else b"%x\r\n%b\r\n" % (len(data), data))
+
+    def close_stream(self, request: Request, whole: bool) -> None:
+        if whole and not request.legacy:
+            self.transport.write(b"0\r\n\r\n")
+        self._answered(request.close or not whole)
+
+    def _answered(self, close: bool) -> None:
+        """Go on to the next request, or to the end of the connection."""
         self.current = None
         self.served += 1
         if self.phase == IDLE:
@@ -589,6 +646,7 @@ class Connection(asyncio.Protocol):
         return limits.idle_seconds if self.served else limits.header_seconds
 
 
+_UNBUFFERED = b"Cache-Control: no-store\r\nX-Accel-Buffering: no\r\n"
 _CLOSE = b"Connection: close\r\n"
 _KEEP = b"Connection: keep-alive\r\n"
 

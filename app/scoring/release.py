@@ -24,6 +24,10 @@ class Release(NamedTuple):
     scoring: dict[str, Any]
 
     @property
+    def instance_folder(self) -> Path:
+        return self.folder.parent.parent
+
+    @property
     def files(self) -> Path:
         return self.folder / "files"
 

@@ -12,18 +12,20 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
-from . import compression, metrics
+from . import compression, metrics, streams
 from .access import AccessLog, trace
 from .batching import Job, Pool, Result
 from .cors import Cors
 from .errors import Refusal, bad_input, not_ready, overloaded
 from .http import JSON, TEXT, Limits, Request
 from .inputs import Reader
+from .jobs import Jobs, wants_job
 from .metrics import Metrics
 from .outputs import Outputs, empty
 from .protocols import Answer, Asked, Dialect, kserve, mlflow, native, oip
 from .readers import Readers
 from .release import Release
+from .streams import Stream
 
 encode = msgspec.json.encode
 Handler = Callable[[Request], None]
@@ -62,6 +64,8 @@ class Routes:
         self.outputs: list[tuple[str, str, tuple[int, ...]]] = []  # as the sample's were
         self.proven = False  # whether the sample has been predicted
         self.table: dict[bytes, Route] = {}
+        self.jobs = Jobs(release.instance_folder)
+        self.job_timeout = float(release.scoring.get("job_timeout") or 3600.0)
         self._add_probes()
         self._add_scoring()
         self._add_metadata()
@@ -107,11 +111,15 @@ class Routes:
     def _answer(
         self, request: Request, status: int, body: bytes, kind: bytes = JSON, extra: bytes = b""
     ) -> None:
+        self._note(request, status, len(body))
+        request.answer(status, body, kind, extra)
+
+    def _note(self, request: Request, status: int, sent: int) -> None:
+        """Count it, and write it down."""
         seconds = monotonic() - request.arrived
         self.counts.count(request.endpoint, status, seconds)
-        self.access.note(request, status, len(body), seconds)
+        self.access.note(request, status, sent, seconds)
         request.job = None  # which holds the request in turn
-        request.answer(status, body, kind, extra)
 
     def mark(self, request: Request) -> None:
         """Prepare the headers its answer has, whatever that will be."""
@@ -131,6 +139,8 @@ class Routes:
 
     def _find(self, path: bytes) -> Route:
         found = self.table.get(path)
+        if found is None and path.startswith(b"/jobs/"):
+            found = self._job
         if found is None:
             plain = quote(unquote_to_bytes(path), safe="/:").encode()
             found = self.table.get(plain) or self.table.get(plain.rstrip(b"/"))
@@ -158,25 +168,42 @@ class Routes:
         self.add("/invocations", "invocations", post=partial(self.score, mlflow.dialect))
         for base in self._model_paths():
             self.add(f"{base}/infer", "infer", post=partial(self.score, oip.dialect))
+            streamed = partial(self.score, oip.dialect, kind=streams.EVENTS)
+            self.add(f"{base}/infer_stream", "infer_stream", post=streamed)
+            self.add(f"{base}/generate_stream", "infer_stream", post=streamed)
         model = self._v1_path()
         self.add(f"{model}:predict", "predict", post=partial(self.score, kserve.dialect))
         self.add(f"{model}:explain", "predict", post=self._explain)
+        self._job = Route(
+            "jobs",
+            {b"GET": self._show_job, b"HEAD": self._show_job, b"DELETE": self._drop_job},
+        )
 
-    def score(self, dialect: Dialect, request: Request) -> None:
-        """Read the rows, have them predicted, write the answer; nothing here waits."""
+    def score(self, dialect: Dialect, request: Request, kind: bytes | None = None) -> None:
+        """Read the rows, have them predicted, write the answer; nothing here waits.
+
+        kind: the content type of the stream it must be, whatever the request accepts.
+        """
         if not self.ready:
             raise not_ready(self.pool.reason)
         if self.pool.full:
             raise overloaded()
-        if self.readers.wanted(request, self.reader):
+        kind = kind or streams.wanted(request)
+        if kind is None and self.readers.wanted(request, self.reader):
             self.readers.read(dialect, request, self.reader, partial(self._read, dialect, request))
             self.in_progress += 1
-            return
-        self.predict(self._asked(dialect, request), request)
+        else:
+            self._ask(dialect, kind, self._asked(dialect, request), request)
 
     def _asked(self, dialect: Dialect, request: Request) -> Asked:
         compression.open_body(request, self.max_body)
         return dialect.read(request, self.reader)
+
+    def _ask(self, dialect: Dialect, kind: bytes | None, asked: Asked, request: Request) -> None:
+        if wants_job(request):
+            request = self._accept_job(request)
+        write = asked.write if dialect is oip.dialect and kind else None
+        self.predict(asked, request, Stream(request, kind, dialect.error, self.max_body, write))
 
     def _explain(self, request: Request) -> None:
         raise Refusal(404, "This model explains nothing.", remedy="Ask it to :predict.")
@@ -190,7 +217,7 @@ class Routes:
             if isinstance(asked, Refusal):
                 raise asked
             request.body = b""
-            self.predict(asked, request)
+            self._ask(dialect, None, asked, request)
         except Refusal as refusal:
             self.refuse(request, refusal)
         except Exception as error:
@@ -198,38 +225,64 @@ class Routes:
 
     def predict_sample(self, asked: Asked, request: Request) -> None:
         """As any request; what comes back shows what outputs look like."""
+        stream = Stream(request, None, native.error, self.max_body)
 
         def finish(result: Result) -> None:
             if isinstance(result, Outputs):
                 self.outputs = result.described(oip.NAME)
-            self._finish(request, asked, result)
+            self._finish(request, asked, stream, result)
 
-        self._submit(asked, request, finish)
+        self._submit(asked, request, stream, finish)
 
-    def predict(self, asked: Asked, request: Request) -> None:
+    def predict(self, asked: Asked, request: Request, stream: Stream) -> None:
         if not asked.inputs.rows and asked.inputs.kind in ("matrix", "columns"):
-            self._write(request, asked, self._nothing())
+            self._write(request, asked, stream, self._nothing())
             return
-        self._submit(asked, request, partial(self._finish, request, asked))
+        self._submit(asked, request, stream, partial(self._finish, request, asked, stream))
 
-    def _submit(self, asked: Asked, request: Request, finish: Callable[[Result], None]) -> None:
+    def _submit(
+        self, asked: Asked, request: Request, stream: Stream, finish: Callable[[Result], None]
+    ) -> None:
         self.in_progress += 1
-        deadline = request.arrived + self.pool.timeout
-        request.job = Job(asked.inputs, finish, deadline, request)
-        self.pool.submit(request.job)
+        limit = self.job_timeout if request.context is not None else 0.0
+        job = Job(asked.inputs, finish, request.arrived + (limit or self.pool.timeout), request)
+        job.stream, job.limit = stream, limit
+        request.job = job
+        request.watched = self.pool.solo or stream.kind is not None
+        if request.context is not None:
+            request.context.job = job
+        self.pool.submit(job)
 
-    def _finish(self, request: Request, asked: Asked, result: Result) -> None:
+    def _finish(self, request: Request, asked: Asked, stream: Stream, result: Result) -> None:
         self.in_progress -= 1
+        if asked.then is None:
+            if self._streamed(request, asked, stream, result):
+                return
+            result = stream.whole(result)
         if isinstance(result, Refusal):
             self.refuse(request, result, asked.extra)
             return
-        self._write(request, asked, result)
+        self._write(request, asked, stream, result)
 
-    def _write(self, request: Request, asked: Asked, result: Outputs) -> None:
+    def _streamed(self, request: Request, asked: Asked, stream: Stream, result: Result) -> bool:
+        """Whether this was the end of a stream, which now is complete."""
+        try:
+            if not stream.answered(result):
+                return False
+        except Refusal as refusal:
+            self.refuse(request, refusal, asked.extra)
+            return True
+        except Exception as error:
+            self._broken(request, error)
+            return True
+        self._note(request, result.status if isinstance(result, Refusal) else 200, stream.sent)
+        return True
+
+    def _write(self, request: Request, asked: Asked, stream: Stream, result: Outputs) -> None:
         """Answer with a prediction, here or, when that would take long, elsewhere."""
         try:
             if asked.then is not None:
-                self.predict(asked.then(result), request)
+                self.predict(asked.then(result), request, stream)
             elif self.readers.writes(asked.write, result):
                 accept = request.headers.get(b"accept-encoding", b"")
                 done = partial(self._written, request, asked.extra)
@@ -256,6 +309,27 @@ class Routes:
     def _nothing(self) -> Outputs:
         """The answer to no rows, for which no model needs to be asked."""
         return empty(self.outputs) if self.outputs else Outputs("json", [])
+
+    # Jobs
+
+    def _accept_job(self, request: Request) -> Request:
+        """Answer that it will be done later; the request to do then."""
+        entry = self.jobs.take(request)
+        self._answer(request, 202, entry.said(), JSON, entry.headers)
+        return entry.request
+
+    def _show_job(self, request: Request) -> None:
+        self.jobs.show(request, partial(self._tell_job, request))
+
+    def _drop_job(self, request: Request) -> None:
+        self.jobs.drop(request)
+        self._answer(request, 204, b"")
+
+    def _tell_job(self, request: Request, told: Refusal | tuple[int, bytes, bytes, bytes]) -> None:
+        if isinstance(told, Refusal):
+            self.refuse(request, told)
+        else:
+            self._answer(request, *told)
 
     # Probes
 

@@ -6,7 +6,10 @@ the front. One file, standard library only, so that no package of the model can 
 A frame, both ways: `!IQ` (length of the header, length of the payload), a JSON header, a payload.
 The front's first frame says which script to load; the answer is {"ready": …} or {"failed": …}.
 With "preload" in it this process becomes a template, of which the front has workers forked.
-Each later frame holds rows to predict on and gets one frame back.
+Each later frame holds rows to predict on and gets one frame back; or, where predict yields items,
+one frame an item and {"end": true}. {"cancel": id} and {"more": id, "bytes": n} (taken by the
+reader: at most WINDOW and one item are sent beyond that) come in between. A model whose predict
+is `async` gets many requests at once, and answers {"ping"} with {"pong"}.
 
 A prediction script is written in one of these styles, looked for in this order:
 
@@ -28,6 +31,7 @@ if __name__ == "__main__":
     sys.path[0] = ""  # this file's folder holds our modules; the model's are in the working one
 
 import base64
+import contextlib
 import faulthandler
 import gc
 import importlib.util
@@ -41,20 +45,26 @@ import signal
 import socket
 import struct
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 KINDS = ("dataframe", "ndarray", "json", "bytes")
 HEAD = struct.Struct("!IQ")
 LONGEST_TRACEBACK = 1 << 16
+WINDOW = 1 << 18  # bytes of items on their way to the reader before a stream waits
 
 
 # Frames
 
 
+class FrontGone(EOFError):
+    """There is nobody left to answer."""
+
+
 def receive(sock: socket.socket) -> tuple[dict[str, Any], bytearray]:
-    """The next frame as header and payload; raises EOFError when the front is gone."""
+    """The next frame as header and payload; raises FrontGone when the front is."""
     lengths = HEAD.unpack(_receive_exactly(sock, HEAD.size))
     header = json.loads(_receive_exactly(sock, lengths[0]))
     return header, _receive_exactly(sock, lengths[1])
@@ -66,14 +76,18 @@ def _receive_exactly(sock: socket.socket, size: int) -> bytearray:
     while view:
         count = sock.recv_into(view)
         if not count:
-            raise EOFError
+            raise FrontGone
         view = view[count:]
     return received
 
 
-def send(sock: socket.socket, header: dict[str, Any], payload: bytes = b"") -> None:
+def frame_head(header: dict[str, Any], payload: bytes) -> bytes:
     text = json.dumps(header).encode()
-    head = HEAD.pack(len(text), len(payload)) + text
+    return HEAD.pack(len(text), len(payload)) + text
+
+
+def send(sock: socket.socket, header: dict[str, Any], payload: bytes = b"") -> None:
+    head = frame_head(header, payload)
     if len(payload) < 65536:
         sock.sendall(head + payload)
     else:
@@ -352,14 +366,7 @@ def _steps(
 ) -> tuple[Callable[[Any], Any], str]:
     before, after = getattr(owner, "preprocess", None), getattr(owner, "postprocess", None)
     kind = _annotated_kind(before or annotated or predict)
-    if not before and not after:
-        return predict, kind
-
-    def run(inputs: Any) -> Any:
-        outputs = predict(before(inputs) if before else inputs)
-        return after(outputs) if after else outputs
-
-    return run, kind
+    return Steps(before, predict, after, annotated or predict), kind
 
 
 def _positional(function: Any) -> list[inspect.Parameter]:
@@ -393,6 +400,236 @@ def check_packages(kind: str) -> None:
                 raise Unusable(f'input = "{kind}" needs {package} in requirements.txt.') from error
 
 
+# Streams and tasks. asyncio is imported where it is used: plain models shall start without it.
+
+
+class Steps:
+    """preprocess, predict and postprocess as one; each may be `async`, and predict may yield.
+
+    streams, tasks: whether predict is known to yield items, and whether anything is asynchronous.
+    """
+
+    def __init__(self, before: Any, predict: Any, after: Any, written: Any) -> None:
+        self.before, self.predict, self.after = before, predict, after
+        plain = [inspect.unwrap(one) for one in (before, written, after) if one]
+        main = inspect.unwrap(written)
+        self.streams = inspect.isgeneratorfunction(main) or inspect.isasyncgenfunction(main)
+        self.tasks = inspect.isasyncgenfunction(main) or any(
+            inspect.iscoroutinefunction(one) for one in plain
+        )
+
+    def __call__(self, inputs: Any) -> Any:
+        if self.before is not None:
+            inputs = self.before(inputs)
+            if inspect.iscoroutine(inputs):
+                return self._later(inputs)
+        return self._rest(self.predict(inputs))
+
+    async def _later(self, inputs: Any) -> Any:
+        result = self._rest(self.predict(await inputs))
+        return await result if inspect.iscoroutine(result) else result
+
+    def _rest(self, outputs: Any) -> Any:
+        """postprocess, for the outputs or for each item of them."""
+        after = self.after
+        if after is None:
+            return outputs
+        if inspect.isgenerator(outputs):
+            if not inspect.iscoroutinefunction(after):
+                return _each(outputs, after)
+            outputs = _paced(outputs)
+        if inspect.isasyncgen(outputs):
+            return _each_later(outputs, after)
+        return self._awaited(outputs) if inspect.iscoroutine(outputs) else after(outputs)
+
+    async def _awaited(self, outputs: Any) -> Any:
+        result = self._rest(await outputs)
+        return await result if inspect.iscoroutine(result) else result
+
+
+def _each(items: Any, after: Any) -> Iterator[Any]:
+    with contextlib.closing(items):
+        for item in items:
+            yield after(item)
+
+
+async def _each_later(items: Any, after: Any) -> AsyncIterator[Any]:
+    try:
+        async for item in items:
+            result = after(item)
+            yield await result if inspect.iscoroutine(result) else result
+    finally:
+        await items.aclose()
+
+
+_ENDED = {"end": True}
+_CANCELLED = {"error": "model", "raised": "CancelledError"}
+
+
+def run(awaitable: Any) -> Any:
+    """Run what a plain worker was unexpectedly given to await, on a loop that is kept."""
+    return _loop().run_until_complete(awaitable)
+
+
+@lru_cache(maxsize=None)
+def _loop() -> Any:
+    import asyncio
+
+    return asyncio.new_event_loop()
+
+
+def settled(result: Any) -> Any:
+    """The result with nothing left to await: a plain value or a plain generator."""
+    if inspect.iscoroutine(result):
+        result = run(result)
+    return _drawn(result) if inspect.isasyncgen(result) else result
+
+
+def _drawn(items: Any) -> Iterator[Any]:
+    """An asynchronous generator as a plain one."""
+    try:
+        while True:
+            try:
+                item = run(items.__anext__())
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        run(items.aclose())
+
+
+def stream(sock: socket.socket, number: int, items: Any) -> tuple[dict[str, Any], bytes]:
+    """Send each item as it comes; the last frame. Stops when the front cancels."""
+    unread = 0
+    with contextlib.closing(items):
+        for item in items:
+            header, body = encode(item)
+            send(sock, {**header, "id": number, "item": True}, body)
+            unread += len(body)
+            while unread >= WINDOW or _something(sock):
+                said = receive(sock)[0]
+                if said.get("cancel") == number:
+                    return _ENDED, b""
+                if said.get("more") == number:
+                    unread -= said["bytes"]
+    return _ENDED, b""
+
+
+def _something(sock: socket.socket) -> bool:
+    """Whether the front has said something."""
+    watch = select.poll()
+    watch.register(sock, select.POLLIN)
+    return bool(watch.poll(0))
+
+
+class Tasks:
+    """Predicts many requests at once, each a task of one event loop."""
+
+    def __init__(self, predict: Callable[[Any], Any], kind: str) -> None:
+        self.predict, self.kind = predict, kind
+        self.running: dict[int, Any] = {}
+        self.unread: dict[int, int] = {}
+        self.taken: dict[int, Any] = {}
+
+    async def serve(self, sock: socket.socket) -> None:
+        """Until the front is gone."""
+        import asyncio
+
+        self.loop = asyncio.get_running_loop()
+        reader, self.writer = await asyncio.open_connection(sock=sock)
+        try:
+            while True:
+                sizes = HEAD.unpack(await reader.readexactly(HEAD.size))
+                header = json.loads(await reader.readexactly(sizes[0]))
+                self._heard(header, bytearray(await reader.readexactly(sizes[1])))
+        except (asyncio.IncompleteReadError, OSError):
+            pass  # asyncio.run cancels what is left
+
+    def _heard(self, header: dict[str, Any], payload: bytearray) -> None:
+        if "ping" in header:
+            self._send({"pong": header["ping"]})
+        elif "cancel" in header:
+            task = self.running.get(header["cancel"])
+            if task is not None:
+                task.cancel()
+        elif "more" in header:
+            if header["more"] in self.unread:
+                self.unread[header["more"]] -= header["bytes"]
+                self.taken[header["more"]].set()
+        else:
+            number = header["id"]
+            task = self.loop.create_task(self._answer(number, header, payload))
+            self.running[number] = task
+            task.add_done_callback(lambda done: self._done(number, done))
+
+    def _done(self, number: int, task: Any) -> None:
+        """Send the last frame of a task, which may have been cancelled before it began."""
+        del self.running[number]
+        self.unread.pop(number, None)
+        self.taken.pop(number, None)
+        said, body = (_CANCELLED, b"") if task.cancelled() else task.result()
+        self._send({**said, "id": number}, body)
+
+    def _send(self, header: dict[str, Any], payload: bytes = b"") -> None:
+        self.writer.write(frame_head(header, payload) + payload)
+
+    async def _answer(
+        self, number: int, header: dict[str, Any], payload: bytearray
+    ) -> tuple[dict[str, Any], bytes]:
+        import asyncio
+
+        try:
+            return await self._result(number, header, payload)
+        except BadInput as error:
+            return {"error": "input", "raised": str(error)}, b""
+        except asyncio.CancelledError:
+            return _CANCELLED, b""
+        except BaseException as error:
+            traceback.print_exc()
+            return {"error": "model", "raised": type(error).__name__}, b""
+
+    async def _result(
+        self, number: int, header: dict[str, Any], payload: bytearray
+    ) -> tuple[dict[str, Any], bytes]:
+        result = self.predict(decode(header, payload, self.kind))
+        if inspect.isawaitable(result):
+            result = await result
+        if inspect.isgenerator(result):
+            result = _paced(result)
+        if not inspect.isasyncgen(result):
+            return encode(result)
+        try:
+            await self._stream(number, result)
+        finally:
+            await result.aclose()
+        return _ENDED, b""
+
+    async def _stream(self, number: int, items: Any) -> None:
+        import asyncio
+
+        self.unread[number] = 0
+        taken = self.taken[number] = asyncio.Event()
+        async for item in items:
+            header, body = encode(item)
+            self._send({**header, "id": number, "item": True}, body)
+            self.unread[number] += len(body)
+            await self.writer.drain()
+            await asyncio.sleep(0)
+            while self.unread[number] >= WINDOW:
+                taken.clear()
+                await taken.wait()
+
+
+async def _paced(items: Any) -> AsyncIterator[Any]:
+    """A plain generator among tasks, which get their turn after each item."""
+    import asyncio
+
+    with contextlib.closing(items):
+        for item in items:
+            yield item
+            await asyncio.sleep(0)
+
+
 # The life of a worker
 
 
@@ -417,14 +654,23 @@ def start(order: dict[str, Any]) -> tuple[Callable[[Any], Any], str]:
 
 
 def answer(
-    predict: Callable[[Any], Any], kind: str, header: dict[str, Any], payload: bytearray
+    predict: Callable[[Any], Any],
+    kind: str,
+    header: dict[str, Any],
+    payload: bytearray,
+    sock: socket.socket,
 ) -> tuple[dict[str, Any], bytes]:
-    """Header and payload of the answer to one frame; the traceback of a failure is logged."""
+    """Header and payload of the answer to one frame, the last one of a stream's; the traceback
+    of a failure is logged."""
     try:
         if header["kind"] == "parquet":
             return convert(payload)
-        inputs = decode(header, payload, kind)
-        return encode(predict(inputs))
+        result = settled(predict(decode(header, payload, kind)))
+        if inspect.isgenerator(result):
+            return stream(sock, header["id"], result)
+        return encode(result)
+    except FrontGone:
+        raise
     except BadInput as error:
         return {"error": "input", "raised": str(error)}, b""
     except BaseException as error:
@@ -533,15 +779,22 @@ def main(fd: int) -> int:
             traceback.print_exc()
             send(sock, failure(error))
             return 1
+        streams, tasks = getattr(predict, "streams", False), getattr(predict, "tasks", False)
+        about = {"ready": kind, "streams": streams, "async": tasks}
         if order.get("preload"):
-            send(sock, {"ready": kind})
+            send(sock, about)
             sock = Template(sock).fork()
-        send(sock, {"ready": kind, "pid": os.getpid()})
+        send(sock, {**about, "pid": os.getpid()})
+        if tasks:
+            import asyncio
+
+            asyncio.run(Tasks(predict, kind).serve(sock))
+            return 0
         while True:
             header, payload = receive(sock)
-            result, body = answer(predict, kind, header, payload)
-            result["id"] = header["id"]
-            send(sock, result, body)
+            if "kind" in header:  # else it is about a stream that has ended
+                result, body = answer(predict, kind, header, payload, sock)
+                send(sock, {**result, "id": header["id"]}, body)
     except (EOFError, OSError):
         return 0
 

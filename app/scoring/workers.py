@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -20,7 +21,15 @@ _DEAF = 5.0  # how long a template may take to kill a fork
 _DYING = 0.5  # how long a process without its socket may live
 _encode, _decode = msgspec.json.encode, msgspec.json.decode
 
+SLOTS = 64
+"""How many requests an asynchronous model is given at once."""
+
 LOADING, IDLE, BUSY, ENDING, DEAD = "loading", "idle", "busy", "ending", "dead"
+
+
+def say(line: str) -> None:
+    """A line of the front's own log."""
+    print(f"front: {line}", file=sys.stderr, flush=True)
 
 
 class Origin(Protocol):
@@ -64,6 +73,10 @@ class Worker:
         self.fate = ""  # how its process ended: "by SIGSEGV"
         self._killed = ""  # why we ended it ourselves
         self._pid = 0
+        self.streams = self.tasks = False  # whether predict yields items; whether it is async
+        self.flights: dict[int, Any] = {}  # what it does besides a batch: see flights.py
+        self.on_flight: Callable[[Worker, dict[str, Any], bytes], None] = on_answer
+        self.pinged = 0.0  # when an asynchronous worker was asked for a sign of life
         self._number = 0
         self._received = bytearray()
         self._unsent: deque[memoryview] = deque()
@@ -77,6 +90,16 @@ class Worker:
         """Whether requests may count on it."""
         return self.warm and self.state in (IDLE, BUSY)
 
+    @property
+    def solo(self) -> bool:
+        """Whether each request must go to it by itself."""
+        return self.streams or self.tasks
+
+    @property
+    def room(self) -> bool:
+        """Whether it can take one more flight."""
+        return self.state == IDLE and len(self.flights) < (SLOTS if self.tasks else 1)
+
     def start(self) -> None:
         """Start the process and tell it what to load. Raises OSError when it cannot be run."""
         self._loop = asyncio.get_running_loop()
@@ -87,10 +110,32 @@ class Worker:
         self.warm, self.big, self.served, self._pid, self._killed = False, False, 0, 0, ""
         self.state, self.failed = LOADING, False
         self._loop.add_reader(self._sock, self._readable)
+        self.pinged = 0.0
+        self.flights.clear()
 
     def predict(self, batch: Any, inputs: Inputs, now: float) -> None:
         """Send rows to an idle worker; `batch` is kept for whoever asks later."""
         self.state, self.batch, self.started = BUSY, batch, now
+        self._send_rows(inputs)
+
+    def fly(self, flight: Any, inputs: Inputs) -> int:
+        """Send one request's rows besides others; the number its frames will have."""
+        self.flights[self._number + 1] = flight
+        self.state = IDLE if self.room else BUSY
+        return self._send_rows(inputs)
+
+    def land(self, number: int) -> None:
+        """Forget a flight: its last frame has come, or is no longer waited for."""
+        self.flights.pop(number, None)
+        if self.state == BUSY:
+            self.state = IDLE
+
+    def tell(self, **header: Any) -> None:
+        """Send a frame without rows, such as cancel=5."""
+        if self.state in (IDLE, BUSY):
+            self._send(header)
+
+    def _send_rows(self, inputs: Inputs) -> int:
         self._number += 1
         header = {
             "id": self._number,
@@ -102,6 +147,7 @@ class Worker:
             "sizes": [len(part) for part in inputs.parts],
         }
         self._send(header, inputs.parts)
+        return self._number
 
     def kill(self, why: str = "") -> None:
         """End the process at once; `on_end` is told when it has ended."""
@@ -184,10 +230,18 @@ class Worker:
             if self.state == LOADING:
                 self.state = IDLE
                 self._pid = header.get("pid", 0)
+                self.streams, self.tasks = bool(header.get("streams")), bool(header.get("async"))
                 self.on_ready(self, header["ready"])
         elif "failed" in header:
             self.on_failed(self, header["failed"], header.get("traceback", ""))
-        elif header["id"] == self._number and self.state == BUSY:
+        elif "pong" in header:
+            self.pinged = 0.0
+        elif header["id"] in self.flights:
+            self.on_flight(self, header, payload)
+        elif header["id"] == self._number and self.state == BUSY and self.batch is not None:
+            if "item" in header or "end" in header:
+                self.on_flight(self, header, payload)
+                return
             self.state = IDLE
             self.on_answer(self, header, payload)
 

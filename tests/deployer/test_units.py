@@ -47,10 +47,17 @@ def test_user_unit_logs_to_a_file_and_claims_no_user():
     assert "WantedBy=default.target" in text
 
 
+def test_answers_to_jobs_can_be_kept():
+    assert "StateDirectory=rhythmicml-churn" in lines(SYSTEM, ".service")
+    run = "/home/ds/.local/share/rhythmicml/instances/churn/run"
+    assert f'ReadWritePaths=-"{run}"' in lines(USER, ".service")
+
+
 def test_odd_characters_in_the_base_folder_are_quoted():
     odd = units.Unit("churn", '/home/a b/50%/"x"', 8101, False)
     command = next(line for line in lines(odd, ".service") if line.startswith("ExecStart="))
     assert command.startswith('ExecStart="/home/a b/50%%/\\"x\\"/instances/churn/releases/%i/')
+    assert 'ReadWritePaths=-"/home/a b/50%%/\\"x\\"/instances/churn/run"' in lines(odd, ".service")
 
 
 needs_analyze = pytest.mark.skipif(

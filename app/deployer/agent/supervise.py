@@ -109,6 +109,7 @@ class Systemd:
     def start(self, instance: Instance, unit: str) -> None:
         make_folder(instance.folder / "log")
         if self.user:
+            make_folder(instance.folder / "run", 0o700)
             rotate(instance.log(unit))
         self._ctl("reset-failed", _service(instance, unit))
         self._must("start", "--no-block", _service(instance, unit))
@@ -126,7 +127,7 @@ class Systemd:
 
     def forget(self, instance: Instance) -> None:
         """Remove its units, and what systemd keeps for them."""
-        self._ctl("clean", "--what=cache", _service(instance, CURRENT))
+        self._ctl("clean", "--what=cache", "--what=state", _service(instance, CURRENT))
         for name in (_socket(instance), _service(instance, "")):
             (self.folder / name).unlink(missing_ok=True)
         shutil.rmtree(self.sockets / instance.name, ignore_errors=True)

@@ -6,7 +6,9 @@ part of what was read.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -58,8 +60,12 @@ def predictions(outputs: Outputs) -> Answer:
     return Answer(b'{"predictions":%b}' % outputs.json())
 
 
-def read_json(body: bytes) -> Any:
-    """The JSON in a body. Raises a Refusal that says where it is malformed."""
+def read_json(body: bytes, *, python: bool = False) -> Any:
+    """The JSON in a body. Raises a Refusal that says where it is malformed.
+
+    python: also NaN and the infinities as Python's own writer puts them, though JSON has none:
+    MLflow's and Triton's clients send them.
+    """
     try:
         return decode(body)
     except RecursionError:
@@ -67,4 +73,7 @@ def read_json(body: bytes) -> Any:
     except UnicodeDecodeError:
         raise bad_input("The body is not UTF-8.") from None
     except msgspec.DecodeError as error:
+        if python and (b"NaN" in body or b"Infinity" in body):
+            with suppress(ValueError, RecursionError):
+                return json.loads(body)
         raise bad_input(f"{error}." if body else "The body is empty.") from None

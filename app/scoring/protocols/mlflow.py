@@ -46,7 +46,7 @@ def _content_type(request: Request) -> bytes:
 
 
 def _json(body: bytes, reader: Reader) -> Asked:
-    value = read_json(body)
+    value = read_json(body, python=True)
     if type(value) is not dict:
         raise bad_input("The body must be a JSON object.", _ONE_OF)
     return asked(value, reader, body)

@@ -68,7 +68,7 @@ def looks_like(value: dict[str, Any]) -> bool:
 
 def read(request: Request, reader: Reader) -> Asked:
     text, binary = _parts(request.body, request.headers.get(SIZE))
-    return asked(read_json(text), reader, binary)
+    return asked(read_json(text, python=True), reader, binary)
 
 
 def asked(value: Any, reader: Reader, binary: memoryview = NOTHING) -> Asked:
