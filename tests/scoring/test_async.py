@@ -213,6 +213,7 @@ def test_streams_and_tasks_run_on_each_python_here(tmp_path, python, kind):
         ours.settimeout(20)
         shim.send(ours, {"script": "predict.py", "artifacts": "artifacts", "input": None})
         ready = {"ready": "json", "streams": True, "async": kind == "async def"}
+        ready["pid"] = process.pid
         assert shim.receive(ours)[0] == ready
         shim.send(ours, {"id": 1, "kind": "json"}, b"[1, 2]")
         frames = [shim.receive(ours) for _ in range(3)]

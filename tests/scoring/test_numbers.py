@@ -158,21 +158,42 @@ def test_no_rows_are_answered_with_none(shared, science, protocol):
     assert protocol(shared(SAME, python=science, **SAMPLE), []) == []
 
 
-@in_json
-@pytest.mark.parametrize("token", ["NaN", "Infinity", "-Infinity", "nan", "1e999x", "01", "+1"])
+class Token:
+    """A front to whom the number 4321 is sent as this token."""
+
+    def __init__(self, front, token):
+        self.front, self.token = front, token
+
+    def post(self, path, body, **headers):
+        text = json.dumps(body).replace("4321", self.token)
+        self.answer = self.front.post(path, text, **headers)
+        return self.answer
+
+
+NO_NUMBERS = ["nan", "1e999x", "01", "+1"]
+PYTHON_ONLY = ["NaN", "Infinity", "-Infinity"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "token"),
+    [
+        *((one, token) for one in (native, mlflow, oip, v1) for token in NO_NUMBERS),
+        *((one, token) for one in (native, v1) for token in PYTHON_ONLY),
+    ],
+)
 def test_tokens_that_json_has_not_are_400(shared, science, protocol, token):
-    class Sender:
-        """A front to whom the number 4321 is sent as this token."""
-
-        def post(self, path, body, **headers):
-            self.answer = front.post(path, json.dumps(body).replace("4321", token), **headers)
-            return self.answer
-
-    front, sender = shared(SAME, python=science), Sender()
+    sender = Token(shared(SAME, python=science), token)
     with pytest.raises(AssertionError):
         protocol(sender, [4321])
     assert sender.answer.status == 400
     assert sender.answer.json
+
+
+@pytest.mark.parametrize("protocol", [mlflow, oip])
+@pytest.mark.parametrize("token", PYTHON_ONLY)
+def test_tokens_that_the_own_clients_of_a_protocol_send_are_taken(shared, science, protocol, token):
+    front = Token(shared(SAME, python=science), token)
+    assert protocol(front, [4321, 1.5]) == [None, 1.5]
 
 
 RESULTS = """
