@@ -116,7 +116,7 @@ def make(name: str, names: Sequence[str]) -> Pair:
         key.private_bytes(
             pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ).decode(),
-        f"a self-signed certificate for {names[0]}, until {end:%Y-%m-%d}",
+        f"a self-signed certificate ({names[0]}, good until {end:%Y-%m-%d})",
     )
 
 
