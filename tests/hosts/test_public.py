@@ -91,8 +91,9 @@ def test_public_instance_answers_who_has_a_token_and_nobody_else(client, guest, 
     token = client("token", "add", name, "ci", "--to", "srv")["token"]
     deployed = client("deploy", name, "--to", "srv")
     assert deployed["url"] == f"https://{guest.address}:{deployed['port']}"
-    assert f"Open port {deployed['port']} to everyone (TLS; firewalls are not touched)" in (
-        deployed["steps"]
+    assert (
+        f"Open port {deployed['port']} to everyone (TLS; firewalls are not touched)"
+        in (deployed["steps"])
     )
     outside = Outside(guest, deployed)
     assert outside.ask(token) == (200, ANSWER)
