@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import ssl
 import stat
+import time
 import urllib.error
 import urllib.request
 
@@ -80,6 +81,13 @@ def ask_tls(deployed, token=None, host="127.0.0.1"):
         return answer.status, json.loads(answer.read())
     finally:
         line.close()
+
+
+def until(true, seconds=60):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 # Tokens
@@ -165,6 +173,15 @@ def test_running_instance_heeds_its_tokens_at_once(client, folder):
     assert ask(port, new)[0] == 401
     client("token", "remove", "churn", "ci")
     assert ask(port) == (200, ANSWER)
+
+
+def test_token_that_was_rotated_ends_with_its_grace(client, folder):
+    port = client("deploy", str(folder))["port"]
+    old = client("token", "add", "churn", "ci")["token"]
+    new = client("token", "rotate", "churn", "ci", "--grace", "2s")["token"]
+    until(lambda: ask(port, old)[0] == 401)
+    assert ask(port, new) == (200, ANSWER)
+    assert len(client("token", "list", "churn")) == 1
 
 
 def test_tokens_outlive_a_restart_and_a_new_version(client, folder):
@@ -281,17 +298,9 @@ def test_release_that_fails_behind_the_open_port_is_taken_back(client, folder, t
     assert failed.value.problem["kind"] == "GateFailed"
     assert "cursed" in failed.value.problem["detail"]
     assert not open_to_all(first["port"])
-    wait_serving(client)
+    until(lambda: client("status")[0]["state"] == "serving")
     assert client("status")[0]["release"] == first["release"]
     assert score(client) == ANSWER
-
-
-def wait_serving(client):
-    import time
-
-    end = time.monotonic() + 60
-    while client("status")[0]["state"] != "serving":
-        assert time.monotonic() < end, client("logs", "churn")
 
 
 def open_to_all(port):
