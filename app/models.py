@@ -146,7 +146,10 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Instance:
-    """What was last known of a Production Instance; the host itself knows better."""
+    """What was last known of a Production Instance; the host itself knows better.
+
+    fingerprint: SHA-256 of the certificate that was put there, when it is public.
+    """
 
     model: str
     location: str
@@ -155,6 +158,8 @@ class Instance:
     version: int | None = None
     state: str = ""
     seen: str = ""
+    exposure: str = "loopback"
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,8 @@ def status(model: str | None, to: str | None, as_json: bool) -> None:
         rows = [_status_row(each) for each in found]
         table(rows, {key: key.upper() for key in rows[0]})
         for each in found:
+            if each["exposure"] == "public":
+                click.echo(f"\n{_public_words(each)}")
             if each.get("error"):
                 click.echo(f"\n{each['model']} on {each['location']}: {each['error']}")
 
@@ -147,10 +149,20 @@ def _status_row(each: dict[str, Any]) -> dict[str, Any]:
         "state": each["state"],
         "version": f"v{each['version']}{newer}" if each["version"] else "-",
         "port": each["port"] or "-",
+        "exposure": each["exposure"],
+        "tokens": each["tokens"],
         "requests": each["requests"],
         "memory": size(each["memory"]) if each["memory"] else "-",
         "since": ago(each["since"]) if each["since"] else "-",
     }
+
+
+def _public_words(each: dict[str, Any]) -> str:
+    words = f"{each['model']} on {each['location']}: {each['url'] or 'public'}"
+    tls = each["certificate"]
+    if not tls:
+        return words
+    return f"{words}\n  certificate until {tls['expires'][:10]}, SHA-256 {tls['fingerprint']}"
 
 
 @click.command()

@@ -71,7 +71,11 @@ def _until_none(said: queue.Queue[Event | None]) -> Iterator[Event]:
 def _do(step: Step, road: Road, source: Source, tell: Tell) -> Any:
     if step.do == "upload":
         return _upload(step, road, source, tell)
-    return road.call(step.do, on_event=lambda said: tell(_event(said)), **step.args)
+
+    def pass_on(said: dict[str, Any]) -> None:
+        tell(_event(said))
+
+    return road.call(step.do, payload=step.payload, on_event=pass_on, **step.args)
 
 
 def _upload(step: Step, road: Road, source: Source, tell: Tell) -> dict[str, int]:

@@ -8,7 +8,9 @@ import select
 import socket
 import subprocess
 import tempfile
+from pathlib import Path
 
+from app.deployer.agent.fronts import dial
 from app.deployer.link import PATIENCE, Address, Lost
 from app.deployer.starting import local_command
 from app.errors import Problem, Unreachable
@@ -88,16 +90,6 @@ class LocalLink:
                 peer = socket.create_connection(address, 10)
                 peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return peer
-            return dial_path(address)
+            return dial(Path(address))
         except OSError as error:
             raise Unreachable(f'"{address}" on this machine does not answer.') from error
-
-
-def dial_path(path: str) -> socket.socket:
-    peer = socket.socket(socket.AF_UNIX)
-    try:
-        peer.connect(path)
-    except OSError:
-        peer.close()
-        raise
-    return peer

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from app.deployer import units
+from app.deployer.certificates import Pair
 from app.errors import Problem
 from app.words import size
+
+LOOPBACK, PUBLIC = "loopback", "public"
 
 GOOD_KEPT = 5
 """How many releases that were once production stay on a host."""
@@ -19,12 +23,16 @@ FLOOR = 512 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do on the host. `words` are for people, `do` and `args` for the agent."""
+    """One thing to do on the host. `words` are for people, `do` and `args` for the agent.
+
+    payload: what no log may show.
+    """
 
     words: str
     do: str
     args: dict[str, Any] = field(default_factory=dict)
     uploads: tuple[str, ...] = ()
+    payload: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,8 @@ class Wanted:
 
     manifest: what release.json will be. blobs: digest → size of all it needs, in any order.
     tool: (name, digest) of uv. runtime_files: path → digest. links_beside: the lock takes packages
-    from files of the release itself (`--find-links ./wheels`).
+    from files of the release itself (`--find-links ./wheels`). certificate: what has to be put
+    there. location: what people call the host.
     """
 
     manifest: dict[str, Any]
@@ -46,6 +55,16 @@ class Wanted:
     port: int | None = None
     memory: str | None = None
     start_timeout: float = 300.0
+    certificate: Pair | None = None
+    location: str = ""
+
+    @property
+    def exposure(self) -> str:
+        return str(self.manifest["scoring"].get("expose") or LOOPBACK)
+
+    @property
+    def public(self) -> bool:
+        return self.exposure == PUBLIC
 
     @property
     def name(self) -> str:
@@ -72,7 +91,10 @@ class Running:
 
 @dataclass(frozen=True)
 class Found:
-    """What `look` found on the host."""
+    """What `look` found on the host.
+
+    exposure: who reaches the port, if it listens. certificate: PEM. addresses: of the host.
+    """
 
     mode: str
     base: str
@@ -99,6 +121,11 @@ class Found:
     systemd: bool
     linger: bool
     user_manager: bool
+    exposure: str = LOOPBACK
+    tokens: int = 0
+    certificate: str | None = None
+    ipv6: bool = True
+    addresses: tuple[str, ...] = ()
 
 
 def parse_found(answer: dict[str, Any]) -> Found:
@@ -112,7 +139,7 @@ def parse_found(answer: dict[str, Any]) -> Found:
         )
         for each in answer["serving"]
     )
-    lists = {key: tuple(answer[key]) for key in ("history", "releases", "pythons")}
+    lists = {key: tuple(answer[key]) for key in ("history", "releases", "pythons", "addresses")}
     missing = frozenset(answer["missing"])
     return Found(**{**answer, **lists, "serving": serving, "missing": missing})
 
@@ -166,9 +193,11 @@ def _put_there(wanted: Wanted, found: Found) -> list[Step]:
 
 def serve(wanted: Wanted, found: Found) -> list[Step]:
     """From a complete release to production, and the others gone."""
+    _refuse_open(wanted, found)
     name, release = wanted.name, wanted.release
     on = next((each for each in found.serving if each.release == release), None)
-    steps = _listen(wanted, found)
+    opening = _opening(wanted, found)
+    steps = [*_certify(wanted), *_listen(wanted, found)]
     if on is None or not on.ready:
         others = _others(found, release)
         beside = f" beside {others}" if others else ""
@@ -176,11 +205,76 @@ def serve(wanted: Wanted, found: Found) -> list[Step]:
         steps.append(Step(f"Start {release}{beside} and wait until it is ready", "start", args))
     if found.current != release:
         steps.append(_gate(wanted))
-    if found.current != release or not _settled(wanted, found):
+    if opening or found.current != release or not _settled(wanted, found):
         unit = on.unit if on else release
         args = {"name": name, "release": release, "unit": unit, "expected": found.current}
-        steps.append(Step(_switch_words(found, release), "switch", args))
+        words = _switch_words(found, release)
+        if opening:
+            words = _opening_words(found, release, opening)
+        steps.append(Step(words, "switch", {**args, "opening": opening}))
     return steps
+
+
+def _refuse_open(wanted: Wanted, found: Found) -> None:
+    """Nobody is let in from everywhere without a token, and never without TLS."""
+    if wanted.public and not found.tokens:
+        to = f" --to {wanted.location}" if wanted.location else ""
+        raise Problem(
+            f"{wanted.name} is to be public, and it has no token yet.",
+            cause="A public instance answers only those who send one.",
+            remedy=f"rhythmicml token add {wanted.name} NAME{to}, then the same command again",
+        )
+    if wanted.public and not (wanted.certificate or found.certificate):
+        raise Problem(
+            f"{wanted.name} is to be public, and there is no certificate for it.",
+            remedy=f"rhythmicml deploy {wanted.name}",
+        )
+
+
+def _certify(wanted: Wanted) -> list[Step]:
+    pair = wanted.certificate
+    if not pair:
+        return []
+    content = {"certificate": pair.certificate, "certificate_key": pair.key}
+    payload = json.dumps(content).encode()
+    return [Step(f"Put {pair.words} there", "certificate", {"name": wanted.name}, (), payload)]
+
+
+def _exposure_before_switch(wanted: Wanted, found: Found) -> str:
+    """Who reaches the port until the switch: never more than what is current was made for."""
+    if found.listening:
+        return found.exposure
+    made_for = {str(each["id"]): each.get("expose") for each in found.releases}
+    fit = found.current is None or made_for.get(found.current) == PUBLIC
+    return PUBLIC if wanted.public and fit else LOOPBACK
+
+
+def _opening(wanted: Wanted, found: Found) -> dict[str, Any] | None:
+    """Where the switch has to open the port anew; None when it stays where it is."""
+    before = _exposure_before_switch(wanted, found)
+    if before == wanted.exposure:
+        return None
+    port = _port(wanted, found)
+    written = _units(wanted, found, port, before)
+    files = _units(wanted, found, port, wanted.exposure)
+    return {
+        "exposure": wanted.exposure,
+        "port": port,
+        "units": {name: text for name, text in files.items() if written[name] != text},
+        "within": wanted.start_timeout,
+    }
+
+
+def _open_words(port: int) -> str:
+    return f"Open port {port} to everyone (TLS; firewalls are not touched)"
+
+
+def _opening_words(found: Found, release: str, opening: dict[str, Any]) -> str:
+    port, others = opening["port"], _others(found, release)
+    ending = f": let {others} finish, then start {release} there" if others else ""
+    if opening["exposure"] == PUBLIC:
+        return f"{_open_words(port)}{ending}"
+    return f"Close port {port} to all but the host itself{ending}"
 
 
 def _settled(wanted: Wanted, found: Found) -> bool:
@@ -308,14 +402,17 @@ def _interpreter(version: str, found: Found) -> str:
 
 def _listen(wanted: Wanted, found: Found) -> list[Step]:
     port = _port(wanted, found)
-    files = _units(wanted, found, port)
+    exposure = _exposure_before_switch(wanted, found)
+    files = _units(wanted, found, port, exposure)
     changed = {name: text for name, text in files.items() if found.units.get(name) != text}
     if not changed and found.listening and found.port == port and found.known:
         return []
     args = {"name": wanted.name, "port": port, "release": wanted.release, "units": changed}
+    args["exposure"] = exposure
     if found.listening:
         return [Step(f"Write the units of {wanted.name}", "listen", args)]
-    return [Step(f"Listen on port {port}", "listen", args)]
+    words = _open_words(port) if exposure == PUBLIC else f"Listen on port {port}"
+    return [Step(words, "listen", args)]
 
 
 def _port(wanted: Wanted, found: Found) -> int:
@@ -338,12 +435,21 @@ def _port(wanted: Wanted, found: Found) -> int:
     return port
 
 
-def _units(wanted: Wanted, found: Found, port: int) -> dict[str, str]:
+def _units(wanted: Wanted, found: Found, port: int, exposure: str) -> dict[str, str]:
+    """The unit files while the port is open to that many."""
     if found.mode == "process":
         return {}
-    system = found.mode == "system"
-    timeout = wanted.start_timeout
-    unit = units.Unit(wanted.name, found.base, port, system, wanted.memory, timeout)
+    public = exposure == PUBLIC
+    unit = units.Unit(
+        wanted.name,
+        found.base,
+        port,
+        system=found.mode == "system",
+        memory=wanted.memory,
+        start_timeout=wanted.start_timeout,
+        address=units.address(found.ipv6) if public else units.LOOPBACK,
+        tls=public or wanted.public,
+    )
     return units.render(unit)
 
 

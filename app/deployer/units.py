@@ -8,13 +8,18 @@ READ_GROUP = "rhythmicml"
 """The group that may read the base folder of a system-wide installation."""
 
 
+LOOPBACK = "127.0.0.1"
+
 NO_START_LIMIT = "StartLimitIntervalSec=0"
 """One release that hits a start limit would take the shared socket down with it (measured)."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What the units of one instance are rendered from."""
+    """What the units of one instance are rendered from.
+
+    address: where the socket listens. tls: whether the service is given a certificate.
+    """
 
     name: str
     base: str
@@ -22,6 +27,13 @@ class Unit:
     system: bool
     memory: str | None = None
     start_timeout: float = 300.0
+    address: str = LOOPBACK
+    tls: bool = False
+
+
+def address(ipv6: bool) -> str:
+    """Every address of a host, IPv4 and, where it is there, IPv6."""
+    return "[::]" if ipv6 else "0.0.0.0"
 
 
 def names(instance: str) -> tuple[str, str]:
@@ -50,7 +62,8 @@ def _socket(unit: Unit) -> str:
     return _sections(
         Unit=[f"Description=RhythmicML: where {unit.name} is asked", NO_START_LIMIT],
         Socket=[
-            f"ListenStream=127.0.0.1:{unit.port}",
+            f"ListenStream={unit.address}:{unit.port}",
+            *(["BindIPv6Only=both"] if unit.address.startswith("[") else []),
             f"Service=rhythmicml-{unit.name}@current.service",
             "Backlog=4096",
             "NoDelay=true",
@@ -89,6 +102,7 @@ def _service(unit: Unit) -> str:
             "UMask=0077",
             *_identity(unit),
             *_jobs(unit),
+            *_credentials(unit),
             *_logging(unit),
             *_sandbox(unit),
             *_limits(unit),
@@ -122,6 +136,18 @@ def _jobs(unit: Unit) -> list[str]:
     if unit.system:
         return [f"StateDirectory=rhythmicml-{unit.name}", "StateDirectoryMode=0700"]
     return [f"ReadWritePaths=-{quoted(f'{unit.base}/instances/{unit.name}/run')}"]
+
+
+def _credentials(unit: Unit) -> list[str]:
+    """What root keeps for the service to read; a user's own service reads its files itself."""
+    if not unit.system:
+        return []
+    folder = f"{_plain(unit.base)}/instances/{unit.name}"
+    tls = [f"tls/{name}.pem" for name in ("certificate", "certificate_key")] if unit.tls else []
+    return [
+        f"LoadCredential={path.rpartition('/')[2]}:{folder}/{path}"
+        for path in ("tokens.json", *tls)
+    ]
 
 
 def _logging(unit: Unit) -> list[str]:

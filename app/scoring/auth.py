@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from hashlib import sha256
 from hmac import compare_digest
+from math import inf
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Any, NamedTuple
 
 import msgspec
@@ -27,11 +29,16 @@ MOST_PEERS = 4096
 
 
 class Token(NamedTuple):
-    """One token as its file has it, without its text."""
+    """One token as its file has it, without its text. until: when it ends [s since 1970]."""
 
     name: str
     scope: str
     digest: bytes
+    until: float = inf
+
+    @property
+    def lasts(self) -> bool:
+        return time() < self.until
 
 
 class Tokens:
@@ -54,7 +61,7 @@ class Tokens:
         for token in self._tokens:
             if compare_digest(digest, token.digest):
                 found = token
-        return found
+        return found if found is not None and found.lasts else None
 
 
 def parse(text: bytes) -> tuple[Token, ...]:
@@ -72,7 +79,9 @@ def _token(said: Any) -> Token:
     name, scope, digest = said["name"], said["scope"], bytes.fromhex(said["sha256"])
     if type(name) is not str or scope not in (SCORE, ADMIN) or len(digest) != 32:
         raise ValueError
-    return Token(name, scope, digest)
+    until = said.get("until")
+    ends = datetime.fromisoformat(until).timestamp() if until else inf
+    return Token(name, scope, digest, ends)
 
 
 def load(instance: Path, environment: Mapping[str, str] = os.environ) -> tuple[Token, ...]:
@@ -166,7 +175,7 @@ class Guard:
         edition = self.tokens.edition
         if known is not None and known[1] is edition and compare_digest(known[0], value):
             again: Token = known[2]
-            return again
+            return again if again.lasts else None
         if value[:7].lower() != BEARER:
             return None
         token = self.tokens.find(value[7:].strip())

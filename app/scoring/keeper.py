@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     tell({"port": port, "pid": os.getpid()})
     leave_stdout()
     try:
-        asyncio.run(Keeper(instance, port, orders).run())
+        asyncio.run(Keeper(instance, port, orders, arguments.host).run())
     finally:
         os.close(lock)
     return 0
@@ -210,9 +210,12 @@ class Front:
 class Keeper:
     """The fronts of one instance, and the orders about them."""
 
-    def __init__(self, instance: Path, port: int, orders: socket.socket) -> None:
+    def __init__(
+        self, instance: Path, port: int, orders: socket.socket, host: str = "127.0.0.1"
+    ) -> None:
         self.instance = instance
         self.port = port
+        self.host = host
         self.orders = orders
         self.fronts: dict[str, Front] = {}
         self.quitting = False
@@ -301,7 +304,7 @@ class Keeper:
 
     async def _on_status(self, order: dict[str, Any]) -> dict[str, Any]:
         fronts = {release: front.status() for release, front in self.fronts.items()}
-        return {"port": self.port, "pid": os.getpid(), "fronts": fronts}
+        return {"port": self.port, "host": self.host, "pid": os.getpid(), "fronts": fronts}
 
     async def _on_quit(self, order: dict[str, Any]) -> dict[str, Any]:
         fronts = list(self.fronts.values())

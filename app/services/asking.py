@@ -17,7 +17,7 @@ from urllib.parse import quote
 from app.deployer.forward import hang_up
 from app.errors import Problem, Refused, Unreachable
 from app.services import deployments
-from app.services.instances import Through, port_of, refusal_of
+from app.services.instances import Through, front_of, refusal_of
 from app.services.tables import Row
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Way:
         self._renewing = threading.Lock()
         self.road = work.reach(self.location)
         try:
-            self.port = port_of(self.road, name, self.location)
+            self.private = front_of(self.road, name, self.location)["private"]
         except BaseException:
             self.road.close()
             raise
@@ -72,7 +72,7 @@ class Way:
             if self.closed.is_set():
                 return
             try:
-                self.port = port_of(self.road, self.name, self.location)
+                self.private = front_of(self.road, self.name, self.location)["private"]
             except Unreachable:
                 self.road.close()
                 self.road = self.work.reach(self.location)
@@ -119,7 +119,7 @@ class Line:
 
     def _once(self, method: str, path: str, body: bytes | None) -> Answer:
         if self._connection is None:
-            self._connection = Through(self._way.road, self._way.port)
+            self._connection = Through(self._way.road, self._way.private)
         kind = {"Content-Type": "application/json"} if body else {}
         with suppress(BrokenPipeError, ConnectionResetError):  # it answered before it had read all
             self._connection.request(method, path, body, kind)

@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from app.deployer import certificates
 from app.deployer import plan as planning
 from app.deployer.apply import Source, apply
 from app.deployer.plan import Found, Step, Wanted
 from app.errors import NotFound, Problem
-from app.models import Event, Instance, Location, Model, Version
+from app.models import Configuration, Event, Instance, Location, Model, Version
 from app.services import models, releases, versions
 from app.services.person import who
 
@@ -61,13 +63,15 @@ def deploy(
     model, version = yield from _version_of(work, what, message)
     location = location_for(work, version.configuration.location, to)
     yield Event("step", f"Look at {location.name}")
-    with _attempt(work, "deploy", model.name, location, locked=not dry_run) as attempt:
+    with attempting(work, "deploy", model.name, location, locked=not dry_run) as attempt:
         with work.open_store() as store:
             wanted, source = releases.wanted(store, model, version, attempt.road.hello, port)
         found = look(attempt.road, wanted)
+        wanted = _known_by(attempt, wanted, found, version.configuration)
+        steps = planning.plan(wanted, found)
         if not (dry_run or wanted.port or found.port):
             found = replace(found, port=attempt.road.call("reserve", name=model.name))
-        steps = planning.plan(wanted, found)
+            steps = planning.plan(wanted, found)
         yield Event("done", f"Look at {location.name}")
         if dry_run:
             yield _planned(wanted, location, steps)
@@ -86,7 +90,7 @@ def switch(work: Workspace, reference: str, *, to: str | None = None) -> Events:
         )
     with work.open_store() as store:
         digest = store.versions.get(store.models.get(name), number).digest
-    with _attempt(work, "switch", name, location) as attempt:
+    with attempting(work, "switch", name, location) as attempt:
         status = _status(attempt.road, name)
         there = [each for each in status["releases"] if each["digest"] == digest]
         if not there:
@@ -102,7 +106,7 @@ def switch(work: Workspace, reference: str, *, to: str | None = None) -> Events:
 def rollback(work: Workspace, name: str, *, to: str | None = None) -> Events:
     """Go back to the release that was production before: nothing is sent or built."""
     location = location_of(work, name, to)
-    with _attempt(work, "rollback", name, location) as attempt:
+    with attempting(work, "rollback", name, location) as attempt:
         status = _status(attempt.road, name, history=100_000)
         history, there = status["history"], status["releases"]
         target = planning.rollback_target(history, there, status["current"])
@@ -117,7 +121,7 @@ def rollback(work: Workspace, name: str, *, to: str | None = None) -> Events:
 def start(work: Workspace, name: str, *, to: str | None = None) -> Events:
     """Start the production release of an instance that was stopped."""
     location = location_of(work, name, to)
-    with _attempt(work, "start", name, location) as attempt:
+    with attempting(work, "start", name, location) as attempt:
         current = _status(attempt.road, name)["current"]
         if current is None:
             raise NotFound(f"{name} has no production release on {location.name}.")
@@ -127,7 +131,7 @@ def start(work: Workspace, name: str, *, to: str | None = None) -> Events:
 def restart(work: Workspace, name: str, *, to: str | None = None) -> Events:
     """Stop the production release and start it again; connections wait meanwhile."""
     location = location_of(work, name, to)
-    with _attempt(work, "restart", name, location) as attempt:
+    with attempting(work, "restart", name, location) as attempt:
         status = _status(attempt.road, name)
         if status["stopped"] or not status["listening"]:
             raise Problem(
@@ -144,7 +148,7 @@ def restart(work: Workspace, name: str, *, to: str | None = None) -> Events:
 def stop(work: Workspace, name: str, *, to: str | None = None) -> Events:
     """Stop an instance: it answers no more, also not after a reboot, until it is started."""
     location = location_of(work, name, to)
-    with _attempt(work, "stop", name, location) as attempt:
+    with attempting(work, "stop", name, location) as attempt:
         status = _status(attempt.road, name)
         step = Step(
             f"Stop {name} on {location.name}", "stop", {"name": name, "entry": attempt.entry()}
@@ -155,7 +159,7 @@ def stop(work: Workspace, name: str, *, to: str | None = None) -> Events:
 def undeploy(work: Workspace, name: str, *, to: str | None = None, purge: bool = False) -> Events:
     """Take an instance away. Its releases stay on the host, unless purge."""
     location = location_of(work, name, to, or_default=purge)
-    with _attempt(work, "undeploy", name, location) as attempt:
+    with attempting(work, "undeploy", name, location) as attempt:
         known = attempt.road.call("status", name=name, history=0)
         if not known and not purge:
             _forget(work, name, location)
@@ -243,7 +247,7 @@ def location_of(work: Workspace, name: str, to: str | None, or_default: bool = F
 
 
 @contextmanager
-def _attempt(
+def attempting(
     work: Workspace, action: str, model: str, location: Location, locked: bool = True
 ) -> Iterator[Attempt]:
     """A way to the host, with the instance locked for us."""
@@ -269,8 +273,43 @@ def look(road: Road, wanted: Wanted) -> Found:
         blobs=sorted(wanted.blobs),
         units=wanted.unit_names,
         port=wanted.port,
+        exposure=wanted.exposure,
     )
     return planning.parse_found(answer)
+
+
+def _known_by(
+    attempt: Attempt, wanted: Wanted, found: Found, configuration: Configuration | None
+) -> Wanted:
+    """With the certificate that has to be put there, if it is public and one has to be.
+
+    configuration: None for a release that is there already, which keeps the one it has.
+    """
+    if not wanted.public:
+        return wanted
+    own, location = None, attempt.location
+    if configuration:
+        own = certificates.read(configuration.certificate, configuration.certificate_key)
+    there = certificates.known(found.certificate)
+    if configuration is None and there and not there.made_here:
+        return replace(wanted, location=location.name)
+    names = certificates.names_of(
+        host_of(location, attempt.road), attempt.road.hello["hostname"], *found.addresses
+    )
+    pair = certificates.needed(found.certificate, wanted.name, names, own)
+    return replace(wanted, location=location.name, certificate=pair)
+
+
+def host_of(location: Location, road: Road) -> str:
+    """The name by which others reach a location."""
+    return urlsplit(location.url).hostname or str(road.hello["hostname"])
+
+
+def url_of(exposure: str, host: str, port: int | None) -> str:
+    """Where an instance answers; on loopback, as its own host sees it."""
+    if exposure != planning.PUBLIC:
+        return f"http://127.0.0.1:{port}"
+    return f"https://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _status(road: Road, name: str, history: int = 20) -> dict[str, Any]:
@@ -286,6 +325,7 @@ def _recall(attempt: Attempt, release: str) -> Events:
     there = attempt.road.call("manifest", name=attempt.model, release=release)
     wanted = releases.recalled(there)
     found = look(attempt.road, wanted)
+    wanted = _known_by(attempt, wanted, found, None)
     if not (found.environment and found.runtime):
         raise Problem(
             f"Release {release} cannot start: its environment is gone from "
@@ -309,11 +349,20 @@ def _carry_out(
     if steps:
         steps = [_with_entry(step, attempt.entry(version)) for step in steps]
         steps += planning.tidy(wanted, found)
-        with _recorded(attempt, version, wanted.release, found.current or ""):
+        with recorded(attempt, version, wanted.release, found.current or ""):
             answers = yield from apply(steps, attempt.road, attempt.model, source)
     port = answers.get("listen", {}).get("port") or found.port
-    _remember(attempt, port, wanted.release, version, "serving")
-    yield _result(attempt, wanted, found, steps, answers, port)
+    tls = certificates.known(
+        wanted.certificate.certificate if wanted.certificate else found.certificate
+    )
+    fingerprint = tls.fingerprint if tls and wanted.public else ""
+    instance = Instance(
+        attempt.model, attempt.location.name, port, wanted.release, version, "serving",
+        exposure=wanted.exposure, fingerprint=fingerprint,
+    )  # fmt: skip
+    with attempt.work.open_store() as store:
+        store.instances.upsert(instance)
+    yield _result(attempt, wanted, found, steps, answers, instance, tls)
 
 
 def _with_entry(step: Step, entry: dict[str, Any]) -> Step:
@@ -326,12 +375,11 @@ def _with_entry(step: Step, entry: dict[str, Any]) -> Step:
 def _single(attempt: Attempt, step: Step, status: dict[str, Any], words: str) -> Events:
     """One order to an instance that is there."""
     current = status["current"] or ""
-    with _recorded(attempt, None, current, current):
+    with recorded(attempt, None, current, current):
         answers = yield from apply([step], attempt.road, attempt.model, _nothing_to_send)
     state = {"stop": "stopped", "restart": "serving"}.get(attempt.action, "")
     if state:
-        versions_by_id = {each["id"]: each["version"] for each in status["releases"]}
-        _remember(attempt, status["port"], current, versions_by_id.get(current), state)
+        _remember(attempt, status, state)
     data = {
         "model": attempt.model,
         "location": attempt.location.name,
@@ -343,7 +391,9 @@ def _single(attempt: Attempt, step: Step, status: dict[str, Any], words: str) ->
 
 
 @contextmanager
-def _recorded(attempt: Attempt, version: int | None, release: str, previous: str) -> Iterator[None]:
+def recorded(
+    attempt: Attempt, version: int | None, release: str, previous: str, detail: str = ""
+) -> Iterator[None]:
     """Our own history: begun before the first change, ended with what became of it."""
     with attempt.work.open_store() as store:
         number = store.deployments.start(
@@ -363,7 +413,7 @@ def _recorded(attempt: Attempt, version: int | None, release: str, previous: str
     except BaseException:
         _finish(attempt.work, number, "interrupted")
         raise
-    _finish(attempt.work, number, "done")
+    _finish(attempt.work, number, "done", detail)
 
 
 def _finish(work: Workspace, number: int, result: str, detail: str = "") -> None:
@@ -371,10 +421,21 @@ def _finish(work: Workspace, number: int, result: str, detail: str = "") -> None
         store.deployments.finish(number, result, detail)
 
 
-def _remember(
-    attempt: Attempt, port: int | None, release: str, version: int | None, state: str
-) -> None:
-    instance = Instance(attempt.model, attempt.location.name, port, release, version, state)
+def _remember(attempt: Attempt, status: dict[str, Any], state: str) -> None:
+    """What an order changed of an instance: its state alone."""
+    version = {each["id"]: each["version"] for each in status["releases"]}
+    current, tls = status["current"], certificates.known(status["certificate"])
+    public = status["exposure"] == planning.PUBLIC
+    instance = Instance(
+        attempt.model,
+        attempt.location.name,
+        status["port"],
+        current or "",
+        version.get(current),
+        state,
+        exposure=status["exposure"],
+        fingerprint=tls.fingerprint if tls and public else "",
+    )
     with attempt.work.open_store() as store:
         store.instances.upsert(instance)
 
@@ -398,12 +459,20 @@ def _result(
     found: Found,
     steps: list[Step],
     answers: dict[str, Any],
-    port: int | None,
+    instance: Instance,
+    tls: certificates.Described | None,
 ) -> Event:
     name, version, place = wanted.name, wanted.manifest["version"], attempt.location.name
     words = f"{name} v{version} is serving on {place}."
     if not steps:
         words = f"{name} v{version} was serving on {place} already; nothing was changed."
+    url = url_of(wanted.exposure, host_of(attempt.location, attempt.road), instance.port)
+    if wanted.public:
+        words += f"\nEveryone who has a token can ask it: {url}"
+    if wanted.public and tls:
+        words += f"\nIts certificate is good until {tls.expires:%Y-%m-%d}"
+        words += ", which is soon: renew it, then deploy again." if tls.ends_soon() else "."
+        words += f" SHA-256 {tls.fingerprint}"
     data = {
         "model": name,
         "version": version,
@@ -411,8 +480,10 @@ def _result(
         "previous": found.current,
         "location": place,
         "action": attempt.action,
-        "port": port,
-        "url": f"http://127.0.0.1:{port}",
+        "port": instance.port,
+        "exposure": instance.exposure,
+        "url": url,
+        "certificate": tls.as_dict() if tls and wanted.public else None,
         "changed": bool(steps),
         "steps": [step.words for step in steps],
         "sent": answers.get("upload", {"files": 0, "bytes": 0}),

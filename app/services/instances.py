@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.deployer import certificates
+from app.deployer.plan import PUBLIC
 from app.errors import Problem, Unreachable
 from app.models import Deployment, Event, Instance, Location
 from app.services import deployments
@@ -55,7 +57,9 @@ def _ask(work: Workspace, location: Location) -> dict[str, dict[str, Any]] | Pro
     """Instance name → what the host says of it; or why it says nothing."""
     try:
         with work.reach(location) as road:
-            return {each["name"]: each for each in road.call("status", name=None, history=0)}
+            host = deployments.host_of(location, road)
+            found = road.call("status", name=None, history=0)
+            return {each["name"]: {**each, "host": host} for each in found}
     except Problem as problem:
         return problem
 
@@ -71,13 +75,35 @@ def _row(known: Instance, said: dict[str, dict[str, Any]] | Problem) -> dict[str
         "requests": None,
         "memory": None,
         "since": None,
+        "exposure": known.exposure,
+        "url": None,
+        "tokens": None,
+        "certificate": None,
         "error": "",
     }
     if isinstance(said, Problem):
         return {**row, "error": f"{said.what} Last seen {known.state}, {known.seen}."}
     if known.model not in said:
         return {**row, "state": "gone", "error": "The host knows no such instance."}
-    return {**row, **_figures(said[known.model])}
+    return {**row, **_figures(said[known.model]), **_access(known, said[known.model])}
+
+
+def _access(known: Instance, said: dict[str, Any]) -> dict[str, Any]:
+    """Who can ask it, where, with what; and whether it still has the certificate we put there."""
+    public = said["exposure"] == PUBLIC
+    tls = certificates.known(said["certificate"]) if public else None
+    access = {
+        "exposure": said["exposure"],
+        "url": deployments.url_of(said["exposure"], said["host"], said["port"]),
+        "tokens": said["tokens"],
+        "certificate": tls.as_dict() if tls else None,
+    }
+    if tls and known.fingerprint and tls.fingerprint != known.fingerprint:
+        access["error"] = (
+            "Its certificate is not the one that was put there from here: "
+            f"{tls.fingerprint}, not {known.fingerprint}."
+        )
+    return access
 
 
 def _figures(said: dict[str, Any]) -> dict[str, Any]:
@@ -144,11 +170,13 @@ def _listen(road: Road, args: dict[str, Any], said: queue.SimpleQueue[Any]) -> N
 def score(work: Workspace, name: str, body: bytes, *, to: str | None = None) -> dict[str, Any]:
     """Send a body to an instance; {"answer", "content" (bytes), "release", "version"}.
 
+    It goes to the front's private socket, for which who may log in to the host needs no token.
     Raises Problem with the instance's own reason when it refuses.
     """
     location = deployments.location_of(work, name, to)
     with work.reach(location) as road:
-        status, headers, content = _post(road, port_of(road, name, location), body)
+        private = front_of(road, name, location)["private"]
+        status, headers, content = _post(road, private, body)
     text = content.decode("utf-8", "replace")
     if status != 200:
         raise refusal_of(name, location, status, text)
@@ -164,41 +192,46 @@ def score(work: Workspace, name: str, body: bytes, *, to: str | None = None) -> 
     }
 
 
-def port_of(road: Road, name: str, location: Location) -> int:
+def front_of(road: Road, name: str, location: Location) -> dict[str, Any]:
+    """The front that answers the public, with `port` and `exposure` of the instance."""
     found = road.call("status", name=name, history=0)
     if not found:
         raise deployments.not_deployed(name, location.name)
     if found[0]["stopped"]:
         raise Problem(f"{name} is stopped on {location.name}.", remedy=f"rhythmicml start {name}")
-    if not any(each.get("accepting") for each in found[0]["fronts"]):
+    front: dict[str, Any] | None = next(
+        (each for each in found[0]["fronts"] if each.get("accepting")), None
+    )
+    if front is None:
         raise Problem(
             f"{name} does not answer on {location.name}: it is {state_of(found[0])}.",
             remedy=f"rhythmicml logs {name} shows why; rhythmicml start {name} tries again.",
         )
-    return int(found[0]["port"])
+    return {**front, "port": int(found[0]["port"]), "exposure": found[0]["exposure"]}
 
 
 class Through(http.client.HTTPConnection):
-    """HTTP through a road's own connection to the host."""
+    """HTTP through a road, to a unix socket of the host."""
 
-    def __init__(self, road: Road, port: int) -> None:
-        super().__init__("127.0.0.1", port, timeout=ANSWER_WITHIN)
+    def __init__(self, road: Road, path: str) -> None:
+        super().__init__("localhost", timeout=ANSWER_WITHIN)
         self._road = road
+        self._path = path
 
     def connect(self) -> None:
-        self.sock = self._road.dial(("127.0.0.1", self.port))
+        self.sock = self._road.dial(self._path)
         self.sock.settimeout(self.timeout)
 
 
-def _post(road: Road, port: int, body: bytes) -> tuple[int, Any, bytes]:
-    connection = Through(road, port)
+def _post(road: Road, private: str, body: bytes) -> tuple[int, Any, bytes]:
+    connection = Through(road, private)
     try:
         connection.request("POST", "/score", body, {"Content-Type": "application/json"})
         answer = connection.getresponse()
         return answer.status, answer.headers, answer.read()
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(
-            f"Port {port} gave no answer ({road.place}).",
+            f"The instance gave no answer ({road.place}).",
             remedy="rhythmicml status shows how it is, rhythmicml logs what it said.",
         ) from error
     finally:
@@ -229,11 +262,12 @@ class Tunnel:
     """A port of this machine that leads to an instance."""
 
     port: int
+    public: bool = False
     _closed: threading.Event = field(default_factory=threading.Event)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.public else ''}://127.0.0.1:{self.port}"
 
     def wait(self) -> None:
         """Until Ctrl-C."""
@@ -246,11 +280,15 @@ class Tunnel:
 
 @contextmanager
 def tunnel(work: Workspace, name: str, *, port: int = 0, to: str | None = None) -> Iterator[Tunnel]:
-    """Make an instance reachable on 127.0.0.1:port here; 0 takes any free port."""
+    """Make an instance reachable on 127.0.0.1:port here; 0 takes any free port.
+
+    Its own port is at the other end, so it wants a token if it has any, and TLS if it is public.
+    """
     location = deployments.location_of(work, name, to)
     with work.reach(location) as road:
-        forward = road.forward(port, port_of(road, name, location))
-        yield Tunnel(forward.port)
+        front = front_of(road, name, location)
+        forward = road.forward(port, front["port"])
+        yield Tunnel(forward.port, front["exposure"] == PUBLIC)
 
 
 def history(

@@ -94,7 +94,12 @@ CREATE TABLE stats (
 CREATE TABLE locks (key TEXT PRIMARY KEY NOT NULL, digest TEXT NOT NULL, used TEXT NOT NULL);
 """
 
-MIGRATIONS: tuple[str, ...] = (FIRST,)
+PUBLIC = """
+ALTER TABLE instances ADD COLUMN exposure TEXT NOT NULL DEFAULT 'loopback';
+ALTER TABLE instances ADD COLUMN fingerprint TEXT NOT NULL DEFAULT '';
+"""
+
+MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC)
 
 
 def migrate(database: Database, scripts: Sequence[str] = MIGRATIONS) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from app.deployer import units
+from app.deployer.certificates import Pair
 from app.deployer.plan import (
     Found,
     Running,
@@ -178,6 +179,109 @@ def test_lost_facts_of_an_instance_are_written_again():
 def test_keeper_hosts_have_no_units():
     steps = plan(WANTED, found(AS_WANTED, mode="process", units={}))
     assert steps == []
+
+
+OPEN = dataclasses.replace(
+    WANTED, manifest={**MANIFEST, "scoring": {**MANIFEST["scoring"], "expose": "public"}}
+)
+OPEN_UNITS = units.render(
+    units.Unit("churn", "/var/lib/rhythmicml", 8101, True, address="[::]", tls=True)
+)
+OPEN_AS_WANTED = dataclasses.replace(
+    AS_WANTED,
+    units=OPEN_UNITS,
+    exposure="public",
+    tokens=1,
+    certificate="PEM",
+    releases=({"id": RELEASE, "expose": "public"}, {"id": BEFORE, "expose": "loopback"}),
+)
+OPENED = "Open port 8101 to everyone (TLS; firewalls are not touched)"
+
+
+def loopback_before(**changes):
+    """A loopback release serves, and the public one is there, not started."""
+    before = (Running(BEFORE, BEFORE, True, True),)
+    state = {"current": BEFORE, "serving": before, "exposure": "loopback"}
+    return found(OPEN_AS_WANTED, **{**state, "units": AS_WANTED.units, **changes})
+
+
+def test_public_host_as_wanted_needs_nothing():
+    assert plan(OPEN, OPEN_AS_WANTED) == []
+
+
+@pytest.mark.parametrize("state", [EMPTY, loopback_before(tokens=0)])
+def test_public_without_a_token_is_refused_with_the_command_that_helps(state):
+    wanted = dataclasses.replace(OPEN, location="srv")
+    with pytest.raises(Problem) as refused:
+        plan(wanted, state)
+    assert "rhythmicml token add churn NAME --to srv" in refused.value.remedy
+
+
+def test_public_without_a_certificate_is_refused():
+    with pytest.raises(Problem, match="no certificate"):
+        plan(OPEN, found(OPEN_AS_WANTED, certificate=None))
+
+
+def test_certificate_goes_before_the_start_and_is_in_no_words_or_arguments():
+    wanted = dataclasses.replace(OPEN, certificate=Pair("PEM", "KEY", "a certificate"))
+    steps = plan(wanted, found(EMPTY, tokens=1))
+    assert ops(steps)[-5:] == ["certificate", "listen", "start", "gate", "switch"]
+    assert b"KEY" in steps[-5].payload
+    assert "KEY" not in repr(steps)
+
+
+def test_first_public_release_listens_to_everyone_at_once():
+    steps = plan(OPEN, found(EMPTY, tokens=1, certificate="PEM"))
+    listen = next(step for step in steps if step.do == "listen")
+    assert (listen.words, listen.args["exposure"]) == (OPENED, "public")
+    assert "ListenStream=[::]:8101" in listen.args["units"]["rhythmicml-churn.socket"]
+    assert steps[-1].args["opening"] is None
+
+
+def test_host_without_ipv6_listens_on_every_address_of_ipv4():
+    steps = plan(OPEN, found(EMPTY, tokens=1, certificate="PEM", ipv6=False))
+    listen = next(step for step in steps if step.do == "listen")
+    assert "ListenStream=0.0.0.0:8101" in listen.args["units"]["rhythmicml-churn.socket"]
+
+
+def test_port_is_opened_by_the_switch_once_the_release_has_proved_itself():
+    steps = plan(OPEN, loopback_before())
+    assert ops(steps) == ["listen", "start", "gate", "switch"]
+    assert list(steps[0].args["units"]) == ["rhythmicml-churn@.service"]
+    assert steps[0].args["exposure"] == "loopback"
+    assert steps[-1].words == f"{OPENED}: let {BEFORE} finish, then start {RELEASE} there"
+    opening = steps[-1].args["opening"]
+    assert (opening["exposure"], opening["port"]) == ("public", 8101)
+    assert opening["units"] == {"rhythmicml-churn.socket": OPEN_UNITS["rhythmicml-churn.socket"]}
+
+
+def test_port_is_closed_by_a_rollback_to_a_loopback_release():
+    back = dataclasses.replace(WANTED, manifest={**MANIFEST, "id": BEFORE})
+    steps = serve(back, OPEN_AS_WANTED)
+    assert ops(steps) == ["start", "gate", "switch"]
+    words = "Close port 8101 to all but the host itself: let "
+    assert steps[-1].words == f"{words}{RELEASE} finish, then start {BEFORE} there"
+    assert steps[-1].args["opening"]["units"] == AS_WANTED.units
+
+
+def test_loopback_release_that_stopped_is_never_woken_by_a_public_port():
+    steps = plan(OPEN, loopback_before(listening=False, serving=()))
+    assert ops(steps) == ["listen", "start", "gate", "switch"]
+    assert steps[0].args["exposure"] == "loopback"
+    assert steps[-1].args["opening"]["exposure"] == "public"
+
+
+def test_public_release_that_stopped_is_opened_again_as_it_was():
+    steps = serve(OPEN, found(OPEN_AS_WANTED, listening=False, serving=()))
+    assert ops(steps) == ["listen", "start", "switch"]
+    assert steps[0].args["exposure"] == "public"
+    assert steps[-1].args["opening"] is None
+
+
+def test_port_that_is_not_as_the_release_wants_it_is_mended():
+    steps = plan(OPEN, found(OPEN_AS_WANTED, exposure="loopback", units=AS_WANTED.units))
+    assert ops(steps) == ["listen", "switch"]
+    assert steps[-1].args["opening"]["exposure"] == "public"
 
 
 def test_taken_port_names_its_owner():

@@ -1,5 +1,6 @@
 """Rendered units: what they say, and that systemd itself finds nothing wrong with them."""
 
+import dataclasses
 import shutil
 import subprocess
 
@@ -9,6 +10,8 @@ from app.deployer import units
 
 SYSTEM = units.Unit("churn", "/var/lib/rhythmicml", 8101, True, "2G", 120.0)
 USER = units.Unit("churn", "/home/ds/.local/share/rhythmicml", 8101, False)
+PUBLIC = dataclasses.replace(SYSTEM, address=units.address(ipv6=True), tls=True)
+OLD_PUBLIC = dataclasses.replace(SYSTEM, address=units.address(ipv6=False), tls=True)
 
 
 def lines(unit, ending):
@@ -53,6 +56,33 @@ def test_answers_to_jobs_can_be_kept():
     assert f'ReadWritePaths=-"{run}"' in lines(USER, ".service")
 
 
+def test_public_socket_listens_on_every_address():
+    assert "ListenStream=[::]:8101" in lines(PUBLIC, ".socket")
+    assert "BindIPv6Only=both" in lines(PUBLIC, ".socket")
+    assert "ListenStream=0.0.0.0:8101" in lines(OLD_PUBLIC, ".socket")
+
+
+def test_service_is_given_what_root_keeps_and_a_key_only_when_it_is_public():
+    def given(unit):
+        text = lines(unit, ".service")
+        return [line for line in text if line.startswith("LoadCredential=")]
+
+    folder = "/var/lib/rhythmicml/instances/churn"
+    tokens = f"LoadCredential=tokens.json:{folder}/tokens.json"
+    assert given(SYSTEM) == [tokens]
+    assert given(PUBLIC) == [
+        tokens,
+        f"LoadCredential=certificate.pem:{folder}/tls/certificate.pem",
+        f"LoadCredential=certificate_key.pem:{folder}/tls/certificate_key.pem",
+    ]
+    assert given(USER) == given(dataclasses.replace(USER, tls=True)) == []
+
+
+def test_public_service_may_still_not_call_out():
+    """Sockets that systemd hands over are not under the service's own address filter."""
+    assert "IPAddressDeny=any" in lines(PUBLIC, ".service")
+
+
 def test_odd_characters_in_the_base_folder_are_quoted():
     odd = units.Unit("churn", '/home/a b/50%/"x"', 8101, False)
     command = next(line for line in lines(odd, ".service") if line.startswith("ExecStart="))
@@ -66,7 +96,9 @@ needs_analyze = pytest.mark.skipif(
 
 
 @needs_analyze
-@pytest.mark.parametrize("unit", [SYSTEM, USER], ids=["system", "user"])
+@pytest.mark.parametrize(
+    "unit", [SYSTEM, USER, PUBLIC, OLD_PUBLIC], ids=["system", "user", "public", "no IPv6"]
+)
 def test_systemd_finds_nothing_wrong(unit, tmp_path):
     runnable = {
         name: text.replace(

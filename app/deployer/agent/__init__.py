@@ -11,6 +11,7 @@ OPS = (
     "locks",
     "relay",
     "environments",
+    "access",
     "releases",
     "instances",
     "logs",

@@ -18,18 +18,24 @@ class _Private(http.client.HTTPConnection):
         self.path = path
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            self.sock.connect(
-                f"/proc/self/fd/{folder}/{self.path.name}" if _long(self.path) else str(self.path)
-            )
-        except BaseException:
-            self.sock.close()
-            raise
-        finally:
+        self.sock = dial(self.path, self.timeout)
+
+
+def dial(path: Path, timeout: float | None = None) -> socket.socket:
+    """A connection to a unix socket, however long its path is."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(timeout)
+    folder = -1
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        sock.connect(f"/proc/self/fd/{folder}/{path.name}" if _long(path) else str(path))
+    except BaseException:
+        sock.close()
+        raise
+    finally:
+        if folder >= 0:
             os.close(folder)
+    return sock
 
 
 def _long(path: Path) -> bool:

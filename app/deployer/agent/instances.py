@@ -10,7 +10,8 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import environments
+from . import environments, exposure
+from .access import known_certificate, known_tokens
 from .blobs import free_bytes
 from .collect import collect
 from .failure import Failure
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .supervise import Supervisor
 
 FIRST_PORT = 8101
+ANYWHERE = "0.0.0.0"
 OURS = frozenset(
     (
         "blobs",
@@ -75,7 +77,7 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
     """All that a plan needs to know, in one answer.
 
     args: name, release (id wanted), environment (key), runtime (digest), tool, blobs (digests),
-    units (file names), port (wanted or null).
+    units (file names), port (wanted or null), exposure (wanted).
     """
     instance = Instance(agent.base, args["name"])
     manager = supervisor(agent)
@@ -100,10 +102,22 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
         "history": instance.history(200),
         "releases": [_brief(each) for each in instance.complete()],
         "port": port if instance.facts_file.is_file() else None,
-        "port_owners": {} if listening else _owners(port, args["port"]),
+        "port_owners": {} if listening else _owners(args["exposure"], port, args["port"]),
         "free_port": _free_port(agent.base),
         "disk_free": free_bytes(agent.base),
         "ready": _base_ready(agent, manager),
+        **_access_facts(manager, instance),
+    }
+
+
+def _access_facts(manager: Supervisor, instance: Instance) -> dict[str, Any]:
+    """Who can reach it, and what they need."""
+    return {
+        "exposure": manager.exposure(instance),
+        "tokens": len(known_tokens(instance)),
+        "certificate": known_certificate(instance),
+        "ipv6": exposure.has_ipv6(),
+        "addresses": exposure.own_addresses(),
     }
 
 
@@ -119,15 +133,16 @@ def _manager_facts(agent: Agent, manager: Supervisor) -> dict[str, Any]:
     }
 
 
-def _owners(*ports: int | None) -> dict[str, str]:
-    """Who listens on these ports of this host, of those that are taken."""
-    found = {str(port): _taken_by(port) for port in ports if port}
+def _owners(wanted: str, *ports: int | None) -> dict[str, str]:
+    """Who listens on these ports of this host, of those that are taken for that exposure."""
+    host = ANYWHERE if wanted == exposure.PUBLIC else "127.0.0.1"
+    found = {str(port): _taken_by(port, host) for port in ports if port}
     return {port: owner for port, owner in found.items() if owner}
 
 
 def _brief(manifest: dict[str, Any]) -> dict[str, Any]:
     wanted = ("id", "version", "digest", "created", "environment", "runtime", "python")
-    return {key: manifest.get(key) for key in wanted}
+    return {**{key: manifest.get(key) for key in wanted}, "expose": exposure.of_release(manifest)}
 
 
 @op("status")
@@ -145,17 +160,29 @@ def _status(manager: Supervisor, instance: Instance, history: int) -> dict[str, 
     fronts = serving(manager, instance)
     for front in fronts:
         front.update(_resources(front))
+        front["private"] = str(manager.private(instance, front["unit"]))
+    releases = [_brief(each) for each in instance.complete()]
+    listening = manager.listening(instance)
     return {
         "name": instance.name,
         "port": instance.port(),
         "current": instance.current(),
-        "listening": manager.listening(instance),
+        "listening": listening,
         "stopped": bool(instance.facts().get("stopped")),
         "fronts": fronts,
         "fate": _fate(manager, instance),
-        "releases": [_brief(each) for each in instance.complete()],
+        "releases": releases,
         "history": instance.history(history),
+        "exposure": manager.exposure(instance) if listening else _meant(instance, releases),
+        "tokens": len(known_tokens(instance)),
+        "certificate": known_certificate(instance),
     }
+
+
+def _meant(instance: Instance, releases: list[dict[str, Any]]) -> str:
+    """Who would reach it if it listened."""
+    meant = {each["id"]: str(each["expose"]) for each in releases}
+    return meant.get(instance.current(), exposure.LOOPBACK)
 
 
 def _fate(manager: Supervisor, instance: Instance) -> dict[str, Any]:
@@ -299,12 +326,12 @@ def _free_port(base: Path) -> int:
     return port
 
 
-def _taken_by(port: int) -> str | None:
+def _taken_by(port: int, host: str = ANYWHERE) -> str | None:
     """Who listens on that port of this host: "nginx (pid 12)", "another process", or None."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except PermissionError:
             return "the system: ports below 1024 need root" if os.getuid() else None
         except OSError:

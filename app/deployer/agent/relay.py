@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import select
 import socket
+from pathlib import Path
 from typing import Any
 
 from .failure import Failure
+from .fronts import dial
 from .loop import Agent, ClientGone, Payload, op
 
 SIZE = 64 * 1024
@@ -29,21 +31,11 @@ def connect(address: Any) -> socket.socket:
     """A socket to [host, port] or to a path."""
     try:
         if isinstance(address, str):
-            return connect_path(address)
+            return dial(Path(address))
         peer = socket.create_connection((address[0], address[1]), 10)
     except OSError as error:
         raise Failure(f'"{address}" on the host does not answer.', kind="Unreachable") from error
     peer.settimeout(None)
-    return peer
-
-
-def connect_path(path: str) -> socket.socket:
-    peer = socket.socket(socket.AF_UNIX)
-    try:
-        peer.connect(path)
-    except OSError:
-        peer.close()
-        raise
     return peer
 
 

@@ -8,10 +8,13 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import fronts
+from . import exposure, fronts
+from .access import ensure_tokens
 from .blobs import sync_folder
 from .collect import collect
 from .failure import Failure
@@ -62,18 +65,19 @@ def _way(folder: Path, target: Path) -> str:
 
 @op("listen")
 def listen(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
-    """Write the units, open the public socket. args: name, port, release, units.
+    """Write the units, open the public socket. args: name, port, release, units, exposure.
 
     A port that was closed before is closed again when nothing becomes production.
     """
     instance = Instance(agent.base, args["name"])
     manager = supervisor(agent)
     make_folder(instance.folder / "log")
+    ensure_tokens(instance)
     if not manager.listening(instance):
         agent.undo.append(lambda: manager.close(instance))
     if args["units"]:
         manager.write_units(args["units"])
-    manager.listen(instance, args["port"], args["release"])
+    manager.listen(instance, args["port"], args["release"], args["exposure"])
     facts = {"port": args["port"], "mode": manager.mode}
     replace(instance.facts_file, json.dumps(facts).encode() + b"\n")
     return facts
@@ -101,6 +105,7 @@ def start_and_wait(
     """
     manager = supervisor(agent)
     began, ran_before = time.monotonic(), release in manager.running(instance)
+    ensure_tokens(instance)
     manager.start(instance, release)
     try:
         said = _wait_ready(agent, manager, instance, release, timeout)
@@ -193,7 +198,8 @@ def _fail_gate(agent: Agent, instance: Instance, release: str, status: int, answ
 def switch(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
     """Make a started release production and let all others finish and stop.
 
-    args: name, release, unit (what it was started as), expected (current), entry (history).
+    args: name, release, unit (what it was started as), expected (current), entry (history),
+    opening (where to listen from now on, if not where we do; see `_reopen`).
     The rename of `current` is the switch; it is taken back when the release does not open.
     """
     instance, release = Instance(agent.base, args["name"]), args["release"]
@@ -205,21 +211,48 @@ def switch(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
             remedy="Someone else switched it meanwhile. Look at it, then try again.",
             kind="Busy",
         )
-    instance.make_current(release)
-    if not _opens(manager, instance, args["unit"]):
-        instance.make_current(found)
+    unit = args["unit"]
+    if args["opening"]:
+        take_back, unit = _reopen(agent, instance, release, args["opening"]), release
+    else:
+        take_back = partial(instance.make_current, found)
+        instance.make_current(release)
+    if not _opens(manager, instance, unit):
+        take_back()
         raise Failure(
             f"Release {release} was ready and then did not accept requests.",
             remedy="The last lines of its log say why. Production is as it was.",
-            detail=manager.log(instance, args["unit"], 50),
+            detail=manager.log(instance, unit, 50),
             kind="GateFailed",
         )
     agent.undo.clear()
     with contextlib.suppress(OSError):  # a disk that is full does not undo a switch
         instance.remember(**args["entry"], release=release, previous=found)
     manager.enable(instance)
-    stopped = stop_others(manager, instance, args["unit"])
+    stopped = stop_others(manager, instance, unit)
     return {"previous": found, "stopped": stopped}
+
+
+def _reopen(
+    agent: Agent, instance: Instance, release: str, opening: dict[str, Any]
+) -> Callable[[], None]:
+    """Listen elsewhere, with the release as production started on the new socket; the way back.
+
+    opening: exposure, port, units, within [s]. What fails is taken back at once; what is broken
+    off, when the agent ends.
+    """
+    manager = supervisor(agent)
+    back = exposure.way_back(manager, instance, opening)
+    agent.undo.append(back)
+    try:
+        exposure.turn(manager, instance, release, opening)
+        start_and_wait(agent, instance, release, opening["within"])
+    except Failure:
+        agent.undo.remove(back)
+        back()
+        raise
+    agent.undo.remove(back)
+    return back
 
 
 def _opens(manager: Supervisor, instance: Instance, unit: str) -> bool:

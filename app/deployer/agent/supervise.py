@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, Union
 
+from .exposure import LOOPBACK, PUBLIC, has_ipv6
 from .failure import Failure
 from .files import replace
 from .fronts import state
@@ -50,6 +51,11 @@ class Systemd:
         """Whether its socket unit is up and holds the port; a hand-edited unit may not."""
         port = instance.port()
         return self._active(instance) and (port is None or bool(listening_sockets(port)))
+
+    def exposure(self, instance: Instance) -> str:
+        """Who can reach the port that it listens on."""
+        port = instance.port()
+        return PUBLIC if port and open_to_all(port) else LOOPBACK
 
     def _active(self, instance: Instance) -> bool:
         return self._ctl("is-active", _socket(instance)).stdout.strip() == "active"
@@ -93,8 +99,8 @@ class Systemd:
             replace(self.folder / name, text.encode())
         self._must("daemon-reload")
 
-    def listen(self, instance: Instance, port: int, release: str) -> None:
-        """Open the socket. Its units have been written."""
+    def listen(self, instance: Instance, port: int, release: str, exposure: str) -> None:
+        """Open the socket. Its units, which say to whom, have been written."""
         if self._active(instance) and not listening_sockets(port):
             self._must("stop", _socket(instance), _service(instance, "*"))
         if not self._active(instance):
@@ -121,9 +127,13 @@ class Systemd:
 
     def close(self, instance: Instance) -> None:
         """Stop listening, now and at boot, and end every release; together, or they come back."""
-        self._must("stop", _socket(instance), _service(instance, "*"))
+        self.halt(instance)
         self._ctl("disable", _socket(instance), _service(instance, CURRENT))
         self._ctl("reset-failed", _socket(instance), _service(instance, "*"))
+
+    def halt(self, instance: Instance) -> None:
+        """Close the port and end every release, for a moment."""
+        self._must("stop", _socket(instance), _service(instance, "*"))
 
     def forget(self, instance: Instance) -> None:
         """Remove its units, and what systemd keeps for them."""
@@ -195,6 +205,10 @@ class Keeper:
     def listening(self, instance: Instance) -> bool:
         return self._status(instance) is not None
 
+    def exposure(self, instance: Instance) -> str:
+        host = (self._status(instance) or {}).get("host", "127.0.0.1")
+        return PUBLIC if host in EVERYWHERE else LOOPBACK
+
     def running(self, instance: Instance) -> list[str]:
         fronts = (self._status(instance) or {}).get("fronts", {})
         return [release for release, front in fronts.items() if front.get("pid")]
@@ -221,7 +235,7 @@ class Keeper:
     def enable(self, instance: Instance) -> None:
         pass
 
-    def listen(self, instance: Instance, port: int, release: str) -> None:
+    def listen(self, instance: Instance, port: int, release: str, exposure: str) -> None:
         """Start the keeper; the release that is about to start brings its program along."""
         if self.listening(instance):
             return
@@ -230,6 +244,8 @@ class Keeper:
         program = instance.release(release) / "runtime"
         argv = [str(program / "env/bin/python"), "-I", str(program / "program"), "keeper"]
         argv += ["--instance", str(instance.folder), "--port", str(port)]
+        if exposure == PUBLIC:
+            argv += ["--host", EVERYWHERE[0] if has_ipv6() else EVERYWHERE[1]]
         with (instance.folder / "log" / "keeper.log").open("ab") as log:
             keeper = subprocess.Popen(
                 argv,
@@ -256,6 +272,9 @@ class Keeper:
         if status is not None:
             self._order(instance, do="quit")
             _wait_closed(int(status["port"]))
+
+    def halt(self, instance: Instance) -> None:
+        self.close(instance)
 
     def forget(self, instance: Instance) -> None:
         pass
@@ -294,6 +313,7 @@ Supervisor = Union[Systemd, Keeper]
 
 
 _DASH = "\\x2d"
+EVERYWHERE = ("::", "0.0.0.0")
 PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 MORE_PASSED_ON = ("CUDA_", "SSL_CERT_", "http_proxy", "https_proxy", "no_proxy")
 
@@ -344,12 +364,22 @@ def serving(supervisor: Supervisor, instance: Instance) -> list[dict[str, Any]]:
 
 def listening_sockets(port: int) -> set[str]:
     """Who listens on that port of this host, as /proc/PID/fd names it: `socket:[4711]`."""
+    return {f"socket:[{row[9]}]" for row in _listening(port)}
+
+
+def open_to_all(port: int) -> bool:
+    """Whether somebody listens on that port at every address of this host."""
+    return any(not row[1].split(":")[0].strip("0") for row in _listening(port))
+
+
+def _listening(port: int) -> list[list[str]]:
+    """The rows of the kernel's tables about who listens on that port."""
     rows: list[list[str]] = []
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(OSError):
             rows += [line.split() for line in Path(table).read_text().splitlines()[1:]]
     ends = f":{port:04X}"
-    return {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and row[1].endswith(ends)}
+    return [row for row in rows if row[3] == "0A" and row[1].endswith(ends)]
 
 
 def tail(path: Path, lines: int) -> str:
