@@ -122,8 +122,8 @@ PEERS = (
         "/score",
         workers={"logistic": 2, "forest": 2},
         raw="/raw",
-        tuned="uvicorn with uvloop and httptools; 1 worker and 2: 2 (1,407 to 3,696 requests/s from "
-        "run to run, 1 worker 1,417 to 1,813)",
+        tuned="uvicorn with uvloop and httptools; 1 worker and 2: 2 (1,407 to 3,696 requests/s "
+        "from run to run; 1 worker: 1,417 to 1,813)",
     ),
     Peer(
         "MLflow",
@@ -161,8 +161,8 @@ PEERS = (
         as_tensor,
         lambda said: said["outputs"][0]["data"],
         workers={"logistic": 0, "forest": 0},
-        tuned="batches of 32 and 128: 32 (128 is better at 128 connections, worse at 32, neither by "
-        "much); waits of 1 and 5 ms: 1; parallel workers 0 and 1: 0 (with 1 the model did not "
+        tuned="batches of 32 and 128: 32 (128 is better at 128 connections, worse at 32, neither "
+        "by much); waits of 1 and 5 ms: 1; parallel workers 0 and 1: 0 (with 1 the model did not "
         "become ready in 20 s)",
     ),
     Peer(
