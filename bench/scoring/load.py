@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 from dataclasses import dataclass, field
@@ -63,7 +64,7 @@ def run(port: int, connections: int, seconds: float, ask: Ask | None = None) -> 
     ask = ask or Ask("/score", ground.body())
     said = subprocess.run(
         [
-            *("wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s"),
+            *("wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s", "--timeout", "10s"),
             *("--latency", "-s", ask.script(), f"http://127.0.0.1:{port}{ask.path}"),
         ],
         capture_output=True,

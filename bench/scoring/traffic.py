@@ -25,7 +25,7 @@ from .stand import MODELS, THOUSAND, Stand
 OURS = "RhythmicML"
 ROWS = {"row": 1, "thousand": THOUSAND, "binary": THOUSAND}
 WORDS = {"row": "1 row", "thousand": "1,000 rows, JSON", "binary": "1,000 rows, binary"}
-WARM = 0.5
+WARM = 1.0
 
 
 class Shape(NamedTuple):
