@@ -351,7 +351,7 @@ class Pool:
         if not self.waiting:
             return None
         if self._is_big(self.waiting[0]) and self._turn_of_small(worker):
-            for job in self.waiting:
+            for job in list(self.waiting):
                 if not self._is_big(job) and self._still_wanted(job):
                     self.waiting.remove(job)
                     self._count(job, -1)
@@ -524,8 +524,8 @@ class Pool:
     def _tick(self) -> None:
         """End what is past its deadline; go on for as long as anything is held."""
         now = monotonic()
-        for part in (self.waiting, *self._again):
-            for job in part:
+        for part in (self.waiting, *list(self._again)):
+            for job in list(part):  # an answer may let its connection's next request in
                 if job.deadline < now:
                     job.end(timed_out(self.timeout))
         self._forget_unwanted()
@@ -541,13 +541,10 @@ class Pool:
         """Make room in the queue for requests that somebody waits for."""
         if all(job.wanted for job in self.waiting):
             return
-        kept = []
-        for job in self.waiting:
-            if self._still_wanted(job):
-                kept.append(job)
-            else:
+        for job in list(self.waiting):
+            if not self._still_wanted(job):
+                self.waiting.remove(job)
                 self._count(job, -1)
-        self.waiting = deque(kept)
 
     def _check(self, worker: Worker, now: float) -> None:
         if worker.batch is None:
@@ -652,7 +649,7 @@ class Pool:
             old = self._successors.pop(worker)
             say(f"worker {worker.pid}, to replace {old.pid}, ended {worker.fate}")
         elif not self._succeed(worker):
-            self._replace(worker, at_once=joined)
+            self._replace(worker, at_once=joined or bool(self._again))
 
     def _lost_batch(self, worker: Worker) -> bool:
         """Run what it was at again, or end it; whether the culprit is one of several."""
