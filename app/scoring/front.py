@@ -12,8 +12,9 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,11 @@ from .http import Connection, Limits, Request, Site
 from .inputs import Reader
 from .metrics import Metrics
 from .notify import handed_sockets, notify, watchdog_seconds
-from .protocols import native
+from .outputs import Outputs
+from .protocols import decode, native, oip
 from .release import Release
 from .routes import Admin, Routes
+from .schema import outputs_of
 from .sockets import BACKLOG, listen_tcp, listen_unix, unlink_socket
 
 SWEEP = 0.25
@@ -108,7 +111,12 @@ class Front:
             timeout=float(scoring.get("timeout") or 30.0),
             metrics=self.counts,
         )
-        self.reader = Reader("json", model=release.model, version=str(release.version))
+        self.reader = Reader(
+            "json",
+            model=release.model,
+            version=str(release.version),
+            said=declared(release, "inputs"),
+        )
         self.routes = Routes(release, self.pool, self.reader, self.counts)
         admin = Admin(self.routes, self.serve, self.state)
         limits = Limits.read(int(scoring.get("max_body") or Limits().max_body))
@@ -168,6 +176,8 @@ class Front:
         """Score the sample as a request would be, and hold later requests to its shape."""
         body = self.release.sample
         if body is None:
+            self.reader.learn(None)
+            self._know_outputs([], None)
             return
         request = Request(b"POST", b"/score", {}, body)
         answered: asyncio.Future[tuple[int, bytes]] = self.loop.create_future()
@@ -175,12 +185,25 @@ class Front:
         try:
             asked = native.read(body, self.reader)
             self.reader.learn(asked.inputs)
-            self.routes.predict(asked, request)
+            seen: list[Outputs] = []
+            self.routes.predict(asked._replace(write=partial(keep, seen, asked.write)), request)
         except Refusal as refusal:
             raise LoadFailed(f"The sample is not usable: {refusal.sentence}") from refusal
         status, said = await answered
         if status != 200:
             raise LoadFailed(f"The sample was not predicted: {said.decode()}")
+        for outputs in seen:
+            tensors = [
+                (name, code, shape[1:]) for name, code, shape, _ in outputs.tensors(oip.NAME)
+            ]
+            self._know_outputs(tensors, outputs.json())
+
+    def _know_outputs(self, tensors: list[tuple[str, str, list[int]]], predictions: Any) -> None:
+        """Complete the schema with what the sample gave and what is declared."""
+        said = declared(self.release, "outputs")
+        shown = decode(predictions) if predictions else None
+        known = outputs_of(tensors, shown, said)
+        self.reader.schema = self.reader.schema._replace(outputs=known)
 
     async def _listen_privately(self) -> asyncio.AbstractServer | None:
         if self.private is None:
@@ -234,6 +257,7 @@ class Front:
             "started": self.started,
             "requests": self.counts.answered,
             "error": "" if self.routes.ready else pool.error,
+            "schema": self.reader.schema.as_json(),
         }
 
     # Ending
@@ -271,6 +295,18 @@ class Capture:
 
     def send(self, request: Request, status: int, body: bytes, kind: bytes, extra: bytes) -> None:
         self.answered.set_result((status, body))
+
+
+def declared(release: Release, side: str) -> dict[str, Any]:
+    """What `[schema]` says of the inputs or the outputs."""
+    said = (release.scoring.get("schema") or {}).get(side)
+    return dict(said or {})
+
+
+def keep(seen: list[Outputs], write: Callable[[Outputs], bytes], outputs: Outputs) -> bytes:
+    """Write an answer, and keep what it was made of."""
+    seen.append(outputs)
+    return write(outputs)
 
 
 def fixed_headers(release: Release) -> bytes:

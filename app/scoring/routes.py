@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
@@ -13,11 +13,13 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 
 from . import metrics
+from . import schema as schemas
 from .batching import Job, Pool, Result
-from .errors import Refusal, not_ready
+from .errors import Refusal, not_ready, too_many_rows
 from .http import JSON, TEXT, Request
 from .inputs import Inputs, Reader
 from .metrics import Metrics
+from .openapi import HTML, Documents
 from .outputs import Outputs
 from .protocols import Asked, Dialect, mlflow, native, oip
 from .release import Release
@@ -43,12 +45,16 @@ class Routes:
         self.pool = pool
         self.reader = reader
         self.counts = counts
+        self.max_request_rows = int(release.scoring.get("max_request_rows") or 10_000)
         self.in_progress = 0
         self.proven = False  # whether the sample has been predicted
         self.table: dict[bytes, Route] = {}
         self._add_probes()
         self._add_scoring()
         self._add_metadata()
+        self.documents = Documents(release, reader, self.table)
+        self.add("/openapi.json", "metadata", get=self._openapi)
+        self.add("/docs", "metadata", get=self._docs)
 
     @property
     def ready(self) -> bool:
@@ -126,27 +132,34 @@ class Routes:
             raise not_ready()
         if request.headers.get(b"content-encoding", b"identity") != b"identity":
             raise Refusal(415, "The body must not be compressed.", reason="encoding")
-        self.predict(dialect.read(request.body, self.reader), request)
+        self.reader.ignored = []
+        asked = dialect.read(request.body, self.reader)
+        if asked.inputs.rows > self.max_request_rows:
+            raise too_many_rows(self.max_request_rows)
+        if self.reader.ignored:
+            asked = asked._replace(extra=asked.extra + ignored_header(self.reader.ignored))
+        self.predict(asked, request)
 
     def predict(self, asked: Asked, request: Request) -> None:
         if not asked.inputs.rows and asked.inputs.kind in ("matrix", "columns"):
-            self._answer(request, 200, asked.write(nothing(asked.inputs)))
+            body = asked.write(nothing(asked.inputs))
+            self._answer(request, 200, body, JSON, asked.extra)
             return
         self.in_progress += 1
-        finish = partial(self._finish, request, asked.write)
+        finish = partial(self._finish, request, asked)
         deadline = request.arrived + self.pool.timeout
         self.pool.submit(Job(asked.inputs, finish, deadline, request))
 
-    def _finish(self, request: Request, write: Callable[[Outputs], bytes], result: Result) -> None:
+    def _finish(self, request: Request, asked: Asked, result: Result) -> None:
         self.in_progress -= 1
         if isinstance(result, Refusal):
             self.refuse(request, result)
             return
         try:
             if result.kind == "bytes" and request.endpoint != "infer":
-                self._answer(request, 200, result.values, OCTETS)
+                self._answer(request, 200, result.values, OCTETS, asked.extra)
             else:
-                self._answer(request, 200, write(result))
+                self._answer(request, 200, asked.write(result), JSON, asked.extra)
         except Refusal as refusal:
             self.refuse(request, refusal)
         except Exception as error:
@@ -211,10 +224,19 @@ class Routes:
             "name": self.release.model,
             "versions": [str(self.release.version)],
             "platform": "python_rhythmicml",
-            "inputs": oip.described(self.reader),
-            "outputs": [],
+            "inputs": schemas.tensors(self.reader.schema.inputs),
+            "outputs": schemas.tensors(self.reader.schema.outputs),
         }
         self._answer(request, 200, encode(said))
+
+    # What describes it
+
+    def _openapi(self, request: Request) -> None:
+        self._answer(request, 200, self.documents.openapi())
+
+    def _docs(self, request: Request) -> None:
+        page, policy = self.documents.page()
+        self._answer(request, 200, page, HTML, policy)
 
     def _model_ready(self, request: Request) -> None:
         said = {"name": self.release.model, "ready": self.ready}
@@ -222,6 +244,14 @@ class Routes:
             self._answer(request, 200, encode(said))
         else:
             self._answer(request, 503, encode({**said, "error": not_ready().sentence}), JSON, RETRY)
+
+
+def ignored_header(names: Sequence[str]) -> bytes:
+    """Which columns were not used: at most ten by name, then how many more."""
+    shown = [quote(name, safe="") for name in names[:10]]
+    if len(names) > 10:
+        shown.append(f"{len(names) - 10} more")
+    return f"X-Ignored-Columns: {', '.join(shown)}\r\n".encode()
 
 
 def dialect_of(path: bytes) -> Dialect:

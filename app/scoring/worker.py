@@ -35,6 +35,7 @@ import signal
 import socket
 import struct
 import traceback
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,9 +114,9 @@ def _matrix(header: dict[str, Any], payload: bytearray) -> Any:
 
     code = header["codes"][0]
     shape = [header["rows"], *header["shape"]]
-    if code == "j":
+    if code[0] == "j":
         array = numpy.empty(shape, dtype=object)
-        array.flat = json.loads(_listed(payload))
+        array.flat = _values(payload, code)
         return array
     return numpy.frombuffer(payload, dtype=code).reshape(shape)
 
@@ -125,22 +126,41 @@ def _frame(header: dict[str, Any], payload: bytearray) -> Any:
     import pandas
 
     codes, names, rows = header["codes"], header["names"] or None, header["rows"]
-    if len(set(codes)) == 1 and codes[0] != "j":
+    if len(set(codes)) == 1 and codes[0] != "j" and ":" not in codes[0]:
         block = numpy.frombuffer(payload, dtype=codes[0]).reshape(len(codes), rows)
         return pandas.DataFrame(block.T, columns=names)
     columns, start = [], 0
     for code, size in zip(codes, header["sizes"]):
-        part = payload[start : start + size]
+        columns.append(_column(code, payload[start : start + size]))
         start += size
-        columns.append(
-            pandas.Series(json.loads(_listed(part)), dtype=object)
-            if code == "j"
-            else numpy.frombuffer(part, dtype=code)
-        )
     frame = pandas.DataFrame(dict(enumerate(columns)))
     if names:
         frame.columns = names
     return frame
+
+
+def _column(code: str, part: bytearray) -> Any:
+    """One column of a data frame; columns.py has the codes."""
+    import numpy
+    import pandas
+
+    if code[0] == "j":
+        dtype = code[2:]
+        return pandas.Series(
+            _values(part, code), dtype=object if dtype in ("", "base64") else dtype
+        )
+    if code.startswith("i:"):
+        places = numpy.frombuffer(part, dtype="i")
+        return pandas.Categorical.from_codes(places, categories=json.loads(code[2:]))
+    return numpy.frombuffer(part, dtype=code)
+
+
+def _values(part: bytearray, code: str) -> list[Any]:
+    """JSON values, and what `base64` makes of them."""
+    values: list[Any] = json.loads(_listed(part))
+    if code == "j:base64":
+        return [None if value is None else b64decode(value) for value in values]
+    return values
 
 
 # Outputs

@@ -94,7 +94,9 @@ CREATE TABLE stats (
 CREATE TABLE locks (key TEXT PRIMARY KEY NOT NULL, digest TEXT NOT NULL, used TEXT NOT NULL);
 """
 
-MIGRATIONS: tuple[str, ...] = (FIRST,)
+SCHEMA = "ALTER TABLE versions ADD COLUMN schema TEXT"
+
+MIGRATIONS: tuple[str, ...] = (FIRST, SCHEMA)
 
 
 def migrate(database: Database, scripts: Sequence[str] = MIGRATIONS) -> None:

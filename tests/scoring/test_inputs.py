@@ -90,8 +90,8 @@ def test_the_sample_makes_integers_floats_and_orders_columns():
         ([{"a": 1.0}], "Missing columns: b"),
         ([{"a": 1.0, "b": "x"}, {"a": 2.0}], "Missing columns in row 1: b"),
         ([{"a": 1.0, "b": "x"}, {"b": "y", "c": 1}], "Missing columns in row 1: a"),
-        ([{"a": "x", "b": "y"}], 'Column "a": expected numbers, got text'),
-        ([{"a": 1.0, "b": 2}], 'Column "b": expected text'),
+        ([{"a": "x", "b": "y"}], 'Column "a", row 0: expected a number, got text'),
+        ([{"a": 1.0, "b": 2}], 'Column "b", row 0: expected text, got a number'),
         ([[1.0]], "must have 2 values, got 1"),
         ([1.0], "neither lists nor objects"),
         ("text", "no rows"),
@@ -111,10 +111,10 @@ def test_what_does_not_fit_the_sample_is_refused(value, says):
     ("value", "says"),
     [
         ([[1.0, 2.0, 3.0]], "must have 2 values, got 3"),
-        ([["x", 2.0]], "expected numbers, got text|Expected numbers, got text"),
+        ([["x", 2.0]], "Row 0: expected a number, got text"),
         ([1.0, 2.0], "must have 2 values, got 1"),
         ([[[1.0], [2.0]]], "must have 2 values, got 2 × 1"),
-        ([[1.0, {}]], "Expected numbers, got an object"),
+        ([[1.0, {}]], "Row 0: expected a number, got an object"),
     ],
 )
 def test_a_matrix_must_be_like_the_samples(value, says):

@@ -126,12 +126,12 @@ def test_an_older_store_is_copied_then_migrated(home):
         store.models.add("churn", "/churn")
     with closing(Database(home / "store.sqlite")) as database:
         migrate(database, TWO)
-        assert version(database) == 2
+        assert version(database) == len(TWO)
         assert database.query("SELECT name, note FROM models") == [{"name": "churn", "note": None}]
-    copy = home / "store.sqlite.before-2"
+    copy = home / f"store.sqlite.before-{len(TWO)}"
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with closing(Database(copy)) as database:
-        assert version(database) == 1
+        assert version(database) == len(MIGRATIONS)
 
 
 def test_a_migration_that_fails_changes_nothing(home):
@@ -140,7 +140,7 @@ def test_a_migration_that_fails_changes_nothing(home):
     with closing(Database(home / "store.sqlite")) as database:
         with pytest.raises(Problem):
             migrate(database, BROKEN)
-        assert version(database) == 1
+        assert version(database) == len(MIGRATIONS)
         assert database.query("SELECT name FROM sqlite_master WHERE name = 'extra'") == []
 
 

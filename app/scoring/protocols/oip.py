@@ -119,20 +119,6 @@ def _wanted(infer: Infer, tensors: list[dict[str, Any]]) -> list[dict[str, Any]]
     return [known[output.name] for output in infer.outputs]
 
 
-def described(reader: Reader) -> list[dict[str, Any]]:
-    """The inputs as metadata: what the sample had, when there was one."""
-    expected = reader.expected
-    if not expected.codes:
-        return []
-    if len(expected.codes) == len(expected.names):
-        return [
-            {"name": name, "datatype": DATATYPES[code], "shape": [-1]}
-            for name, code in zip(expected.names, expected.codes)
-        ]
-    shape = [-1, *(expected.shape or ())]
-    return [{"name": "inputs", "datatype": DATATYPES[expected.codes[0]], "shape": shape}]
-
-
 def error(refusal: Refusal) -> bytes:
     return msgspec.json.encode({"error": refusal.sentence})
 
