@@ -41,7 +41,7 @@ def any_of(*schemas: Json) -> Json:
 def learned_value(field: Field) -> Json:
     """What a column, or a matrix, takes that only the sample speaks of."""
     if field.type in DATATYPES:
-        return {"type": ["number", "boolean", "null"], "minimum": -MOST, "maximum": MOST}
+        return {"type": ["number", "boolean", "null"]}
     return {"type": ["string", "null"]} if field.type == "string" else {}
 
 
@@ -61,9 +61,9 @@ def _typed(field: Field) -> Json:
     if field.type == "bool":
         return {"type": "boolean"}
     if field.type in DATATYPES:
-        low, high = field.limits
-        kind = "integer" if whole(field.type) else "number"
-        return {"type": kind, "minimum": low, "maximum": high}
+        limits = dict(zip(("minimum", "maximum"), field.limits))
+        held = {name: limit for name, limit in limits.items() if abs(limit) < MOST}
+        return {"type": "integer" if whole(field.type) else "number", **held}
     if field.type == "datetime":
         return {"type": "string", "pattern": TIME}
     if field.type == "bytes":
@@ -95,11 +95,10 @@ def nested(items: Json, shape: Sequence[int]) -> Json:
 class Bodies:
     """The bodies of one model, protocol by protocol."""
 
-    def __init__(self, reader: Reader, max_rows: int) -> None:
+    def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self.fields = reader.schema.inputs
         self.kind = reader.schema.kind
-        self.max_rows = max_rows
         self.known = bool(self.fields) and self.kind != "bytes"
         self.values = [
             declared_value(field) if isinstance(column, Declared) else learned_value(field)
@@ -147,13 +146,13 @@ class Bodies:
     def _rows(self) -> list[Json]:
         """Lists of rows."""
         row = self._row()
-        plain = [listed(row, maxItems=self.max_rows)] if row is not None else []
+        plain = [listed(row)] if row is not None else []
         return plain + [self._records()] * bool(self.names)
 
     def _records(self) -> Json:
         if not self.names:
             return listed(ANYTHING, 0)
-        return listed(self._record()[0], maxItems=self.max_rows)
+        return listed(self._record()[0])
 
     def _record(self) -> list[Json]:
         """One row as an object."""
@@ -161,11 +160,12 @@ class Bodies:
             return [obj(dict(zip(self.names, self._each())), self.names)]
         if not (self.kind == "matrix" and self.width):
             return []
-        size = self.width
-        return [
-            {"type": "object", "minProperties": size, "maxProperties": size,
-             "additionalProperties": self.values[0]}
-        ]  # fmt: skip
+        return [self._wide(self.values[0])]
+
+    def _wide(self, value: Json) -> Json:
+        """As many values as a row has, under any names."""
+        size = {"minProperties": self.width, "maxProperties": self.width}
+        return {"type": "object", **size, "additionalProperties": value}
 
     def _each(self) -> list[Json]:
         """What each column takes."""
@@ -173,7 +173,8 @@ class Bodies:
 
     def _columns(self, alone: bool = False) -> list[Json]:
         """Columns by name. alone: where one value may stand for a list of one."""
-        return [self._table(rows, alone and rows == 1) for rows in WRITTEN_OUT if self.names]
+        named = self.names or (self.kind == "matrix" and self.width)
+        return [self._table(rows, alone and rows == 1) for rows in WRITTEN_OUT if named]
 
     def _table(self, rows: int, alone: bool) -> Json:
         def column(value: Json) -> Json:
@@ -181,6 +182,8 @@ class Bodies:
             scalar = {"allOf": [value, {"not": {"type": "array"}}]}
             return any_of(many, scalar) if alone else many
 
+        if not self.names:
+            return self._wide(column(self.values[0]))
         columns = {name: column(value) for name, value in zip(self.names, self._each())}
         return obj(columns, self.names, additionalProperties=column(ANYTHING))
 
@@ -207,11 +210,13 @@ class Bodies:
         held: Json = {"data": rows, "index": ANYTHING}
         required = ["data"]
         if self.known and self.names:
-            held["columns"] = {"const": list(self.names)}
+            named = {"const": list(self.names)}
+            held["columns"] = named if self.kind == "json" else any_of(named, {"type": "null"})
             required = ["columns", "data"] if self.kind == "json" else required
         elif self.known and self.kind == "matrix" and self.width:
             name = {"type": "string"}
-            held["columns"] = listed(name, self.width, uniqueItems=True)
+            names = listed(name, self.width, uniqueItems=True)
+            held["columns"] = any_of(names, {"type": "null"})
         return obj(held, required, additionalProperties=False)
 
     def _tensors(self) -> Json:

@@ -364,6 +364,8 @@ class Reader:
     def _columns(self, rows: int, names: tuple[str, ...], data: list[list[Any]]) -> Inputs:
         """Columns with these names (none: unnamed), if they are what the sample's were."""
         if self.kind == "ndarray":
+            if data:
+                self._check_shape((rows or 1, len(data)))
             flat = [value for row in zip(*data) for value in row]
             return self._flat(flat, (rows, len(data)), names)
         known = self.expected.columns

@@ -92,7 +92,8 @@ def document(about: Documents) -> Json:
             "version": str(release.version),
             "description": f"Model {release.model}, version {release.version}, served by "
             "RhythmicML. JSON Schema cannot say that lists are equally long: where they must be, "
-            "the shapes of one and two rows are written out; more rows go the same way.",
+            "the shapes of one and two rows are written out; more rows go the same way, up to "
+            f"{int(release.scoring.get('max_request_rows') or 10_000)} in a request.",
         },
         "paths": paths,
         "security": security,
@@ -120,7 +121,7 @@ def _paths(about: Documents) -> dict[str, Json]:
 
 def _scoring(about: Documents, bases: tuple[str, str]) -> dict[str, Json]:
     reader = about.reader
-    bodies = Bodies(reader, int(about.release.scoring.get("max_request_rows") or 10_000))
+    bodies = Bodies(reader)
     outputs = reader.schema.outputs
     plain = predictions(outputs, reader.schema.kind in ("columns", "matrix"))
     found = {"$ref": "#/components/schemas/inferred"}
