@@ -306,6 +306,8 @@ class Reader:
         if self.kind == "json":
             return self._object(table)
         rows = _same_length(table)
+        if not table and not self.open:
+            raise bad_input("There are no columns.")
         names = self._names(table)
         return self._columns(rows, names, [table[name] for name in names])
 
