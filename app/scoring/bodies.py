@@ -140,6 +140,9 @@ class Bodies:
             return nested(self.values[0], self.shape or ())
         if self.kind != "columns":
             return None
+        return self._values_in_order()
+
+    def _values_in_order(self) -> Json:
         size = len(self.values)
         return {"type": "array", "prefixItems": self.values, "minItems": size, "maxItems": size}
 
@@ -174,7 +177,13 @@ class Bodies:
     def _columns(self, alone: bool = False) -> list[Json]:
         """Columns by name. alone: where one value may stand for a list of one."""
         named = self.names or (self.kind == "matrix" and self.width)
-        return [self._table(rows, alone and rows == 1) for rows in WRITTEN_OUT if named]
+        if not named:
+            return []
+        written = [self._table(rows, alone and rows == 1) for rows in WRITTEN_OUT]
+        if len(self.names) == 1:  # whose length has to agree with none
+            many = listed(self.values[0])
+            written.append(obj({self.names[0]: many}, self.names, additionalProperties=False))
+        return written
 
     def _table(self, rows: int, alone: bool) -> Json:
         def column(value: Json) -> Json:
@@ -190,10 +199,10 @@ class Bodies:
     def _mlflow(self, shape: str, lenient: bool) -> Json:
         """An object with one of MLflow's keys. lenient: where other keys are passed over."""
         if not self.known:
-            content = ANYTHING if shape == "inputs" else listed(ANYTHING)
+            content = {"type": ["array", "object"]} if shape == "inputs" else listed(ANYTHING)
             content = self._split(listed(ANYTHING)) if shape == "dataframe_split" else content
         elif shape == "dataframe_split":
-            content = self._split(self._rows()[0] if self._row() else self._records())
+            content = self._split(self._rows()[0])
         elif shape == "dataframe_records":
             content = self._records()
         else:
@@ -209,10 +218,17 @@ class Bodies:
     def _split(self, rows: Json) -> Json:
         held: Json = {"data": rows, "index": ANYTHING}
         required = ["data"]
+        if self.known and self.kind == "json":
+            named = {
+                "columns": {"const": list(self.names)},
+                "data": listed(self._values_in_order()),
+            }
+            return any_of(
+                obj({**held, **named}, ["columns", "data"], additionalProperties=False),
+                obj({**held, "columns": {"type": "null"}}, required, additionalProperties=False),
+            )
         if self.known and self.names:
-            named = {"const": list(self.names)}
-            held["columns"] = named if self.kind == "json" else any_of(named, {"type": "null"})
-            required = ["columns", "data"] if self.kind == "json" else required
+            held["columns"] = any_of({"const": list(self.names)}, {"type": "null"})
         elif self.known and self.kind == "matrix" and self.width:
             name = {"type": "string"}
             names = listed(name, self.width, uniqueItems=True)
@@ -224,10 +240,24 @@ class Bodies:
             text = {"type": "string"}
             return listed(self._tensor({"type": "string"}, "BYTES", [1], [listed(text, 1)]), 1)
         if not self.known:
-            return listed(obj({}, ["name", "shape", "datatype", "data"]), minItems=1)
+            return any_of(*(listed(self._unknown(rows), minItems=1) for rows in WRITTEN_OUT))
         if self.kind == "matrix":
             return any_of(*(listed(self._whole(rows), 1) for rows in WRITTEN_OUT))
         return any_of(*(self._named(rows) for rows in WRITTEN_OUT))
+
+    def _unknown(self, rows: int) -> Json:
+        """A column of a model that takes any JSON."""
+        low, high = bounds("int64")
+        held: list[tuple[str, Json]] = [
+            ("FP64", {"type": ["number", "boolean", "null"]}),
+            ("INT64", {"type": ["integer", "boolean"], "minimum": low, "maximum": high}),
+            ("BOOL", {"type": "boolean"}),
+            ("BYTES", {"type": ["string", "null"]}),
+        ]
+        name = {"type": "string"}
+        return any_of(
+            *(self._tensor(name, kind, [rows], [listed(value, rows)]) for kind, value in held)
+        )
 
     def _whole(self, rows: int) -> Json:
         """The matrix as one tensor."""

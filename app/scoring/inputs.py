@@ -322,6 +322,8 @@ class Reader:
             raise bad_input("Each of several inputs must have the shape [n] or [n, 1].")
         table = {one.name: one.values for one in tensors}
         if self.kind == "json":
+            for one in tensors:
+                one.packed()  # for its check of the values
             return self._listed([dict(zip(table, row)) for row in zip(*table.values())])
         return self.table(table)
 

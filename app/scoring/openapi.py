@@ -183,7 +183,7 @@ def _post(
     return {
         "post": {
             "summary": summary,
-            "requestBody": {"required": True, "content": content},
+            "requestBody": {"required": not raw, "content": content},
             "responses": {"200": given, **_refusals(statuses, errors)},
         }
     }

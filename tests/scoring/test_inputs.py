@@ -151,6 +151,11 @@ def test_several_tensors_are_columns():
     assert (inputs.names, inputs.rows) == (("a", "b"), 2)
 
 
+def test_tensors_for_json_are_of_their_datatype_too():
+    with pytest.raises(Refusal, match="not of its datatype"):
+        Reader("json").tensors([Tensor("x", "?", (2,), [{}, False])])
+
+
 @pytest.mark.parametrize(
     ("code", "values"), [("d", ["x"]), ("q", [1.5]), ("b", [300]), ("?", [2]), ("I", [-1])]
 )
