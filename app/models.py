@@ -96,7 +96,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Version:
-    """An immutable, numbered snapshot of a Model. `digest` names its files and lock together."""
+    """An immutable, numbered snapshot of a Model. `digest` names its files and lock together.
+
+    schema: what it takes and gives (app/scoring/schema.py), where that is known.
+    """
 
     id: int
     model_id: int
@@ -110,6 +113,7 @@ class Version:
     configuration: Configuration
     size: int
     files: int
+    schema: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

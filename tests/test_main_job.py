@@ -48,6 +48,8 @@ def test_whole_main_job(client, folder):
     assert (first["version"], first["location"], first["changed"]) == (1, "local", True)
     assert ask(client) == {"predictions": [12.0]}
     assert post(first["port"])[1]["X-Release"] == first["release"]
+    [given] = client("show", "churn@1")["version"]["schema"]["outputs"]
+    assert given["type"] == "float64", "the deployment taught the version what it gives"
 
     assert client("deploy", str(folder))["changed"] is False
 

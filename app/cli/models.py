@@ -123,7 +123,8 @@ def commit(model: str, message: str, relock: bool, as_json: bool) -> None:
     number = made.version.number
     new = f"{model} v{number}: {made.version.files} files, {size(made.version.size)}"
     same = f"Nothing changed since {model} v{number}."
-    emit(made, as_json, lambda _: click.echo(new if made.new else same))
+    lines = [new if made.new else same, *(f"Breaking: {each}" for each in made.breaking)]
+    emit(made, as_json, lambda _: click.echo("\n".join(lines)))
 
 
 @click.command("versions")
@@ -159,7 +160,7 @@ def list_versions(model: str, as_json: bool) -> None:
 @click.argument("reference", metavar="MODEL[@VERSION]")
 @command
 def show(reference: str, as_json: bool) -> None:
-    """Show one version: configuration, metadata, files, locked packages."""
+    """Show one version: configuration, metadata, schema, files, locked packages."""
     from app.services import versions
 
     found = versions.show(workspace(), reference)
@@ -197,6 +198,7 @@ def shown_words(found: Shown) -> str:
     version = found.version
     settings = {k: v for k, v in version.configuration.as_dict().items() if v not in (None, "", {})}
     metadata = settings.pop("metadata", {})
+    settings.pop("schema", None)
     lines = [
         f"{found.model.name} v{version.number}  {version.digest[:12]}  {ago(version.created)}"
         f" by {version.author or 'unknown'}",
@@ -204,10 +206,29 @@ def shown_words(found: Shown) -> str:
         "",
         *_block("Metadata", metadata),
         *_block("Configuration", settings),
+        *_block("Takes", _fields(version.schema, "inputs")),
+        *_block("Gives", _fields(version.schema, "outputs")),
         *_block("Files", {each.path: each.target or size(each.size) for each in found.files}),
         *_block("Packages", found.packages),
     ]
     return "\n".join(lines).rstrip()
+
+
+def _fields(schema: dict[str, Any] | None, side: str) -> dict[str, str]:
+    """One side of a schema: each field's name, and what it holds in words."""
+    if schema is None:
+        return {}
+    fields = {each["name"]: _field(each) for each in schema[side]}
+    return fields or ({"any": schema["kind"]} if side == "inputs" else {})
+
+
+def _field(field: dict[str, Any]) -> str:
+    words = [field["type"], f"of shape {field['shape']}" if field["shape"] else ""]
+    words.append("or null" if field["nullable"] else "")
+    words.append(f"from {field['min']:g}" if field["min"] is not None else "")
+    words.append(f"to {field['max']:g}" if field["max"] is not None else "")
+    words.append(f"one of {', '.join(map(str, field['values']))}" if field["values"] else "")
+    return " ".join(filter(None, words))
 
 
 def _block(title: str, values: Mapping[str, Any]) -> list[str]:

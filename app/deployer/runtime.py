@@ -27,7 +27,8 @@ class Part:
 def program() -> dict[str, Part]:
     """The scoring program's files, by their path on the host under `program/`."""
     root = Path(str(resources.files("app.scoring")))
-    files = [path for path in sorted(root.rglob("*.py")) if path.name != "__main__.py"]
+    found = sorted([*root.rglob("*.py"), *root.rglob("*.html")])
+    files = [path for path in found if path.name != "__main__.py"]
     return {f"scoring/{path.relative_to(root).as_posix()}": part(path) for path in files}
 
 

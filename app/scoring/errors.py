@@ -38,6 +38,15 @@ def bad_input(what: str, remedy: str = "") -> Refusal:
     return Refusal(400, what, remedy=remedy)
 
 
+def too_many_rows(most: int) -> Refusal:
+    return Refusal(
+        413,
+        f"The request has more rows than max_request_rows, {most}.",
+        remedy="Send fewer rows at a time, or raise `max_request_rows`.",
+        reason="rows",
+    )
+
+
 def not_ready(why: str = "") -> Refusal:
     return Refusal(
         503,

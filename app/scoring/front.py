@@ -30,9 +30,11 @@ from .inputs import Reader
 from .launch import Begun
 from .metrics import Metrics
 from .notify import handed_sockets, notify, watchdog_seconds
-from .protocols import native
+from .outputs import Outputs
+from .protocols import decode, native
 from .release import Release
 from .routes import Admin, Routes
+from .schema import outputs_of
 from .sockets import BACKLOG, listen_tcp, listen_unix, unlink_socket
 from .workers import say
 
@@ -101,7 +103,12 @@ class Front:
         self.private = private
         self.counts = Metrics(*labels(release))
         self.pool = Pool(release.launch(), Settings.read(scoring), self.counts, begun=begun)
-        self.reader = Reader("json", model=release.model, version=str(release.version))
+        self.reader = Reader(
+            "json",
+            model=release.model,
+            version=str(release.version),
+            said=declared(release, "inputs"),
+        )
         self.access = AccessLog(str(scoring.get("access_log") or "errors"), about_us(release))
         cors = Cors(scoring.get("cors") or ())
         self.routes = Routes(release, self.pool, self.reader, self.counts, self.access, cors)
@@ -171,20 +178,34 @@ class Front:
         """Score the sample as a request would be, and hold later requests to its shape."""
         body = self.release.sample
         if body is None:
+            self.reader.learn(None)
+            self._know_outputs([], None)
             return
         request = Request(b"POST", b"/score", {}, body)
         answered: asyncio.Future[tuple[int, bytes]] = self.loop.create_future()
         request.connection = Capture(answered)
         try:
+            seen: list[Outputs] = []
             asked = native.read(request, self.reader)
             self.reader.learn(asked.inputs)
             self.pool.sample = asked.inputs
-            self.routes.predict_sample(asked, request)
+            self.routes.predict_sample(asked, request, seen.append)
         except Refusal as refusal:
             raise LoadFailed(f"The sample is not usable: {refusal.sentence}") from refusal
         status, said = await answered
         if status != 200:
             raise LoadFailed(f"The sample was not predicted: {said.decode()}")
+        for outputs in seen:
+            self._know_outputs(self.routes.outputs, outputs.json())
+
+    def _know_outputs(
+        self, tensors: Sequence[tuple[str, str, Sequence[int]]], predictions: Any
+    ) -> None:
+        """Complete the schema with what the sample gave and what is declared."""
+        said = declared(self.release, "outputs")
+        shown = decode(predictions) if predictions else None
+        known = outputs_of(tensors, shown, said)
+        self.reader.schema = self.reader.schema._replace(outputs=known)
 
     async def _listen_privately(self) -> asyncio.AbstractServer | None:
         if self.private is None:
@@ -273,6 +294,7 @@ class Front:
             "requests": self.counts.answered,
             "error": pool.error,
             "traceback": pool.traceback,
+            "schema": self.reader.schema.as_json(),
         }
 
     # Ending
@@ -321,6 +343,12 @@ class Capture:
 
     def send(self, request: Request, status: int, body: bytes, kind: bytes, extra: bytes) -> None:
         self.answered.set_result((status, body))
+
+
+def declared(release: Release, side: str) -> dict[str, Any]:
+    """What `[schema]` says of the inputs or the outputs."""
+    said = (release.scoring.get("schema") or {}).get(side)
+    return dict(said or {})
 
 
 def fixed_headers(release: Release) -> bytes:

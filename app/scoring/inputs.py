@@ -7,21 +7,44 @@ Numbers travel as raw little-endian buffers, all else as JSON text. Two requests
 from __future__ import annotations
 
 import struct
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from math import prod
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 import msgspec
 
+from .columns import (
+    NAN,
+    OBJECT,
+    Buffer,
+    Column,
+    Declared,
+    Learned,
+    Numbers,
+    Packed,
+    is_text,
+    pack,
+)
 from .errors import bad_input
+from .schema import CODES, KINDS, MATRIX, TYPES, Field, Schema, declared, overlay
+
+__all__ = [
+    "NAN",
+    "OBJECT",
+    "Buffer",
+    "Inputs",
+    "Numbers",
+    "Packed",
+    "Reader",
+    "Tensor",
+    "flatten",
+    "join",
+    "pack",
+]
 
 encode = msgspec.json.encode
-NAN = float("nan")
-Buffer = Union[bytes, memoryview]
 MOST_COLUMNS = 100_000
-OBJECT = "j"  # the code of a part that is JSON text; the others are numpy's (and struct's) letters
 
 
 class Inputs(NamedTuple):
@@ -50,7 +73,7 @@ def join(batch: Sequence[Inputs]) -> Inputs:
     if len(batch) == 1:
         return batch[0]
     parts = [
-        (b"," if code == OBJECT else b"").join(filter(None, pieces))
+        (b"," if is_text(code) else b"").join(filter(None, pieces))
         for code, pieces in zip(batch[0].codes, zip(*(one.parts for one in batch)))
     ]
     return batch[0]._replace(rows=sum(one.rows for one in batch), parts=parts)
@@ -86,55 +109,6 @@ def parquet(body: bytes) -> Inputs:
     return Inputs("parquet", 0, [body])
 
 
-# Packing: a flat list of JSON values into the narrowest buffer that holds them
-
-
-class Packed(NamedTuple):
-    code: str
-    data: Buffer
-
-
-_INT, _FLOAT, _BOOL = {int}, {float}, {bool}
-_NUMBERS = {int, float, bool}
-
-
-def pack(values: Sequence[Any], wanted: str = "") -> Packed:
-    """The values as a buffer: integers, floats (null is NaN), booleans; else JSON text.
-
-    wanted: the code the model's sample had; integers become floats for it.
-    """
-    kinds = set(map(type, values))
-    if kinds == _FLOAT:
-        return Packed("d", array("d", values).tobytes())
-    if wanted == OBJECT:
-        return _objects(values)
-    if type(None) in kinds:
-        return _pack_with_nulls(values, kinds)
-    if kinds == _BOOL and wanted in ("", "?"):
-        return Packed("?", bytes(values))
-    if kinds and kinds <= _NUMBERS:
-        return _pack_numbers(values, float in kinds or wanted == "d")
-    return Packed(wanted or "d", b"") if not kinds else _objects(values)
-
-
-def _pack_numbers(values: Sequence[Any], floats: bool) -> Packed:
-    try:
-        return Packed("d" if floats else "q", array("d" if floats else "q", values).tobytes())
-    except OverflowError:
-        return _objects(values) if floats else _pack_numbers(values, True)
-
-
-def _pack_with_nulls(values: Sequence[Any], kinds: set[type]) -> Packed:
-    rest = kinds - {type(None)}
-    if rest <= {int, float}:
-        return _pack_numbers([NAN if value is None else value for value in values], True)
-    return _objects(values)
-
-
-def _objects(values: Sequence[Any]) -> Packed:
-    return Packed(OBJECT, encode(list(values))[1:-1])
-
-
 def flatten(values: list[Any]) -> tuple[list[Any], tuple[int, ...]]:
     """Nested lists as one flat list and its shape. Raises a Refusal when they are ragged."""
     shape = [len(values)]
@@ -148,40 +122,6 @@ def flatten(values: list[Any]) -> tuple[list[Any], tuple[int, ...]]:
     if list in set(map(type, values)):
         raise bad_input("The rows do not all have the same length.")
     return values, tuple(shape)
-
-
-class Numbers:
-    """A column of numbers that came as bytes. They go on as they are where their type fits."""
-
-    __slots__ = ("code", "data")
-
-    def __init__(self, code: str, data: Buffer) -> None:
-        self.code = code
-        self.data = data
-
-    def __len__(self) -> int:
-        return len(self.data) // struct.calcsize(self.code)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.values())
-
-    def values(self) -> list[Any]:
-        return list(struct.unpack(f"<{len(self)}{self.code}", self.data))
-
-    def packed(self, wanted: str) -> Packed:
-        """The very bytes when nothing else is wanted."""
-        if wanted in ("", self.code):
-            return Packed(self.code, self.data)
-        return pack(self.values(), wanted)
-
-    def column(self, number: int, width: int) -> Numbers:
-        """One column of the matrix of this width that these are."""
-        size = struct.calcsize(self.code)
-        items = memoryview(self.data).cast("B").cast(_UNSIGNED[size])
-        return Numbers(self.code, items[number::width].tobytes())
-
-
-_UNSIGNED: dict[int, Any] = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
 class Tensor(NamedTuple):
@@ -213,61 +153,142 @@ class Tensor(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """What the sample looked like: every request must fit it.
+    """What every request must fit: the sample, and what is declared.
 
-    names: of the columns, when known. codes: one per column, or one for a whole matrix. texts:
-    the columns that held only text. shape: of one row of a matrix.
+    names: of the columns, when known. columns: what checks and packs each, or a whole matrix.
+    shape: of one row; -1 is any size.
     """
 
     names: tuple[str, ...] = ()
-    codes: tuple[str, ...] = ()
-    texts: frozenset[str] = frozenset()
+    columns: tuple[Column, ...] = ()
     shape: tuple[int, ...] | None = None
+
+    @property
+    def texts(self) -> frozenset[str]:
+        """The columns whose values are text, whatever else they look like."""
+        return frozenset(column.name for column in self.columns if column.textual)
 
 
 class Reader:
     """Turns what protocols read into Inputs of the kind this model takes.
 
     kind: dataframe, ndarray, json, bytes, or text: a model that takes the body as it is, as a
-    JSON string. `expected` is set once the sample has been read.
+    JSON string. said: what `[schema]` declares of the inputs. Until `learn` has been called,
+    columns that are not declared are taken too. ignored: the columns that the last request
+    had too many, if any.
     """
 
-    def __init__(self, kind: str = "json", *, model: str = "", version: str = "") -> None:
+    def __init__(
+        self,
+        kind: str = "json",
+        *,
+        model: str = "",
+        version: str = "",
+        said: Mapping[str, Any] | None = None,
+    ) -> None:
         self.model = model
         self.version = version
-        self.expected = Expected()
+        self.said = dict(said or {})
+        self.ignored: Sequence[str] = ()
         self.take(kind)
 
     def take(self, kind: str) -> None:
         """The model has been loaded and takes this."""
         self.kind = "json" if kind == "text" else kind
         self.whole = kind == "text"
+        self.open = True
+        self._expect(self._declared_fields())
 
-    def learn(self, inputs: Inputs) -> None:
-        """Hold later requests to what the sample was."""
-        if inputs.kind == "matrix":
-            self.expected = Expected(inputs.names, inputs.codes, shape=inputs.shape)
-        elif inputs.kind == "columns":
-            texts = frozenset(
-                name
-                for name, code, part in zip(inputs.names, inputs.codes, inputs.parts)
-                if code == OBJECT and _only_text(part)
-            )
-            self.expected = Expected(inputs.names, inputs.codes, texts, (len(inputs.codes),))
+    def learn(self, inputs: Inputs | None) -> None:
+        """Hold later requests to what the sample was; None: to what is declared, if anything is."""
+        if inputs is None or inputs.kind not in ("matrix", "columns"):
+            self.open = not self.said
+            self._expect(self._declared_fields())
+            return
+        self.open = False
+        said = self._declared_fields()
+        learned = overlay(_learned(inputs), {field.name: self._said(field) for field in said})
+        shape = inputs.shape if inputs.kind == "matrix" else (len(learned),)
+        if said and self.kind == "ndarray":
+            shape = learned[0].shape
+        self._expect(learned, inputs.names, shape)
+
+    def _declared_fields(self) -> tuple[Field, ...]:
+        """The one input of a matrix has one name, whatever it is called in `[schema]`."""
+        if self.kind == "ndarray":
+            return tuple(declared(MATRIX, said) for said in list(self.said.values())[:1])
+        return overlay((), {} if self.kind == "bytes" else self.said)
+
+    def _said(self, field: Field) -> Mapping[str, Any]:
+        return next(iter(self.said.values())) if self.kind == "ndarray" else self.said[field.name]
+
+    def _expect(
+        self,
+        fields: tuple[Field, ...],
+        names: tuple[str, ...] | None = None,
+        shape: tuple[int, ...] | None = None,
+    ) -> None:
+        self.schema = Schema(KINDS[self.kind], fields)
+        if names is None and self.kind != "ndarray":
+            names = tuple(field.name for field in fields)
+        if shape is None and fields and self.kind == "ndarray":
+            shape = fields[0].shape or None
+        elif shape is None and not self.open:
+            shape = (len(fields),)
+        columns = tuple(self._column(field) for field in fields)
+        self.expected = Expected(names or (), columns, shape)
+
+    def _column(self, field: Field) -> Column:
+        name = "" if self.kind == "ndarray" else field.name
+        if self.said and (self.kind == "ndarray" or field.name in self.said):
+            return Declared(field, name, self.kind == "dataframe")
+        code = CODES.get(field.type, OBJECT)
+        return Learned(name, code, field.type == "string" and self.kind == "dataframe")
+
+    def _listed_checked(self, rows: list[Any]) -> None:
+        """Rows of a model that takes JSON, against what is declared of them."""
+        if not set(map(type, rows)) <= {dict}:
+            raise bad_input("The rows are not all objects.", _ROWS)
+        self._check_missing(rows)
+        for column in self.expected.columns:
+            column.pack([row[column.name] for row in rows])
+
+    def _object(self, value: dict[str, Any]) -> Inputs:
+        """One JSON object: a record, or columns by name."""
+        if self.expected.columns:
+            table = value and all(type(column) is list for column in value.values())
+            if table:
+                _same_length(value)
+                self._names(value)
+                for column in self.expected.columns:
+                    column.pack(value[column.name])
+            else:
+                self._listed_checked([value])
+        return json_value(value)
 
     def _listed(self, rows: list[Any]) -> Inputs:
         """JSON rows, which can be joined unless the model takes bodies whole."""
+        if self.expected.columns:
+            self._listed_checked(rows)
         return json_value(rows) if self.whole else json_rows(rows)
 
     def value(self, value: Any) -> Inputs:
         """Any JSON, as native bodies may hold it."""
         if self.kind == "json":
-            return self._listed(value) if type(value) is list else json_value(value)
+            if type(value) is dict:
+                return self._object(value)
+            return self._listed(value) if type(value) is list else self._single(value)
         if type(value) is dict:
             return self.mapping(value)
         if type(value) is not list:
             raise bad_input("The body holds no rows.", _ROWS)
         return self.rows(value)
+
+    def _single(self, value: Any) -> Inputs:
+        """Text or a number, alone."""
+        if self.expected.columns:
+            raise bad_input("The body holds no rows.", _ROWS)
+        return json_value(value)
 
     def mapping(self, value: dict[str, Any]) -> Inputs:
         """Columns by name when every value is a list, else one record."""
@@ -292,14 +313,18 @@ class Reader:
         if not set(map(type, records)) <= {dict}:
             raise bad_input("Some rows are objects and some are not.")
         given = dict.fromkeys(chain.from_iterable(records))
-        names = self._names(given if records else self.expected.names)
-        for number, record in enumerate(records):
-            if not record.keys() >= set(self.expected.names):
-                missing = [name for name in names if name not in record]
-                raise bad_input(f"Missing columns in row {number}: {', '.join(missing[:10])}.")
+        names = self._names(given) if records else self.expected.names
+        self._check_missing(records)
         return self._columns(
             len(records), names, [[record.get(name) for record in records] for name in names]
         )
+
+    def _check_missing(self, records: list[dict[str, Any]]) -> None:
+        wanted = set(self.expected.names)
+        for number, record in enumerate(records):
+            if not record.keys() >= wanted:
+                missing = [name for name in self.expected.names if name not in record]
+                raise bad_input(f"Missing columns in row {number}: {', '.join(missing[:10])}.")
 
     def split(self, names: list[Any], rows: list[Any]) -> Inputs:
         """Rows and the names of their columns, as pandas' "split" has them."""
@@ -317,12 +342,12 @@ class Reader:
     def table(self, table: dict[str, Any]) -> Inputs:
         """Columns by name."""
         if self.kind == "json":
-            return json_value({name: _plain(column) for name, column in table.items()})
-        sizes = {len(column) if type(column) in _COLUMNS else -1 for column in table.values()}
-        if -1 in sizes or len(sizes) > 1:
-            raise bad_input("The columns do not all have the same length.")
+            return self._object({name: _plain(column) for name, column in table.items()})
+        rows = _same_length(table)
+        if not table and not self.open:
+            raise bad_input("There are no columns.")
         names = self._names(table)
-        return self._columns(max(sizes, default=0), names, [table[name] for name in names])
+        return self._columns(rows, names, [table[name] for name in names])
 
     def tensors(self, tensors: list[Tensor]) -> Inputs:
         """One tensor is the rows themselves; of several each is a column named by it."""
@@ -335,13 +360,18 @@ class Reader:
             raise bad_input("Each of several inputs must have the shape [n] or [n, 1].")
         table = {one.name: one.values for one in tensors}
         if self.kind == "json":
+            for one in tensors:
+                one.packed()  # for its check of the values
             return self._listed([dict(zip(table, row)) for row in zip(*table.values())])
         return self.table(table)
 
     def _tensor(self, tensor: Tensor) -> Inputs:
         if self.kind == "ndarray":
+            data = tensor.packed()
+            if tensor.code == OBJECT or (self.said and self.expected.columns):
+                return self._flat(tensor.values, tensor.shape)
             self._check_shape(tensor.shape)
-            return matrix(tensor.shape[0], tensor.shape[1:], tensor.code, tensor.packed())
+            return matrix(tensor.shape[0], tensor.shape[1:], tensor.code, data)
         if type(tensor.values) is Numbers and self.kind == "dataframe" and len(tensor.shape) == 2:
             return self._block(tensor.values, *tensor.shape)
         tensor.packed()  # for its check of the values
@@ -363,14 +393,11 @@ class Reader:
 
     def _flat(self, flat: list[Any], shape: tuple[int, ...], names: tuple[str, ...] = ()) -> Inputs:
         """A matrix of these values, row by row, if it is what the sample was."""
-        wanted = self.expected.codes[0] if self.expected.codes else ""
         self._check_shape(shape)
-        packed = pack(flat, wanted)
-        if packed.code == OBJECT:
-            if wanted and wanted != OBJECT:
-                raise bad_input(f"Expected numbers, got {_other_than_numbers(flat)}.")
-            if dict in set(map(type, flat)):
-                raise bad_input("Some rows are objects and some are not.")
+        column = self.expected.columns[0] if self.expected.columns else Learned()
+        packed = column.pack(flat, len(flat) // (shape[0] or 1) or 1)
+        if packed.code == OBJECT and dict in set(map(type, flat)):
+            raise bad_input("Some rows are objects and some are not.")
         made = matrix(shape[0], shape[1:], packed.code, packed.data)
         return made._replace(names=names) if names else made
 
@@ -378,45 +405,44 @@ class Reader:
         """A data frame's rows without names: the sample's names, else none."""
         if any(type(row) is not list for row in rows):
             raise bad_input("The rows are neither lists nor objects.", _ROWS)
-        width = len(rows[0]) if rows else len(self.expected.codes)
+        width = len(rows[0]) if rows else len(self.expected.columns)
         if any(len(row) != width for row in rows):
             raise bad_input("The rows do not all have the same length.")
         self._check_shape((len(rows), width))
         data = list(map(list, zip(*rows))) if rows else [[] for _ in range(width)]
-        return self._columns(len(rows), self.expected.names, data)
+        names = self.expected.names if len(self.expected.names) == width else ()
+        return self._columns(len(rows), names, data)
 
     def _columns(self, rows: int, names: tuple[str, ...], data: Sequence[Any]) -> Inputs:
         """Columns with these names (none: unnamed), if they are what the sample's were."""
         if self.kind == "ndarray":
+            if data:
+                self._check_shape((rows or 1, len(data)))
             flat = [value for row in zip(*data) for value in row]
             return self._flat(flat, (rows, len(data)), names)
-        codes: tuple[str, ...] = ("",) * len(data)
-        if names == self.expected.names and len(self.expected.codes) == len(data):
-            codes = self.expected.codes
-        titles = names or tuple(map(str, range(len(data))))
-        return columns(rows, names, list(map(self._column, titles, data, codes)))
+        known = self.expected.columns
+        if self.open or len(known) != len(data):
+            declared = {column.name: column for column in known}
+            titles = names or map(str, range(len(data)))
+            known = tuple(declared.get(name) or Learned(name) for name in titles)
+        packed = [column.pack(values) for column, values in zip(known, data)]
+        return columns(rows, names, packed)
 
-    def _column(self, name: str, values: Any, wanted: str) -> Packed:
-        packed = values.packed(wanted) if type(values) is Numbers else pack(values, wanted)
-        if wanted and packed.code == OBJECT != wanted:
-            got = _other_than_numbers(values)
-            raise bad_input(f'Column "{name}": expected numbers, got {got}.')
-        if name in self.expected.texts and not set(map(type, values)) <= {str, type(None)}:
-            raise bad_input(f'Column "{name}": expected text, got something else.')
-        return packed
-
-    def _names(self, given: Iterable[str]) -> tuple[str, ...]:
-        """The columns to take, in the sample's order; without a sample, those that are given."""
-        if not self.expected.names:
-            return tuple(given)
-        missing = [name for name in self.expected.names if name not in given]
+    def _names(self, given: dict[str, Any]) -> tuple[str, ...]:
+        """The columns to take, in the sample's order; before it, those that are given."""
+        wanted = self.expected.names
+        missing = [name for name in wanted if name not in given]
         if missing:
             raise bad_input(f"Missing columns: {', '.join(missing[:10])}.")
-        return self.expected.names
+        if self.open or not wanted:
+            return tuple(given)
+        if len(given) > len(wanted):
+            self.ignored = [name for name in given if name not in wanted]
+        return wanted
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         expected = self.expected.shape
-        if expected is not None and shape[0] and shape[1:] != expected:
+        if expected is not None and shape[0] and not _fits(shape[1:], expected):
             wanted, got = (" × ".join(map(str, one)) or "1" for one in (expected, shape[1:]))
             raise bad_input(f"Each row must have {wanted} values, got {got}.")
 
@@ -437,18 +463,36 @@ def _plain(column: Any) -> Any:
     return column.values() if type(column) is Numbers else column
 
 
+def _same_length(table: dict[str, Any]) -> int:
+    """How many rows the columns have."""
+    sizes = {len(column) if type(column) in _COLUMNS else -1 for column in table.values()}
+    if -1 in sizes or len(sizes) > 1:
+        raise bad_input("The columns do not all have the same length.")
+    return max(sizes, default=0)
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether a row has the wanted shape, in which -1 is any size."""
+    if shape == wanted:
+        return True
+    return len(shape) == len(wanted) and all(w in (-1, n) for n, w in zip(shape, wanted))
+
+
+def _learned(inputs: Inputs) -> tuple[Field, ...]:
+    """What the sample says of a matrix, or of each column; without names they have numbers."""
+    if inputs.kind == "matrix":
+        return (Field(MATRIX, TYPES.get(inputs.codes[0], "json"), inputs.shape),)
+    names = inputs.names or tuple(map(str, range(len(inputs.codes))))
+    return tuple(
+        Field(name, TYPES.get(code) or ("string" if _only_text(part) else "json"))
+        for name, code, part in zip(names, inputs.codes, inputs.parts)
+    )
+
+
 def _only_text(part: Buffer) -> bool:
     """Whether a JSON part holds text and null only, and some text at all."""
-    kinds = set(map(type, msgspec.json.decode(b"[" + part + b"]")))
+    try:
+        kinds = set(map(type, msgspec.json.decode(b"[" + part + b"]")))
+    except msgspec.DecodeError:  # a declared column, which is no JSON text
+        return False
     return str in kinds and kinds <= {str, type(None)}
-
-
-def _other_than_numbers(values: Sequence[Any]) -> str:
-    """Which other kind of value stands there, and in which row; never the value itself."""
-    for row, value in enumerate(values):
-        if type(value) not in (int, float, bool, type(None)):
-            return f"{_WORDS.get(type(value), 'something else')} (value {row})"
-    return "numbers that are too large"
-
-
-_WORDS: dict[Any, str] = {str: "text", list: "a list", dict: "an object"}

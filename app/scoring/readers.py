@@ -32,7 +32,7 @@ from .errors import Refusal, overloaded
 from .http import Request
 from .inputs import Reader
 from .outputs import Column, Outputs
-from .protocols import Asked, Dialect
+from .protocols import Asked, Dialect, held
 
 LARGE = 1 << 20
 PACKED = 20  # how many times its size a compressed body may well be
@@ -66,8 +66,8 @@ class Kept:
 class Readers:
     """The front's side: at most one helper, started when it is needed."""
 
-    def __init__(self, max_body: int, most_bytes: int = MOST_BYTES) -> None:
-        self.max_body = max_body
+    def __init__(self, max_body: int, most_rows: int, most_bytes: int = MOST_BYTES) -> None:
+        self.limits = (max_body, most_rows)
         self.most_bytes = most_bytes
         self.helper: Helper | None = None
 
@@ -82,7 +82,7 @@ class Readers:
         if helper.sending + len(request.body) > self.most_bytes and helper.waiting:
             raise overloaded()
         asks = (request.method, request.path, request.query, request.headers)
-        helper.ask("read", (dialect, asks, reader, self.max_body), request.body, done)
+        helper.ask("read", (dialect, asks, reader, self.limits), request.body, done)
 
     def writes(self, write: Any, outputs: Outputs) -> bool:
         """Whether this answer has to be, or had better be, written elsewhere."""
@@ -344,10 +344,10 @@ def _attempt(
 def _read(
     about: Any, payload: bytes, kept: dict[int, Any], ticket: int
 ) -> tuple[str, Any, list[bytes]]:
-    dialect, (method, path, query, headers), reader, max_body = about
+    dialect, (method, path, query, headers), reader, (max_body, most_rows) = about
     request = Request(method, b"%b?%b" % (path, query), headers, payload)
     compression.open_body(request, max_body)
-    asked = dialect.read(request, reader)
+    asked = held(dialect.read(request, reader), reader, most_rows)
     if asked.then is not None:
         return "here", None, []
     kept[ticket] = asked.write

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 
 from . import compression, metrics, streams
+from . import schema as schemas
 from .access import AccessLog, trace
 from .batching import Job, Pool, Result
 from .cors import Cors
@@ -21,8 +22,9 @@ from .http import JSON, TEXT, Limits, Request
 from .inputs import Reader
 from .jobs import Jobs, wants_job
 from .metrics import Metrics
+from .openapi import HTML, Documents
 from .outputs import Outputs, empty
-from .protocols import Answer, Asked, Dialect, kserve, mlflow, native, oip
+from .protocols import Answer, Asked, Dialect, held, kserve, mlflow, native, oip
 from .readers import Readers
 from .release import Release
 from .streams import Stream
@@ -58,9 +60,10 @@ class Routes:
         self.access = access or AccessLog("none", {})
         self.cors = cors or Cors(())
         self.gauges: Callable[[], dict[str, int]] = dict  # what the metrics know from outside
+        self.max_request_rows = int(release.scoring.get("max_request_rows") or 10_000)
         self.in_progress = 0
         self.max_body = int(release.scoring.get("max_body") or Limits().max_body)
-        self.readers = Readers(self.max_body)
+        self.readers = Readers(self.max_body, self.max_request_rows)
         self.outputs: list[tuple[str, str, tuple[int, ...]]] = []  # as the sample's were
         self.proven = False  # whether the sample has been predicted
         self.table: dict[bytes, Route] = {}
@@ -69,6 +72,9 @@ class Routes:
         self._add_probes()
         self._add_scoring()
         self._add_metadata()
+        self.documents = Documents(release, reader, self.table)
+        self.add("/openapi.json", "metadata", get=self._openapi)
+        self.add("/docs", "metadata", get=self._docs)
 
     @property
     def ready(self) -> bool:
@@ -197,7 +203,7 @@ class Routes:
 
     def _asked(self, dialect: Dialect, request: Request) -> Asked:
         compression.open_body(request, self.max_body)
-        return dialect.read(request, self.reader)
+        return held(dialect.read(request, self.reader), self.reader, self.max_request_rows)
 
     def _ask(self, dialect: Dialect, kind: bytes | None, asked: Asked, request: Request) -> None:
         if wants_job(request):
@@ -223,13 +229,16 @@ class Routes:
         except Exception as error:
             self._broken(request, error)
 
-    def predict_sample(self, asked: Asked, request: Request) -> None:
-        """As any request; what comes back shows what outputs look like."""
+    def predict_sample(
+        self, asked: Asked, request: Request, keep: Callable[[Outputs], None]
+    ) -> None:
+        """As any request; what comes back is kept as well, to show what outputs look like."""
         stream = Stream(request, None, native.error, self.max_body)
 
         def finish(result: Result) -> None:
             if isinstance(result, Outputs):
                 self.outputs = result.described(oip.NAME)
+                keep(result)
             self._finish(request, asked, stream, result)
 
         self._submit(asked, request, stream, finish)
@@ -282,7 +291,8 @@ class Routes:
         """Answer with a prediction, here or, when that would take long, elsewhere."""
         try:
             if asked.then is not None:
-                self.predict(asked.then(result), request, stream)
+                then = held(asked.then(result), self.reader, self.max_request_rows)
+                self.predict(then, request, stream)
             elif self.readers.writes(asked.write, result):
                 accept = request.headers.get(b"accept-encoding", b"")
                 done = partial(self._written, request, asked.extra)
@@ -426,10 +436,19 @@ class Routes:
             "name": self.release.model,
             "versions": [str(self.release.version)],
             "platform": "python_rhythmicml",
-            "inputs": oip.described(self.reader),
-            "outputs": [oip.metadata(*output) for output in self.outputs],
+            "inputs": schemas.tensors(self.reader.schema.inputs),
+            "outputs": schemas.tensors(self.reader.schema.outputs),
         }
         self._answer(request, 200, encode(said))
+
+    # What describes it
+
+    def _openapi(self, request: Request) -> None:
+        self._answer(request, 200, self.documents.openapi())
+
+    def _docs(self, request: Request) -> None:
+        page, policy = self.documents.page()
+        self._answer(request, 200, page, HTML, policy)
 
     def _model_ready(self, request: Request) -> None:
         said = {"name": self.release.model, "ready": self.ready}

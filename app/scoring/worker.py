@@ -45,6 +45,7 @@ import signal
 import socket
 import struct
 import traceback
+from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -134,9 +135,9 @@ def _matrix(header: dict[str, Any], payload: bytearray) -> Any:
 
     code = header["codes"][0]
     shape = [header["rows"], *header["shape"]]
-    if code == "j":
+    if code[0] == "j":
         array = numpy.empty(shape, dtype=object)
-        array.flat = json.loads(_listed(payload))
+        array.flat = _values(payload, code)
         return array
     return numpy.frombuffer(payload, dtype=code).reshape(shape)
 
@@ -146,22 +147,41 @@ def _frame(header: dict[str, Any], payload: bytearray) -> Any:
     import pandas
 
     codes, names, rows = header["codes"], header["names"] or None, header["rows"]
-    if len(set(codes)) == 1 and codes[0] != "j":
+    if len(set(codes)) == 1 and codes[0] != "j" and ":" not in codes[0]:
         block = numpy.frombuffer(payload, dtype=codes[0]).reshape(len(codes), rows)
         return pandas.DataFrame(block.T, columns=names)
     columns, start = [], 0
     for code, size in zip(codes, header["sizes"]):
-        part = payload[start : start + size]
+        columns.append(_column(code, payload[start : start + size]))
         start += size
-        columns.append(
-            pandas.Series(json.loads(_listed(part)), dtype=object)
-            if code == "j"
-            else numpy.frombuffer(part, dtype=code)
-        )
     frame = pandas.DataFrame(dict(enumerate(columns)), index=range(rows))
     if names:
         frame.columns = names
     return frame
+
+
+def _column(code: str, part: bytearray) -> Any:
+    """One column of a data frame; columns.py has the codes."""
+    import numpy
+    import pandas
+
+    if code[0] == "j":
+        dtype = code[2:]
+        return pandas.Series(
+            _values(part, code), dtype=object if dtype in ("", "base64") else dtype
+        )
+    if code.startswith("i:"):
+        places = numpy.frombuffer(part, dtype="i")
+        return pandas.Categorical.from_codes(places, categories=json.loads(code[2:]))
+    return numpy.frombuffer(part, dtype=code)
+
+
+def _values(part: bytearray, code: str) -> list[Any]:
+    """JSON values, and what `base64` makes of them."""
+    values: list[Any] = json.loads(_listed(part))
+    if code == "j:base64":
+        return [None if value is None else b64decode(value) for value in values]
+    return values
 
 
 def convert(payload: bytearray) -> tuple[dict[str, Any], bytes]:
@@ -207,7 +227,7 @@ def _as_array(numpy: Any, pandas: Any, result: Any) -> Any:
     if pandas is not None and isinstance(result, pandas.api.extensions.ExtensionArray):
         result = pandas.Series(result)
     if pandas is not None and isinstance(result, (pandas.Series, pandas.Index)):
-        return _values(result)
+        return _series(result)
     if hasattr(result, "detach"):
         result = result.detach().cpu()
     if hasattr(result, "toarray"):
@@ -215,7 +235,7 @@ def _as_array(numpy: Any, pandas: Any, result: Any) -> Any:
     return numpy.asarray(result) if hasattr(result, "__array__") else None
 
 
-def _values(series: Any) -> Any:
+def _series(series: Any) -> Any:
     """A Series as an array; whole numbers with gaps as objects, which keeps them whole."""
     kind = series.dtype
     gaps = hasattr(kind, "na_value") and getattr(kind, "kind", "O") in "iub" and series.hasnans
@@ -246,7 +266,7 @@ def _plain_array(numpy: Any, array: Any) -> Any:
 def _encode_frame(numpy: Any, frame: Any) -> tuple[dict[str, Any], bytes]:
     codes, sizes, parts = [], [], []
     for position in range(frame.shape[1]):
-        array = _values(frame.iloc[:, position])
+        array = _series(frame.iloc[:, position])
         code, part = _buffer(array) or ("j", to_json(_plain_array(numpy, array)))
         codes.append(code)
         sizes.append(len(part))

@@ -197,6 +197,8 @@ def _version_of(
         new = f"Version {committed.version.number} of {name} is committed"
         same = f"Nothing changed since version {committed.version.number} of {name}"
         yield Event("done", new if committed.new else same)
+        for line in committed.breaking:
+            yield Event("log", f"Breaking: {line}")
         number = committed.version.number
     with work.open_store() as store:
         model = store.models.get(name)
@@ -351,6 +353,7 @@ def _carry_out(
         steps += planning.tidy(wanted, found)
         with recorded(attempt, version, wanted.release, found.current or ""):
             answers = yield from apply(steps, attempt.road, attempt.model, source)
+    _learn(attempt, version, answers.get("gate") or {})
     port = answers.get("listen", {}).get("port") or found.port
     tls = certificates.known(
         wanted.certificate.certificate if wanted.certificate else found.certificate
@@ -363,6 +366,15 @@ def _carry_out(
     with attempt.work.open_store() as store:
         store.instances.upsert(instance)
     yield _result(attempt, wanted, found, steps, answers, instance, tls)
+
+
+def _learn(attempt: Attempt, version: int, gate: dict[str, Any]) -> None:
+    """Keep with the version what its front said that it takes and gives."""
+    schema = gate.pop("schema", None)
+    with attempt.work.open_store() as store:
+        model = store.models.find(attempt.model)
+        if schema and model:
+            store.versions.learn(model, version, schema)
 
 
 def _with_entry(step: Step, entry: dict[str, Any]) -> Step:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from app import dependencies
 from app.crash import crash_point
 from app.errors import NotFound, Problem
 from app.models import Configuration, FileEntry, Model, Version
-from app.services import checks, differences, person, snapshot
+from app.services import checks, differences, person, schemas, snapshot
 from app.services.differences import FileChange
 from app.services.restoring import put_back
 from app.services.snapshot import Snapshot
@@ -22,11 +23,15 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Committed:
-    """The version that holds the folder as it is. Not new: it was the last one already."""
+    """The version that holds the folder as it is. Not new: it was the last one already.
+
+    breaking: what those who call the version before would stumble over.
+    """
 
     version: Version
     new: bool
     changes: tuple[FileChange, ...] = ()
+    breaking: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class _Content:
     configuration: Configuration
     taken: Snapshot
     lock: str
+    schema: dict[str, Any]
     manifest: str = field(init=False)
     digest: str = field(init=False)
 
@@ -157,7 +163,9 @@ def _commit(store: Store, model: Model, message: str, author: str, relock: bool)
     for _ in range(ATTEMPTS):
         taken = snapshot.keep(store, model)
         checks.check_versioned(configuration, (file.path for file in taken.files))
-        content = _Content(configuration, taken, _locked(store, folder, configuration, relock))
+        schema = schemas.read(folder, configuration).as_json()
+        lock = _locked(store, folder, configuration, relock)
+        content = _Content(configuration, taken, lock, schema)
         if committed := _record(store, model, content, message, author or person.user()):
             return committed
     raise Problem(
@@ -195,7 +203,9 @@ def _record(
         version = _add(store, model, content, message, author)
         crash_point("row-written")
     crash_point("after-row")
-    return Committed(version, new=True, changes=_changes(store, latest, content.taken))
+    changes = _changes(store, latest, content.taken)
+    breaking = schemas.breaking(latest.schema if latest else None, content.schema)
+    return Committed(version, new=True, changes=changes, breaking=breaking)
 
 
 def _add(store: Store, model: Model, content: _Content, message: str, author: str) -> Version:
@@ -210,6 +220,7 @@ def _add(store: Store, model: Model, content: _Content, message: str, author: st
         files=len(files),
         message=message,
         author=author,
+        schema=content.schema,
     )
 
 

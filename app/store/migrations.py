@@ -99,7 +99,9 @@ ALTER TABLE instances ADD COLUMN exposure TEXT NOT NULL DEFAULT 'loopback';
 ALTER TABLE instances ADD COLUMN fingerprint TEXT NOT NULL DEFAULT '';
 """
 
-MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC)
+SCHEMA = "ALTER TABLE versions ADD COLUMN schema TEXT"
+
+MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA)
 
 
 def migrate(database: Database, scripts: Sequence[str] = MIGRATIONS) -> None:

@@ -115,6 +115,7 @@ class Versions:
         files: int,
         message: str = "",
         author: str = "",
+        schema: dict[str, Any] | None = None,
     ) -> Version:
         """The new version, with the number after the last one. Its blobs must be durable."""
         with self._database.write():
@@ -132,9 +133,21 @@ class Versions:
                 "configuration": json.dumps(configuration.as_dict()),
                 "size": size,
                 "files": files,
+                "schema": json.dumps(schema) if schema else None,
             }
             self._database.insert("versions", row)
         return self.get(model, number)
+
+    def learn(self, model: Model, number: int, schema: dict[str, Any]) -> None:
+        """Keep what a deployment showed of a version, when its outputs were not known before."""
+        with self._database.write():
+            known = next((each for each in self.all(model) if each.number == number), None)
+            unknown = known and not (known.schema and known.schema["outputs"])
+            if unknown and schema["outputs"]:
+                self._database.execute(
+                    "UPDATE versions SET schema = ? WHERE model_id = ? AND number = ?",
+                    [json.dumps(schema), model.id, number],
+                )
 
     def blobs(self) -> list[tuple[str, str]]:
         """Manifest and lock of every version of every model."""
@@ -148,7 +161,8 @@ class Versions:
 
 def _version(row: Row) -> Version:
     configuration = Configuration.from_dict(json.loads(row["configuration"]))
-    return Version(**row | {"configuration": configuration})
+    schema = json.loads(row["schema"]) if row["schema"] else None
+    return Version(**row | {"configuration": configuration, "schema": schema})
 
 
 class Locations:

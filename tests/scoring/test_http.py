@@ -248,7 +248,7 @@ CORPUS = {
 BODIES = {
     "empty": b"",
     "truncated": b'{"inputs": [[1, 2]',
-    "NaN": b'{"inputs": [[NaN, 1]]}',
+    "NaN": b'{"inputs": [[NaN, nan]]}',
     "Infinity": b"[Infinity]",
     "invalid UTF-8": b'["\xff\xfe"]',
     "lone surrogate": b'["\\ud800"]',

@@ -220,7 +220,9 @@ def test_a_helper_that_hangs_is_ended():
         os.kill(helper.process.pid, signal.SIGSTOP)
         for _ in range(2):
             asks = (b"POST", b"/score", b"", {})
-            helper.ask("read", (native.dialect, asks, Reader(), 1 << 30), b"[1]", got.append)
+            helper.ask(
+                "read", (native.dialect, asks, Reader(), (1 << 30, 10_000)), b"[1]", got.append
+            )
         helper.check(time.monotonic() + 30)
         assert got == []
         helper.check(time.monotonic() + 100)
@@ -235,7 +237,7 @@ def test_what_is_kept_is_dropped_with_its_request():
     async def story(helper):
         got = []
         asks = (b"POST", b"/score", b"", {})
-        helper.ask("read", (native.dialect, asks, Reader(), 1 << 30), b"[1]", got.append)
+        helper.ask("read", (native.dialect, asks, Reader(), (1 << 30, 10_000)), b"[1]", got.append)
         while not got:
             await asyncio.sleep(0.02)
         assert (got[0].inputs.rows, helper.kept) == (1, 1)

@@ -177,8 +177,9 @@ def gate(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
         status, answer = 0, str(error).encode()
     if status != 200:
         _fail_gate(agent, instance, release, status, answer)
-    text = answer.decode("utf-8", "replace")
-    return {"seconds": round(time.monotonic() - began, 4), "answer": text[:4000]}
+    seconds, text = round(time.monotonic() - began, 4), answer.decode("utf-8", "replace")
+    schema = (fronts.state(private) or {}).get("schema")
+    return {"seconds": seconds, "answer": text[:4000], "schema": schema}
 
 
 def _fail_gate(agent: Agent, instance: Instance, release: str, status: int, answer: bytes) -> None:

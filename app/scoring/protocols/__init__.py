@@ -7,20 +7,23 @@ part of what was read.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
-from ..errors import Refusal, bad_input
+from ..errors import Refusal, bad_input, too_many_rows
 from ..http import JSON, Request
 from ..inputs import Inputs, Reader
 from ..outputs import Outputs
 
 decode = msgspec.json.Decoder().decode
 OCTETS = b"application/octet-stream"
+DEEPEST = 64
+_OTHERS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class Answer(NamedTuple):
@@ -53,6 +56,24 @@ class Dialect:
     error: Callable[[Refusal], bytes]
 
 
+def held(asked: Asked, reader: Reader, most_rows: int) -> Asked:
+    """What was just read, if it has no more rows than it may; its unused columns are named."""
+    if asked.inputs.rows > most_rows:
+        raise too_many_rows(most_rows)
+    if reader.ignored:
+        ignored, reader.ignored = reader.ignored, []
+        return asked._replace(extra=asked.extra + ignored_header(ignored))
+    return asked
+
+
+def ignored_header(names: Sequence[str]) -> bytes:
+    """Which columns were not used: at most ten by name, then how many more."""
+    shown = [quote(name, safe="") for name in names[:10]]
+    if len(names) > 10:
+        shown.append(f"{len(names) - 10} more")
+    return f"X-Ignored-Columns: {', '.join(shown)}\r\n".encode()
+
+
 def predictions(outputs: Outputs) -> Answer:
     """`{"predictions": …}`, or the bytes of a model that gives bytes."""
     if outputs.kind == "bytes":
@@ -67,9 +88,9 @@ def read_json(body: bytes, *, python: bool = False) -> Any:
     MLflow's and Triton's clients send them.
     """
     try:
-        return decode(body)
+        value = decode(body)
     except RecursionError:
-        raise bad_input("The JSON is nested too deeply.") from None
+        raise _too_deep() from None
     except UnicodeDecodeError:
         raise bad_input("The body is not UTF-8.") from None
     except msgspec.DecodeError as error:
@@ -77,3 +98,34 @@ def read_json(body: bytes, *, python: bool = False) -> Any:
             with suppress(ValueError, RecursionError):
                 return json.loads(body)
         raise bad_input(f"{error}." if body else "The body is empty.") from None
+    if body.count(b"[") + body.count(b"{") > DEEPEST and deeper(body, value):
+        raise _too_deep()
+    return value
+
+
+def deeper(body: bytes, value: Any) -> bool:
+    """Whether lists and objects stand in each other more than DEEPEST deep.
+
+    The brackets alone say so nearly always: what pairs up in so many rounds is not deeper.
+    """
+    brackets = body.translate(None, _OTHERS)
+    for _ in range(DEEPEST):
+        fewer = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if fewer == brackets:
+            break
+        brackets = fewer
+    return bool(brackets) and _depth(value) > DEEPEST
+
+
+def _depth(value: Any) -> int:
+    """How deep it is, looked at layer by layer."""
+    layer, depth = [value], 0
+    while layer := [one for one in layer if type(one) in (list, dict)]:
+        depth += 1
+        inner = (one.values() if type(one) is dict else one for one in layer)
+        layer = [each for held in inner for each in held]
+    return depth
+
+
+def _too_deep() -> Refusal:
+    return bad_input(f"The JSON is nested more than {DEEPEST} deep.")

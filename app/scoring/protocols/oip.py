@@ -271,21 +271,6 @@ def _text(value: bytes) -> dict[str, Any]:
 # Metadata
 
 
-def described(reader: Reader) -> list[dict[str, Any]]:
-    """The inputs as metadata: what the sample had, when there was one."""
-    expected = reader.expected
-    if not expected.codes:
-        return []
-    if len(expected.codes) == len(expected.names):
-        return [metadata(*one, ()) for one in zip(expected.names, expected.codes)]
-    return [metadata("inputs", expected.codes[0], expected.shape or ())]
-
-
-def metadata(name: str, code: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    """A tensor of any number of rows of this shape."""
-    return {"name": name, "datatype": DATATYPES[code], "shape": [-1, *shape]}
-
-
 def error(refusal: Refusal) -> bytes:
     return msgspec.json.encode({"error": refusal.sentence})
 
