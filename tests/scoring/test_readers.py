@@ -45,13 +45,13 @@ def rows(count):
 
 
 def test_small_bodies_start_no_helper(shared):
-    front = shared(MODEL, max_body=BIG)
+    front = shared(MODEL, max_body=BIG, max_request_rows=10**8)
     assert front.score([1, 2]) == 2
 
 
 @pytest.mark.parametrize("path", ["/score", "/invocations"])
 def test_a_large_body_is_answered_like_a_small_one(shared, science, path):
-    front = shared(ROWS, python=science, max_body=BIG)
+    front = shared(ROWS, python=science, max_body=BIG, max_request_rows=10**8)
     answer = front.post(path, rows(100_000))
     assert answer.status == 200
     assert answer.json == {"predictions": [number + 1.5 for number in range(100_000)]}
@@ -59,7 +59,7 @@ def test_a_large_body_is_answered_like_a_small_one(shared, science, path):
 
 
 def test_a_large_tensor_is_answered_in_its_protocol(shared, science):
-    front = shared(ROWS, python=science, max_body=BIG)
+    front = shared(ROWS, python=science, max_body=BIG, max_request_rows=10**8)
     data = [float(number) for number in range(400_000)]
     tensor = {"name": "x", "datatype": "FP64", "shape": [200_000, 2], "data": data}
     answer = front.post("/v2/models/churn/infer", {"id": "one", "inputs": [tensor]})
@@ -68,7 +68,9 @@ def test_a_large_tensor_is_answered_in_its_protocol(shared, science):
 
 
 def test_large_and_small_ones_are_joined_and_told_apart(shared, science):
-    front = shared(ROWS, python=science, max_body=BIG, batch={"max_rows": 1_000_000})
+    front = shared(
+        ROWS, python=science, max_body=BIG, max_request_rows=10**8, batch={"max_rows": 1_000_000}
+    )
     answers = {}
 
     def ask(number):
@@ -87,7 +89,7 @@ def test_large_and_small_ones_are_joined_and_told_apart(shared, science):
 
 @pytest.mark.parametrize("body", ["[" + "1," * 1_000_000, '{"inputs": "' + "a" * 2_000_000 + '"}'])
 def test_what_is_wrong_with_a_large_body_is_said_as_of_a_small_one(shared, science, body):
-    front = shared(ROWS, python=science, max_body=BIG)
+    front = shared(ROWS, python=science, max_body=BIG, max_request_rows=10**8)
     answer = front.post("/score", body)
     assert answer.status == 400
     assert answer.json["error"]["what"]
@@ -95,17 +97,17 @@ def test_what_is_wrong_with_a_large_body_is_said_as_of_a_small_one(shared, scien
 
 
 def test_a_large_body_with_no_rows_has_no_predictions(shared, science):
-    front = shared(ROWS, python=science, max_body=BIG)
+    front = shared(ROWS, python=science, max_body=BIG, max_request_rows=10**8)
     assert front.score('{"inputs": []' + " " * 2_000_000 + "}") == []
 
 
 def test_a_large_answer_to_a_small_request_is_written_whole(shared):
-    front = shared(MODEL, max_body=BIG)
+    front = shared(MODEL, max_body=BIG, max_request_rows=10**8)
     assert front.score({"rows": 300_000}) == ["x" * 100] * 300_000
 
 
 def test_probes_are_answered_while_90_mb_are_read(serve):
-    front = serve(MODEL, max_body=BIG, timeout=120.0)
+    front = serve(MODEL, max_body=BIG, max_request_rows=10**8, timeout=120.0)
     body = b"[" + b"1.2345678," * 9_400_000 + b"1]"
     answers = []
     asking = threading.Thread(target=lambda: answers.append(front.post("/score", body)))
@@ -126,7 +128,7 @@ def test_probes_are_answered_while_90_mb_are_read(serve):
 
 
 def test_a_helper_that_dies_fails_its_request_and_is_replaced(serve):
-    front = serve(MODEL, max_body=BIG)
+    front = serve(MODEL, max_body=BIG, max_request_rows=10**8)
     body = "[" + "1," * 1_000_000 + "1]"
     assert front.score(body) == 1_000_001
     first = helper(front)
@@ -145,7 +147,7 @@ def test_a_helper_that_dies_fails_its_request_and_is_replaced(serve):
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_the_helper_ends_with_the_front(serve, how):
-    front = serve(MODEL, max_body=BIG)
+    front = serve(MODEL, max_body=BIG, max_request_rows=10**8)
     front.score("[" + "1," * 1_000_000 + "1]")
     child = helper(front)
     front.process.send_signal(how)
@@ -154,7 +156,7 @@ def test_the_helper_ends_with_the_front(serve, how):
 
 
 def test_a_client_that_goes_away_leaves_nothing_behind(serve):
-    front = serve(MODEL, max_body=BIG)
+    front = serve(MODEL, max_body=BIG, max_request_rows=10**8)
     body = b"[" + b"1," * 1_000_000 + b"1]"
     for _ in range(5):
         client = front.client()
@@ -173,7 +175,7 @@ def progress(front):
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_large_body_arrives_as_it_was_sent(shared, taken, chunked):
     script = "def predict(model, inputs):\n    return inputs\n"
-    front = shared(script, max_body=BIG, input=taken)
+    front = shared(script, max_body=BIG, max_request_rows=10**8, input=taken)
     body = json.dumps(["a" * 700_000, "é" * 700_000]).encode()
     pieces = (body[start : start + 99_999] for start in range(0, len(body), 99_999))
     client = front.client()
