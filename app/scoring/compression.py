@@ -23,8 +23,8 @@ _VARY = b"Vary: Accept-Encoding\r\n"
 
 
 def open_body(request: Request, most: int) -> None:
-    """Decompress the body in place. Raises a Refusal as `decompress` does."""
-    encoding = request.headers.pop(b"content-encoding", None)
+    """Decompress the body in place, once. Raises a Refusal as `decompress` does."""
+    encoding = request.headers.get(b"content-encoding")
     if encoding is not None:
         request.body = decompress(request.body, encoding, most)
 

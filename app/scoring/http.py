@@ -29,6 +29,7 @@ TEXT = b"text/plain; charset=utf-8"
 
 IDLE, HEADERS, BODY, LINGERING = range(4)
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}").fullmatch
+_TELLING = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"x-request-id"))
 _ONCE = frozenset((b"content-length", b"transfer-encoding", b"host", b"authorization"))
 _REASON = {status.value: status.phrase.encode() for status in HTTPStatus}
 _PIPELINED = 16
@@ -243,6 +244,20 @@ class Request:
             connection.close_stream(self, whole)
 
 
+class Head(NamedTuple):
+    """All of a request but its body, as it came and as it was read.
+
+    A client that asks again mostly sends the same head again: it need not be parsed anew. The
+    headers are shared by such requests, so nobody may change them.
+    """
+
+    text: bytes
+    size: int  # of the whole request
+    method: bytes
+    url: bytes
+    headers: dict[bytes, bytes]
+
+
 class Connection(asyncio.Protocol):
     """One client's connection: bytes in, requests out, answers back in the same order."""
 
@@ -262,6 +277,7 @@ class Connection(asyncio.Protocol):
         self.url = b""
         self.headers: dict[bytes, bytes] = {}
         self.header_size = 0
+        self.arriving = b""  # what is being parsed, when a request may begin with it
         self.body: list[Any] = []  # bytes, or one bytearray
         self.body_size = 0
         self.weighed = 0  # how much of the body counts in `site.receiving`
@@ -269,6 +285,7 @@ class Connection(asyncio.Protocol):
         self.peer = self.network = ""
         self.token = ""  # the name of the token this request was made with
         self.known: Any = None  # what the guard remembers of the last one
+        self.head: Head | None = None  # of the last request, where the next may have the same
 
     # What asyncio tells us
 
@@ -316,6 +333,17 @@ class Connection(asyncio.Protocol):
         if self.finished:
             return
         was = self.phase
+        if was == IDLE:
+            head = self.head
+            if (
+                head is not None
+                and len(data) == head.size
+                and data.startswith(head.text)
+                and not self.site.guarded
+            ):
+                self._repeat(head, data)
+                return
+            self.arriving = data
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -392,8 +420,30 @@ class Connection(asyncio.Protocol):
         request.close = (
             not self.parser.should_keep_alive() or self.parser.should_upgrade() or self.crowded
         )
+        self.head = None
         if request.close:
             self.finished = True
+        elif not self.site.guarded:
+            self.head = self._repeatable(request)
+        self._take(request, None)
+
+    # The same head again
+
+    def _repeatable(self, request: Request) -> Head | None:
+        """The head of a request that came in one piece by itself, if it means the same again."""
+        data, self.arriving = self.arriving, b""
+        text = data[: len(data) - len(request.body)]
+        # Were there more than one request in it, there would be an end of a head before.
+        if text.find(b"\r\n\r\n") != len(text) - 4 or request.legacy:
+            return None
+        if not _TELLING.isdisjoint(request.headers):
+            return None
+        return Head(text, len(data), request.method, target(self.url), request.headers)
+
+    def _repeat(self, head: Head, data: bytes) -> None:
+        request = Request(head.method, head.url, head.headers, data[len(head.text) :])
+        request.peer = self.peer
+        request.id = self.site.new_id()
         self._take(request, None)
 
     # Parsing, in parts

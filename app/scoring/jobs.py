@@ -62,7 +62,10 @@ def folder_of(instance: Path, environment: Mapping[str, str] = os.environ) -> Pa
 
 def wants_job(request: Request) -> bool:
     """Whether a request says `Prefer: respond-async`."""
-    said = request.headers.get(b"prefer", b"").lower()
+    said = request.headers.get(b"prefer")
+    if said is None:
+        return False
+    said = said.lower()
     return any(part.partition(b";")[0].strip() == b"respond-async" for part in said.split(b","))
 
 

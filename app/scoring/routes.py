@@ -305,9 +305,9 @@ class Routes:
             self._broken(request, error)
 
     def _give(self, request: Request, answer: Answer, extra: bytes) -> None:
-        accept = request.headers.get(b"accept-encoding", b"")
-        body, kind, more = compression.shrunk(answer, accept)
-        self._answer(request, 200, body, kind, extra + more)
+        if len(answer.body) > compression.WORTH_IT:
+            answer = compression.shrunk(answer, request.headers.get(b"accept-encoding", b""))
+        self._answer(request, 200, answer.body, answer.kind, extra + answer.extra)
 
     def _written(self, request: Request, extra: bytes, answer: Answer | Refusal) -> None:
         """A large answer has been written."""

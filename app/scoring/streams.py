@@ -23,7 +23,10 @@ encode = msgspec.json.encode
 
 def wanted(request: Request) -> bytes | None:
     """The content type of the stream that a request's Accept asks for, if it does."""
-    for part in request.headers.get(b"accept", b"").split(b","):
+    accepted = request.headers.get(b"accept")
+    if accepted is None or accepted == b"*/*":
+        return None
+    for part in accepted.split(b","):
         kind = part.partition(b";")[0].strip().lower()
         if kind in (EVENTS, LINES):
             return kind
@@ -37,6 +40,19 @@ class Stream:
     where a stream of that protocol consists of whole answers. error: the body of an error there.
     most: bytes that may be gathered.
     """
+
+    __slots__ = (
+        "_error",
+        "_gathered",
+        "_most",
+        "_size",
+        "_write",
+        "count",
+        "kind",
+        "opened",
+        "request",
+        "sent",
+    )
 
     def __init__(
         self,
