@@ -239,11 +239,7 @@ def run(command, folder, more):
         capture_output=True,
         text=True,
         timeout=180,
-        env={
-            **os.environ,
-            **more,
-            "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
-        },
+        env={**os.environ, **more},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
