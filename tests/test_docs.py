@@ -1,4 +1,4 @@
-"""Docs are tested too: every command, option and kind of error stands in docs/cli.md."""
+"""Docs are tested too: commands, options and kinds of error stand in docs/cli.md; links lead on."""
 
 import inspect
 import re
@@ -10,7 +10,9 @@ import pytest
 from app import errors
 from app.cli.base import root
 
-CLI = (Path(__file__).parents[1] / "docs" / "cli.md").read_text()
+ROOT = Path(__file__).parents[1]
+CLI = (ROOT / "docs" / "cli.md").read_text()
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
 def commands(group, prefix=()):
@@ -50,3 +52,10 @@ def test_every_kind_of_error_is_documented():
         if inspect.isclass(each) and issubclass(each, errors.Problem)
     ]
     assert [kind for kind in kinds if f"`{kind}`" not in CLI] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    near = [link.partition("#")[0] for link in links if "://" not in link]
+    assert [link for link in near if not (page.parent / link).exists()] == []
