@@ -46,10 +46,9 @@ def test_reserved_port_is_its_own_until_somebody_listens_there(tmp_path: Path) -
     with open_local(tmp_path / "base") as road:
         port = reserve(road)
         assert reserve(road) == port
-    with open_local(tmp_path / "base") as road, socket.socket() as other:
-        with suppress(OSError):  # another run of these tests has been faster
-            other.bind(("127.0.0.1", port))
-            other.listen()
+    with open_local(tmp_path / "base") as road, ExitStack() as listening:
+        with suppress(OSError):  # somebody else listens there already
+            listening.enter_context(socket.create_server(("127.0.0.1", port)))
         assert reserve(road) != port
 
 
