@@ -129,9 +129,10 @@ def test_plan_changes_nothing(client, folder):
 
 def test_interrupted_deployment_says_so_and_is_picked_up(client, folder):
     client("deploy", str(folder))
-    write_model(folder, "churn", script=slow(2))
+    write_model(folder, "churn", script=slow(3))
     deploying = client.start("deploy", "churn")
-    time.sleep(1.5)
+    lock = client.home / "local/instances/churn/lock"
+    wait_until(lambda: "Start v2" in lock.read_text(), 30)
     deploying.send_signal(signal.SIGINT)
     _, said = deploying.communicate(timeout=30)
     assert deploying.returncode == 130
