@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
+import socket
 import subprocess
 import sys
 import threading
@@ -90,6 +93,14 @@ def write_model(folder: Path, name: str, factor: float = 2.0, script: str = PRED
         f'[model]\nname = "{name}"\n[dependencies]\npython = "3.11"\n'
     )
     return folder
+
+
+def own_port() -> int:
+    """A free port that stays ours while it is closed: nobody looks for one up there."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with contextlib.suppress(OSError), socket.create_server(("", port)):
+            return port
+    raise AssertionError("of a hundred ports none is free")
 
 
 class Together:

@@ -9,9 +9,10 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+from functools import partial
 
 import pytest
-from client import PREDICT, Client, Failed, Together, write_model
+from client import PREDICT, Client, Failed, Together, own_port, write_model
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def post(port, body=b'{"inputs": [[1, 2, 3]]}'):
 
 
 def test_whole_main_job(client, folder):
-    first = client("deploy", str(folder))
+    first = client("deploy", str(folder), "--port", str(own_port()))
     assert (first["version"], first["location"], first["changed"]) == (1, "local", True)
     assert ask(client) == {"predictions": [12.0]}
     assert post(first["port"])[1]["X-Release"] == first["release"]
@@ -102,7 +103,7 @@ def test_killed_front_is_replaced_and_connections_wait_for_it(client, folder):
 
 
 def test_killed_keeper_is_shown_and_the_next_deployment_heals_it(client, folder):
-    client("deploy", str(folder))
+    client("deploy", str(folder), "--port", str(own_port()))
     os.kill(keeper_of(client), signal.SIGKILL)
     wait_until(lambda: client("status")[0]["state"] == "failing")
     assert "rhythmicml start churn" in client("status")[0]["error"]
@@ -128,9 +129,10 @@ def test_plan_changes_nothing(client, folder):
 
 def test_interrupted_deployment_says_so_and_is_picked_up(client, folder):
     client("deploy", str(folder))
-    write_model(folder, "churn", script=slow(2))
+    write_model(folder, "churn", script=slow(3))
     deploying = client.start("deploy", "churn")
-    time.sleep(1.5)
+    lock = client.home / "local/instances/churn/lock"
+    wait_until(lambda: "Start v2" in lock.read_text(), 30)
     deploying.send_signal(signal.SIGINT)
     _, said = deploying.communicate(timeout=30)
     assert deploying.returncode == 130
@@ -216,7 +218,7 @@ def test_unchanged_deployment_leaves_a_healed_front_alone(client, folder):
 
 
 def test_new_version_on_a_stopped_instance_serves_alone(client, folder):
-    client("deploy", str(folder))
+    client("deploy", str(folder), "--port", str(own_port()))
     client("stop", "churn")
     write_model(folder, "churn", factor=3.0)
     done = client("deploy", "churn")
@@ -224,7 +226,7 @@ def test_new_version_on_a_stopped_instance_serves_alone(client, folder):
 
 
 def test_own_port_that_another_program_took_meanwhile_is_named(client, folder):
-    port = client("deploy", str(folder))["port"]
+    port = client("deploy", str(folder), "--port", str(own_port()))["port"]
     client("stop", "churn")
     with socket.create_server(("127.0.0.1", port)):
         with pytest.raises(Failed) as failed:
@@ -252,6 +254,20 @@ def test_two_first_deployments_at_once_get_ports_of_their_own(client, folder, tm
     ).results
     assert [each["changed"] for each in done] == [True, True]
     assert done[0]["port"] != done[1]["port"]
+
+
+def test_two_users_who_deploy_at_once_get_ports_of_their_own(tmp_path):
+    homes = [Client(tmp_path / f"home{number}") for number in range(3)]
+    folders = [write_model(tmp_path / f"model{number}", "churn") for number in range(3)]
+    done = Together(
+        *(partial(home, "deploy", str(folder)) for home, folder in zip(homes, folders, strict=True))
+    ).results
+    try:
+        assert len({each["port"] for each in done}) == 3
+        assert [ask(home) for home in homes] == [{"predictions": [12.0]}] * 3
+    finally:
+        for home in homes:
+            home("undeploy", "churn", "--purge", "--yes")
 
 
 def test_log_is_followed_into_the_next_release(client, folder):

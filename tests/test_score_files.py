@@ -5,7 +5,6 @@ import gzip
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 
@@ -48,17 +47,10 @@ def client(tmp_path_factory):
     tools = CACHE.parent / "tools"
     tools.mkdir(parents=True, exist_ok=True)
     (client.home / "tools").symlink_to(tools)
-    deploy(client, write(folder / "model"))
+    client("deploy", str(write(folder / "model")))
     yield client
     for row in client("status"):
         client("undeploy", row["model"], "--purge", "--yes")
-
-
-def deploy(client, folder):
-    """On a port that is free, also if others deploy at the same time."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    client("deploy", str(folder), "--port", str(port))
 
 
 @pytest.fixture
@@ -326,7 +318,7 @@ def test_batch_that_is_too_large_for_the_instance_is_divided(client, tmp_path):
     (folder / "sample.json").write_text('[{"x": 1}]')
     with (folder / "rhythmicml.toml").open("a") as settings:
         settings.write('[deploy]\nmax_body = "4K"\n')
-    deploy(client, folder)
+    client("deploy", str(folder))
     long = "y" * 5000
     (tmp_path / "data.csv").write_text(table(900) + f"{long},3\n")
     words = ("--data", str(tmp_path / "data.csv"), "--out", str(tmp_path / "out.csv"))
@@ -353,7 +345,7 @@ def test_columns_are_what_the_model_says(client, tmp_path):
     (folder / "requirements.txt").write_text("pandas\n")
     with (folder / "rhythmicml.toml").open("a") as settings:
         settings.write('[predict]\ninput = "dataframe"\n')
-    deploy(client, folder)
+    client("deploy", str(folder))
     (tmp_path / "data.csv").write_text("key,x,code\nk1,1,7\nk2,007,8\nk3,,9\n")
     words = ("--data", str(tmp_path / "data.csv"), "--out", str(tmp_path / "out.jsonl"))
     client("score", "frame", *words, "--keep", "key")

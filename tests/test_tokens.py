@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from client import PREDICT, Client, Failed, write_model
+from client import PREDICT, Client, Failed, own_port, write_model
 
 from app.deployer import certificates
 
@@ -242,7 +242,7 @@ def test_public_instance_wants_tls_and_a_token(client, folder):
 
 
 def test_exposure_goes_with_the_release(client, folder):
-    port = client("deploy", str(folder))["port"]
+    port = client("deploy", str(folder), "--port", str(own_port()))["port"]
     assert not open_to_all(port)
     client("token", "add", "churn", "ci")
     make_public(folder)
@@ -269,7 +269,7 @@ def test_exposure_goes_with_the_release(client, folder):
 
 def test_stopped_loopback_release_is_never_started_on_a_public_port(client, folder):
     """Whoever came while it is made public would wake the release that is current."""
-    port = client("deploy", str(folder))["port"]
+    port = client("deploy", str(folder), "--port", str(own_port()))["port"]
     client("token", "add", "churn", "ci")
     client("stop", "churn")
     make_public(folder)
@@ -289,7 +289,7 @@ FAILS_THE_SECOND_TIME = PREDICT.replace(
 
 
 def test_release_that_fails_behind_the_open_port_is_taken_back(client, folder, tmp_path):
-    first = client("deploy", str(folder))
+    first = client("deploy", str(folder), "--port", str(own_port()))
     client("token", "add", "churn", "ci")
     script = FAILS_THE_SECOND_TIME.replace("{mark}", str(tmp_path / "mark"))
     make_public(folder, script=script)

@@ -8,9 +8,11 @@ import json
 import signal
 import time
 import urllib.request
+from functools import partial
 
 import pytest
 from client import PREDICT, ROOT, Client, Failed, Together, write_model
+from guests import soon
 from load import Load
 
 USERS = {"root": "root", "sudo": "ops", "user": "ds"}
@@ -235,15 +237,16 @@ def test_two_deployments_at_once_one_wins_and_the_other_is_told(
 ):
     name = name_of(root_folder)
     root_client("deploy", str(root_folder), "--to", "srv")
-    slow = PREDICT.replace("return json", "time.sleep(3)\n    return json")
+    slow = PREDICT.replace("return json", "time.sleep(8)\n    return json")
     write_model(root_folder, name, script=slow)
     root_client("commit", name)
+    lock = f"/var/lib/rhythmicml/instances/{name}/lock"
 
     def first():
         return root_client("deploy", f"{name}@2", "--to", "srv")
 
     def second():
-        time.sleep(1.5)
+        soon("starting version 2", lambda: "Start v2" in guest.run(["cat", lock]).stdout)
         return root_client("deploy", f"{name}@2", "--to", "srv")
 
     won, lost = Together(first, second).results
@@ -294,14 +297,18 @@ def test_instances_come_back_after_a_reboot_without_a_login(tmp_path, fresh_gues
         write_model(folder, f"reboot-{user}", factor=7.0)
         deployed[user] = client("deploy", str(folder), "--to", f"as-{user}")
     fresh_guest.reboot()
-    time.sleep(4)
     for user, was in deployed.items():
-        asked = fresh_guest.run(["python3", "-c", HEALTH, str(was["port"])], timeout=30).stdout
+        asked = soon("serving after the boot", partial(health, fresh_guest, was["port"]))
         assert json.loads(asked) == was["release"]
         assert client("deploy", f"reboot-{user}", "--to", f"as-{user}")["steps"] == []
         write_model(tmp_path / user, f"reboot-{user}", factor=8.0)
         client("deploy", f"reboot-{user}", "--to", f"as-{user}")
         assert ask(client, f"reboot-{user}")["answer"] == {"predictions": [48.0]}
+
+
+def health(guest, port):
+    """The release that is ready, as JSON; nothing while none is."""
+    return guest.run(["python3", "-c", HEALTH, str(port)], check=False).stdout
 
 
 HEALTH = """

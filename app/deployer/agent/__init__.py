@@ -11,6 +11,7 @@ OPS = (
     "locks",
     "relay",
     "environments",
+    "ports",
     "access",
     "releases",
     "instances",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,18 +26,16 @@ from .layout import (
     runtime,
     whole_release,
 )
-from .locks import open_lock
 from .loop import op
 from .managers import supervisor
+from .ports import ANYWHERE, free_port, taken_by
 from .releases import remove_release, start_and_wait, stop_others
-from .supervise import listening_sockets, serving
+from .supervise import serving
 
 if TYPE_CHECKING:
     from .loop import Agent, Payload
     from .supervise import Supervisor
 
-FIRST_PORT = 8101
-ANYWHERE = "0.0.0.0"
 OURS = frozenset(
     (
         "blobs",
@@ -54,22 +50,6 @@ OURS = frozenset(
         "lost+found",
     )
 )
-
-
-@op("reserve")
-def reserve(agent: Agent, args: dict[str, Any], payload: Payload) -> int:
-    """A port that is free and nobody else's from now on. args: name."""
-    instance = Instance(agent.base, args["name"])
-    lock = open_lock(agent.base / ".ports")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        port = instance.port()
-        if port is None or _taken_by(port):
-            port = _free_port(agent.base)
-        replace(instance.port_file, f"{port}\n".encode())
-    finally:
-        os.close(lock)
-    return port
 
 
 @op("look")
@@ -103,7 +83,7 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
         "releases": [_brief(each) for each in instance.complete()],
         "port": port if instance.facts_file.is_file() else None,
         "port_owners": {} if listening else _owners(args["exposure"], port, args["port"]),
-        "free_port": _free_port(agent.base),
+        "free_port": free_port(agent.base),
         "disk_free": free_bytes(agent.base),
         "ready": _base_ready(agent, manager),
         **_access_facts(manager, instance),
@@ -136,7 +116,7 @@ def _manager_facts(agent: Agent, manager: Supervisor) -> dict[str, Any]:
 def _owners(wanted: str, *ports: int | None) -> dict[str, str]:
     """Who listens on these ports of this host, of those that are taken for that exposure."""
     host = ANYWHERE if wanted == exposure.PUBLIC else "127.0.0.1"
-    found = {str(port): _taken_by(port, host) for port in ports if port}
+    found = {str(port): taken_by(port, host) for port in ports if port}
     return {port: owner for port, owner in found.items() if owner}
 
 
@@ -316,40 +296,3 @@ def _group(name: str) -> None:
                 f'The group "{name}" could not be made on this host.',
                 cause=done.stderr.strip(),
             ) from None
-
-
-def _free_port(base: Path) -> int:
-    taken = {each.port() for each in instances(base)}
-    port = FIRST_PORT
-    while port in taken or _taken_by(port):
-        port += 1
-    return port
-
-
-def _taken_by(port: int, host: str = ANYWHERE) -> str | None:
-    """Who listens on that port of this host: "nginx (pid 12)", "another process", or None."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except PermissionError:
-            return "the system: ports below 1024 need root" if os.getuid() else None
-        except OSError:
-            return _listener(port) or "another process"
-    return None
-
-
-def _listener(port: int) -> str | None:
-    wanted = listening_sockets(port)
-    for process in Path("/proc").glob("[0-9]*"):
-        if _holds(process, wanted):
-            name = (process / "comm").read_text().strip()
-            return f"{name} (pid {process.name})"
-    return None
-
-
-def _holds(process: Path, wanted: set[str]) -> bool:
-    try:
-        return any(os.readlink(link) in wanted for link in (process / "fd").iterdir())
-    except OSError:
-        return False

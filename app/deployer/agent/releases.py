@@ -29,6 +29,7 @@ from .layout import (
 )
 from .loop import ClientGone, op
 from .managers import supervisor
+from .ports import claim
 
 if TYPE_CHECKING:
     from .loop import Agent, Payload
@@ -77,6 +78,7 @@ def listen(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
         agent.undo.append(lambda: manager.close(instance))
     if args["units"]:
         manager.write_units(args["units"])
+    claim(args["port"])
     manager.listen(instance, args["port"], args["release"], args["exposure"])
     facts = {"port": args["port"], "mode": manager.mode}
     replace(instance.facts_file, json.dumps(facts).encode() + b"\n")
@@ -245,6 +247,7 @@ def _reopen(
     manager = supervisor(agent)
     back = exposure.way_back(manager, instance, opening)
     agent.undo.append(back)
+    claim(opening["port"])
     try:
         exposure.turn(manager, instance, release, opening)
         start_and_wait(agent, instance, release, opening["within"])
