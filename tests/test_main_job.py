@@ -90,9 +90,60 @@ def test_broken_release_leaves_the_old_one_serving(client, folder):
         client("deploy", "churn")
     assert failed.value.problem["kind"] == "GateFailed"
     assert "RuntimeError: cursed" in failed.value.problem["detail"]
+    assert failed.value.problem["cause"] == "RuntimeError: cursed"
+    assert "Production is as it was." in failed.value.problem["remedy"]
     assert post(port)[0] == {"predictions": [12.0]}
     [newest, *_] = client("history", "churn")
     assert (newest["action"], newest["result"], newest["version"]) == ("deploy", "failed", 2)
+    assert "RuntimeError: cursed" in newest["detail"]
+    write_model(folder, "churn", script=PREDICT.replace("return [", "return 1 / 0 * ["))
+    with pytest.raises(Failed) as failed:
+        client("deploy", "churn")
+    cause = "not predicted: The model failed on this request. It raised ZeroDivisionError."
+    assert cause in failed.value.problem["cause"]
+
+
+def test_deploy_names_what_breaks_for_callers_of_production(client, folder):
+    config = folder / "rhythmicml.toml"
+    column = '[schema.inputs]\nage = {{ type = "int64", max = {} }}\n'
+    script = "def predict(model, inputs):\n    return [1 for _ in inputs]\n"
+    write_model(folder, "churn", script=script)
+    (folder / "sample.json").write_text('[{"age": 41}]')
+    before = config.read_text()
+    config.write_text(before + column.format(120))
+    assert client("deploy", str(folder))["breaking"] == []
+    config.write_text(before + column.format(110))
+    client("commit", "churn")
+    said = ['column "age" must be at most 110 now.']
+    assert client("deploy", "churn", "--plan")["breaking"] == said
+    assert client("deploy", "churn")["breaking"] == said
+    assert client("deploy", "churn")["breaking"] == []
+
+
+def test_failed_restart_does_not_say_that_production_is_as_it_was(client, folder, tmp_path):
+    script = f"""
+import os
+
+def load(artifacts):
+    if os.path.exists({str(tmp_path / "broken")!r}):
+        raise OSError("the weights are gone")
+
+def predict(model, inputs):
+    return 1
+"""
+    write_model(folder, "churn", script=script)
+    client("deploy", str(folder))
+    (tmp_path / "broken").touch()
+    with pytest.raises(Failed) as failed:
+        client("restart", "churn")
+    assert failed.value.problem["cause"] == "OSError: the weights are gone"
+    assert "rhythmicml start churn" in failed.value.problem["remedy"]
+    [row] = client("status", "churn")
+    assert row["state"] == "failing"
+    assert "rhythmicml logs churn" in row["error"]
+    (tmp_path / "broken").unlink()
+    client("start", "churn")
+    assert client("status", "churn")[0]["state"] == "serving"
 
 
 def test_killed_front_is_replaced_and_connections_wait_for_it(client, folder):

@@ -294,7 +294,7 @@ def test_what_can_never_be_done_is_said_first(client, score, tmp_path):
     wrong = {
         (tmp_path / "a.csv", "a.csv"): "is the input itself",
         (tmp_path / "a.csv", "a.xlsx"): "cannot be told from its name",
-        ("-", "b.csv"): "cannot be told from its name",
+        ("-", "b.csv"): "A table cannot come from stdin.",
     }
     for (data, out), what in wrong.items():
         with pytest.raises(Failed) as failed:
@@ -303,6 +303,14 @@ def test_what_can_never_be_done_is_said_first(client, score, tmp_path):
     with pytest.raises(Failed) as failed:
         score(tmp_path / "a.csv", "b.csv", "--keep", "z")
     assert 'no column "z"' in failed.value.problem["what"]
+
+
+def test_table_without_out_is_not_sent_as_json(client, tmp_path):
+    (tmp_path / "a b.csv").write_text("x\n1\n")
+    with pytest.raises(Failed) as failed:
+        client("score", "files", "--data", str(tmp_path / "a b.csv"))
+    assert failed.value.problem["what"] == '"a b.csv" is a table, and --out is not given.'
+    assert f"--data '{tmp_path / 'a b.csv'}' --out" in failed.value.problem["remedy"]
 
 
 def test_options_of_whole_files_need_out(client, tmp_path):
@@ -325,6 +333,21 @@ def test_batch_that_is_too_large_for_the_instance_is_divided(client, tmp_path):
     done = client("score", "small", *words, "--keep", "id")
     assert (done["rows"], done["bad"]) == (901, 1)
     assert (tmp_path / "out.csv").read_text() == expected(900) + f"{long},,\n"
+
+
+def test_reason_of_a_bad_row_counts_no_row_of_its_own(client, tmp_path):
+    script = "def predict(model, inputs):\n    return [row['age'] for row in inputs]\n"
+    folder = write_model(tmp_path / "aged", "aged", script=script)
+    (folder / "sample.json").write_text('[{"age": 41}]')
+    with (folder / "rhythmicml.toml").open("a") as settings:
+        settings.write('[schema.inputs]\nage = { type = "int64", max = 120 }\n')
+    deploy(client, folder)
+    (tmp_path / "data.csv").write_text("age\n41\n42\n300\n")
+    words = ("--data", str(tmp_path / "data.csv"), "--out", str(tmp_path / "out.csv"))
+    assert client("score", "aged", *words)["bad"] == 1
+    [bad] = lines(tmp_path / "out.csv.bad.jsonl")
+    assert bad["row"] == 3
+    assert bad["reason"] == 'Column "age": expected at most 120, got a larger one.'
 
 
 FRAME = """

@@ -6,12 +6,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
 
 from app.cli.base import command, sure, to_option, workspace
 from app.cli.output import ago, emit, follow, table
+from app.errors import Problem
 from app.models import Event
 from app.words import size
 
@@ -104,7 +106,7 @@ def restart(model: str, to: str | None, as_json: bool) -> None:
 @click.command()
 @click.argument("model")
 @to_option
-@click.option("--purge", is_flag=True, help="Remove its releases from the host as well.")
+@click.option("--purge", is_flag=True, help="Remove its releases, tokens and certificate too.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @command
 def undeploy(model: str, to: str | None, purge: bool, yes: bool, as_json: bool) -> None:
@@ -128,7 +130,7 @@ def status(model: str | None, to: str | None, as_json: bool) -> None:
 
     def show(_: Any) -> None:
         if not found:
-            click.echo("Nothing is deployed. Start with: rhythmicml deploy FOLDER")
+            click.echo(_nothing_words(model, to))
             return
         rows = [_status_row(each) for each in found]
         table(rows, {key: key.upper() for key in rows[0]})
@@ -139,6 +141,12 @@ def status(model: str | None, to: str | None, as_json: bool) -> None:
                 click.echo(f"\n{each['model']} on {each['location']}: {each['error']}")
 
     emit(found, as_json, show)
+
+
+def _nothing_words(model: str | None, to: str | None) -> str:
+    if model:
+        return f"{model} is not deployed{f' on {to}' if to else ''}. rhythmicml deploy {model}"
+    return f"Nothing is deployed{f' on {to}' if to else ''}. Start with: rhythmicml deploy FOLDER"
 
 
 def _status_row(each: dict[str, Any]) -> dict[str, Any]:
@@ -211,9 +219,22 @@ def score(model: str, data: Any, to: str | None, as_json: bool, **options: Any) 
         return
     if given:
         raise click.UsageError(f"--{next(iter(given)).replace('_', '-')} is of use with --out.")
+    _refuse_table(model, data.name)
     answer = instances.score(workspace(), model, data.read(), to=to)
     content = answer.pop("content")
     emit(answer, as_json, lambda _: click.echo(content, nl=sys.stdout.isatty()))
+
+
+def _refuse_table(model: str, name: str) -> None:
+    """A table without --out would be sent as if it were JSON."""
+    from app.services import tables
+
+    path = Path(name)
+    if tables.is_table(path):
+        raise Problem(
+            f'"{path.name}" is a table, and --out is not given.',
+            remedy=f"rhythmicml score {model} --data {quote(name)} --out scores.csv",
+        )
 
 
 def _score_file(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
@@ -196,7 +197,8 @@ def restore(reference: str, commit_first: bool, as_json: bool) -> None:
 def shown_words(found: Shown) -> str:
     """A version as text: what it is, its settings, its files, its packages."""
     version = found.version
-    settings = {k: v for k, v in version.configuration.as_dict().items() if v not in (None, "", {})}
+    values = version.configuration.as_dict().items()
+    settings = {key: value for key, value in values if value not in (None, "", {}, (), [])}
     metadata = settings.pop("metadata", {})
     settings.pop("schema", None)
     lines = [
@@ -205,7 +207,7 @@ def shown_words(found: Shown) -> str:
         *([f"  {version.message}"] if version.message else []),
         "",
         *_block("Metadata", metadata),
-        *_block("Configuration", settings),
+        *_block("Configuration", {key: as_toml(value) for key, value in settings.items()}),
         *_block("Takes", _fields(version.schema, "inputs")),
         *_block("Gives", _fields(version.schema, "outputs")),
         *_block("Files", {each.path: each.target or size(each.size) for each in found.files}),
@@ -258,7 +260,20 @@ def difference_words(found: Differences) -> str:
 
 
 def _side(value: Any) -> str:
-    return "none" if value is None else str(value)
+    return "none" if value is None else as_toml(value)
+
+
+def as_toml(value: Any) -> str:
+    """A setting as rhythmicml.toml would say it; text that stands alone without quotes."""
+    return value if isinstance(value, str) else _inline(value)
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{key} = {_inline(each)}' for key, each in value.items())} }}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_inline, value))}]"
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def register(group: click.Group) -> None:

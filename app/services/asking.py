@@ -245,7 +245,8 @@ class Asking:
         if len(places) > 1:
             half = len(places) // 2
             return [places[half:], places[:half]]
-        scored.reasons[places[0]] = self._refusal(answer).cause or f"Status {answer.status}."
+        why = self._refusal(answer).cause.replace(", row 0: ", ": ", 1)
+        scored.reasons[places[0]] = why or f"Status {answer.status}."
         return []
 
     def _check(self, answer: Answer) -> None:
@@ -278,7 +279,7 @@ class Asking:
                 f"{self.name} does not answer with one prediction for each row.",
                 cause=f"It was sent {rows} rows at once.",
                 remedy="Its predict must take rows and return as many; "
-                "or send the file as one request, without --out.",
+                "or send the data as one request: JSON, without --out.",
             )
         return said
 

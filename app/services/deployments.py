@@ -20,7 +20,7 @@ from app.deployer.apply import Source, apply
 from app.deployer.plan import Found, Step, Wanted
 from app.errors import NotFound, Problem
 from app.models import Configuration, Event, Instance, Location, Model, Version
-from app.services import models, releases, versions
+from app.services import models, releases, schemas, versions
 from app.services.person import who
 
 if TYPE_CHECKING:
@@ -73,10 +73,20 @@ def deploy(
             found = replace(found, port=attempt.road.call("reserve", name=model.name))
             steps = planning.plan(wanted, found)
         yield Event("done", f"Look at {location.name}")
+        breaking = _breaking(work, model, version, found)
         if dry_run:
-            yield _planned(wanted, location, steps)
+            yield _planned(wanted, location, steps, breaking)
             return
-        yield from _carry_out(attempt, wanted, found, steps, source)
+        yield from _carry_out(attempt, wanted, found, steps, source, breaking)
+
+
+def _breaking(work: Workspace, model: Model, version: Version, found: Found) -> tuple[str, ...]:
+    """What those who call the version in production would stumble over."""
+    numbers = {each["id"]: each["version"] for each in found.releases}
+    with work.open_store() as store:
+        known = {each.number: each for each in store.versions.all(model)}
+    before = known.get(numbers.get(found.current, 0))
+    return schemas.breaking(before.schema, version.schema) if before else ()
 
 
 def switch(work: Workspace, reference: str, *, to: str | None = None) -> Events:
@@ -197,8 +207,6 @@ def _version_of(
         new = f"Version {committed.version.number} of {name} is committed"
         same = f"Nothing changed since version {committed.version.number} of {name}"
         yield Event("done", new if committed.new else same)
-        for line in committed.breaking:
-            yield Event("log", f"Breaking: {line}")
         number = committed.version.number
     with work.open_store() as store:
         model = store.models.get(name)
@@ -343,7 +351,12 @@ def _nothing_to_send(digest: str) -> tuple[Path, int]:
 
 
 def _carry_out(
-    attempt: Attempt, wanted: Wanted, found: Found, steps: list[Step], source: Source
+    attempt: Attempt,
+    wanted: Wanted,
+    found: Found,
+    steps: list[Step],
+    source: Source,
+    breaking: tuple[str, ...] = (),
 ) -> Events:
     """Do the plan, keep the history on both sides, end with the result."""
     version = int(wanted.manifest["version"])
@@ -365,7 +378,7 @@ def _carry_out(
     )  # fmt: skip
     with attempt.work.open_store() as store:
         store.instances.upsert(instance)
-    yield _result(attempt, wanted, found, steps, answers, instance, tls)
+    yield _result(attempt, wanted, found, steps, answers, instance, tls, breaking)
 
 
 def _learn(attempt: Attempt, version: int, gate: dict[str, Any]) -> None:
@@ -420,7 +433,7 @@ def recorded(
     try:
         yield
     except Problem as problem:
-        _finish(attempt.work, number, "failed", problem.what)
+        _finish(attempt.work, number, "failed", f"{problem.what} {problem.cause}"[:400].strip())
         raise
     except BaseException:
         _finish(attempt.work, number, "interrupted")
@@ -452,8 +465,11 @@ def _remember(attempt: Attempt, status: dict[str, Any], state: str) -> None:
         store.instances.upsert(instance)
 
 
-def _planned(wanted: Wanted, location: Location, steps: list[Step]) -> Event:
+def _planned(
+    wanted: Wanted, location: Location, steps: list[Step], breaking: tuple[str, ...]
+) -> Event:
     words = [step.words for step in steps]
+    lines = [*(words or ["Nothing would be done."]), *map(_breaking_words, breaking)]
     data = {
         "model": wanted.name,
         "version": wanted.manifest["version"],
@@ -461,8 +477,13 @@ def _planned(wanted: Wanted, location: Location, steps: list[Step]) -> Event:
         "location": location.name,
         "changed": False,
         "plan": words,
+        "breaking": breaking,
     }
-    return Event("result", "\n".join(words) or "Nothing would be done.", data=data)
+    return Event("result", "\n".join(lines), data=data)
+
+
+def _breaking_words(change: str) -> str:
+    return f"Breaking: {change}"
 
 
 def _result(
@@ -473,6 +494,7 @@ def _result(
     answers: dict[str, Any],
     instance: Instance,
     tls: certificates.Described | None,
+    breaking: tuple[str, ...],
 ) -> Event:
     name, version, place = wanted.name, wanted.manifest["version"], attempt.location.name
     words = f"{name} v{version} is serving on {place}."
@@ -485,6 +507,7 @@ def _result(
         words += f"\nIts certificate is good until {tls.expires:%Y-%m-%d}"
         words += ", which is soon: renew it, then deploy again." if tls.ends_soon() else "."
         words += f" SHA-256 {tls.fingerprint}"
+    words = "\n".join((words, *map(_breaking_words, breaking)))
     data = {
         "model": name,
         "version": version,
@@ -497,6 +520,7 @@ def _result(
         "url": url,
         "certificate": tls.as_dict() if tls and wanted.public else None,
         "changed": bool(steps),
+        "breaking": breaking,
         "steps": [step.words for step in steps],
         "sent": answers.get("upload", {"files": 0, "bytes": 0}),
         "gate": answers.get("gate"),

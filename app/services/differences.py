@@ -165,8 +165,10 @@ def _text(side: Side, file: FileEntry | None) -> str | None:
 
 
 def _flat(configuration: Configuration) -> dict[str, Any]:
-    """Keys and values; what is in metadata and env under names such as metadata.auc."""
+    """Keys and values; what is in tables under names such as metadata.auc."""
     values = configuration.as_dict()
     for table in ("metadata", "env"):
         values |= {f"{table}.{name}": value for name, value in values.pop(table).items()}
+    for side, columns in values.pop("schema").items():
+        values |= {f"schema.{side}.{name}": value for name, value in columns.items()}
     return values

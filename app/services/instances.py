@@ -127,7 +127,13 @@ def _why(said: dict[str, Any]) -> str:
         return ""
     if not said["listening"]:
         return f"It does not run any more. Start it again: rhythmicml start {said['name']}"
-    return str(said["fate"].get("why") or "")
+    ended = said["fate"].get("why")
+    return (
+        (f"Its process ended ({ended}). " if ended else "No process of it runs. ")
+        + f"See why: rhythmicml logs {said['name']}; try again: rhythmicml start {said['name']}"
+        if state_of(said) == "failing"
+        else ""
+    )
 
 
 def state_of(said: dict[str, Any]) -> str:
@@ -137,6 +143,8 @@ def state_of(said: dict[str, Any]) -> str:
     if any(each["ready"] for each in open_to_all):
         whole = all(w["state"] in WELL for front in open_to_all for w in front["workers"])
         return "serving" if whole else "degraded"
+    if any(each.get("error") for each in open_to_all):
+        return "failing"
     if said["stopped"]:
         return "stopped"
     if not said["listening"] or not said["fronts"]:

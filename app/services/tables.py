@@ -466,6 +466,12 @@ DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 def kind_of(path: Path, *, packed: bool = False) -> str:
     """csv, tsv, jsonl or parquet, by the file's name. packed: .gz may follow. Raises Problem."""
+    if str(path) == "<stdin>":
+        raise Problem(
+            "A table cannot come from stdin.",
+            cause="It is read again where an interrupted run goes on.",
+            remedy="Write it into a file, and name that with --data.",
+        )
     gz = path.suffix.lower() == ".gz"
     kind = KINDS.get(Path(path.stem if gz else path.name).suffix.lower(), "")
     if not kind or (gz and (not packed or kind == "parquet")):
@@ -475,3 +481,10 @@ def kind_of(path: Path, *, packed: bool = False) -> str:
             remedy=f"Let it end in {', '.join(KINDS)}{more}.",
         )
     return kind
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table that no request can be: JSON lines may be one."""
+    packed = path.suffix.lower() == ".gz"
+    kind = KINDS.get(Path(path.stem if packed else path.name).suffix.lower())
+    return kind not in (None, "jsonl")

@@ -9,6 +9,7 @@ from zipfile import ZipFile
 import pytest
 
 from app import dependencies
+from app.cli.models import difference_words, shown_words
 from app.errors import NotFound, Problem
 from app.services import models, versions
 from app.services.versions import parse_reference
@@ -609,3 +610,18 @@ def test_clearing_while_committing_loses_no_blob(work, folder):
         for version in store.versions.all(store.models.get("churn")):
             files = manifest.parse(store.blobs.read(version.manifest))
             assert store.blobs.missing({version.lock, *(file.digest for file in files)}) == set()
+
+
+def test_settings_are_shown_as_they_are_written(work, folder):
+    (folder / "sample.json").write_text('[{"age": 41}]')
+    column = '[schema.inputs]\nage = {{ type = "int64", max = {} }}\n'
+    (folder / "rhythmicml.toml").write_text(column.format(120))
+    commit(work)
+    (folder / "rhythmicml.toml").write_text(column.format(110))
+    commit(work)
+    shown = shown_words(versions.show(work, "churn"))
+    assert "{ max_rows = 256, wait = 0.0 }" in shown
+    assert "()" not in shown
+    said = difference_words(versions.diff(work, "churn@1", "churn@2")).splitlines()
+    was, now = (f'{{ type = "int64", max = {most} }}' for most in (120, 110))
+    assert f"~ schema.inputs.age: {was} → {now}" in said

@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     from .supervise import Supervisor
 
 
+KEPT = "Production is as it was."
+
+LAST_WORDS = 6
+"""Lines of a log; what is further up may be of an earlier start."""
+
+
 @op("place")
 def place(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
     """Put a release together from blobs already here. args: manifest (what release.json will be).
@@ -117,7 +123,9 @@ def start_and_wait(
         detail = manager.log(instance, release, 50)
         if not ran_before:
             manager.stop(instance, release)
-        raise _never_ready(release, seconds, timeout, why, detail) from None
+        stays = instance.current() != release
+        after = KEPT if stays else f"`rhythmicml start {instance.name}` tries again."
+        raise _never_ready(release, seconds, timeout, why, detail, after) from None
     return {"seconds": round(time.monotonic() - began, 3), **said}
 
 
@@ -143,7 +151,21 @@ def _wait_ready(
     raise TimeoutError(release)
 
 
-def _never_ready(release: str, seconds: float, within: float, why: str, detail: str) -> Failure:
+def _said(release: str, log: str) -> str:
+    """Why a front could not serve, in its own words: they are among the last of its log."""
+    mark = f"front: release {release} cannot be served: "
+    said = [line for line in log.splitlines()[-LAST_WORDS:] if line.startswith(mark)]
+    words, brace, answer = (said[-1][len(mark) :] if said else "").partition("{")
+    try:
+        error = json.loads(brace + answer)["error"] if brace else {}
+        return (words + " ".join(error[key] for key in ("what", "cause") if key in error)).strip()
+    except (ValueError, KeyError, TypeError):
+        return words + brace + answer
+
+
+def _never_ready(
+    release: str, seconds: float, within: float, why: str, detail: str, after: str
+) -> Failure:
     if seconds >= within:
         return Failure(
             f"Release {release} was not ready after {within:g} s.",
@@ -153,8 +175,8 @@ def _never_ready(release: str, seconds: float, within: float, why: str, detail: 
         )
     return Failure(
         f"Release {release} failed {seconds:.1f} s after its start.",
-        cause=f"Its process ended ({why}).",
-        remedy="The last lines of its log say why. Production is as it was.",
+        cause=_said(release, detail) or f"Its process ended ({why}).",
+        remedy="The lines of its log below show where. " + after,
         detail=detail,
         kind="GateFailed",
     )
