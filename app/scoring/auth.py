@@ -23,7 +23,7 @@ from .http import Connection, Site, target, too_many_connections
 SCORE, ADMIN = "score", "admin"
 BEARER = b"bearer "
 MOST_TOKENS = 1000
-MOST_FAILURES = 10
+MOST_FAILURES = int(os.environ.get("RHYTHMICML_MOST_FAILURES", "10"))
 MINUTE = 60.0
 MOST_PEERS = 4096
 
@@ -124,7 +124,7 @@ class Guard:
 
     endpoint(path): its name in the routes. preflight(method, headers): whether it is a browser's
     question before a request, which never carries a token. required: whether nothing but probes
-    is answered while there are no tokens.
+    and the page is answered while there are no tokens.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class Guard:
             return None
         if connection.crowded:
             return too_many_connections()
-        if not self.site.guarded:
+        if not self.site.guarded or endpoint == "page":
             return None
         headers = connection.headers
         value = headers.get(b"authorization")

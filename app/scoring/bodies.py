@@ -20,6 +20,7 @@ WRITTEN_OUT = (1, 2)  # numbers of rows
 BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
 ANYTHING: Json = {}
+PARAMS: Json = {"type": ["object", "null"]}
 
 
 def obj(properties: Json, required: Iterable[str] = (), **more: Any) -> Json:
@@ -124,6 +125,19 @@ class Bodies:
         """`POST /invocations`."""
         return any_of(*(self._mlflow(shape, True) for shape in SHAPES))
 
+    def instances(self) -> Json:
+        """`POST /v1/…:predict`."""
+        if self.kind == "bytes":
+            one = obj({"b64": {"type": "string", "pattern": BASE64}}, ["b64"])
+            return obj({"instances": listed(one, 1), "inputs": False}, ["instances"])
+        rows, columns = [listed(ANYTHING)], [{"type": "object"}]
+        if self.known:
+            rows, columns = self._rows(), [*self._record(), *self._columns()]
+        return any_of(
+            obj({"instances": any_of(*rows), "inputs": False}, ["instances"]),
+            obj({"inputs": any_of(*rows, *columns), "instances": False}, ["inputs"]),
+        )
+
     def infer(self) -> Json:
         """`POST /v2/…/infer`."""
         text = {"type": ["string", "null"]}
@@ -211,8 +225,9 @@ class Bodies:
         held: Json = {shape: content}
         if lenient:
             held |= {other: False for other in SHAPES if other != shape}
+            held["params"] = PARAMS
         else:
-            held["params"] = ANYTHING
+            held["params"] = PARAMS
         return obj(held, [shape], **({} if lenient else {"additionalProperties": False}))
 
     def _split(self, rows: Json) -> Json:

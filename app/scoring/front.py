@@ -126,6 +126,7 @@ class Front:
         self.guard = auth.Guard(
             self.site, tokens, self.routes.endpoint, cors.preflight, required=release.public
         )
+        self.routes.documents.secured = lambda: self.site.guarded
         self.context = context
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.accepting = False

@@ -142,11 +142,28 @@ class Tensor(NamedTuple):
                 return encode(values)[1:-1]
             if code == "?":
                 return bytes(map((False, True).index, values))
-            if code in "efd":
+            if code in _WHOLE:
+                values = _whole_numbers(values)
+            elif code in "efd":
                 values = [NAN if value is None else value for value in values]
             return struct.pack(f"<{len(values)}{code}", *values)
         except (TypeError, ValueError, OverflowError, struct.error) as error:
             raise bad_input(f'The data of "{self.name}" is not of its datatype.') from error
+
+
+_WHOLE = frozenset("bhiqBHIQ")
+
+
+def _whole_numbers(values: list[Any]) -> list[int]:
+    """JSON has 1.0 and 1 for the same number. Raises TypeError, ValueError."""
+    kinds = set(map(type, values))
+    if not kinds <= {int, float}:
+        raise TypeError
+    if float not in kinds:
+        return values
+    if not all(type(value) is int or value.is_integer() for value in values):
+        raise ValueError
+    return list(map(int, values))
 
 
 # What the model takes

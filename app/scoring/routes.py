@@ -72,9 +72,9 @@ class Routes:
         self._add_probes()
         self._add_scoring()
         self._add_metadata()
-        self.documents = Documents(release, reader, self.table)
+        self.documents = Documents(release, reader)
         self.add("/openapi.json", "metadata", get=self._openapi)
-        self.add("/docs", "metadata", get=self._docs)
+        self.add("/docs", "page", get=self._docs)
 
     @property
     def ready(self) -> bool:

@@ -78,7 +78,7 @@ def asked(value: dict[str, Any], reader: Reader, body: bytes = b"") -> Asked:
         return Asked(json_text(body) if reader.whole else json_value(value), _bare)
     if len(shapes) != 1:
         raise bad_input("The body must have exactly one of MLflow's keys.", _ONE_OF)
-    if type(value.get("params") or {}) is not dict:
+    if type(value.get("params")) not in (dict, type(None)):
         raise bad_input("`params` must be an object.")
     return Asked(_inputs(shapes[0], value[shapes[0]], reader), predictions)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import binascii
 import struct
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from math import prod
 from typing import Any, NamedTuple, Optional
@@ -78,6 +78,7 @@ def asked(value: Any, reader: Reader, binary: memoryview = NOTHING) -> Asked:
         raise bad_input(f"{error}.") from None
     if not infer.inputs:
         raise bad_input("There are no inputs.")
+    _check_outputs(infer, {field.name for field in reader.schema.outputs})
     tensors = _tensors(infer, binary)
     finish = partial(write, infer, reader.model, reader.version)
     if reader.kind == "bytes":
@@ -234,12 +235,17 @@ def _wanted(infer: Infer, parts: list[Part]) -> Iterable[tuple[Part, bool]]:
     if not infer.outputs:
         return [(part, all_binary) for part in parts]
     known = {part.name: part for part in parts}
-    if any(output.name not in known for output in infer.outputs):
-        raise bad_input(f"The outputs are {', '.join(known)}; others were asked for.")
+    _check_outputs(infer, known)
     return [
         (known[output.name], bool((output.parameters or {}).get("binary_data", all_binary)))
         for output in infer.outputs
     ]
+
+
+def _check_outputs(infer: Infer, known: Collection[str]) -> None:
+    """Raises a Refusal when others are asked for; before the sample none may be known."""
+    if known and any(output.name not in known for output in infer.outputs or ()):
+        raise bad_input(f"The outputs are {', '.join(sorted(known))}; others were asked for.")
 
 
 def _written(part: Part, binary: bool) -> Written:
