@@ -195,8 +195,9 @@ class Routes:
         if self.pool.full:
             raise overloaded()
         kind = kind or streams.wanted(request)
-        if kind is None and self.readers.wanted(request, self.reader):
-            self.readers.read(dialect, request, self.reader, partial(self._read, dialect, request))
+        if self.readers.wanted(request, self.reader):
+            done = partial(self._read, dialect, kind, request)
+            self.readers.read(dialect, request, self.reader, done)
             self.in_progress += 1
         else:
             self._ask(dialect, kind, self._asked(dialect, request), request)
@@ -214,7 +215,13 @@ class Routes:
     def _explain(self, request: Request) -> None:
         raise Refusal(404, "This model explains nothing.", remedy="Ask it to :predict.")
 
-    def _read(self, dialect: Dialect, request: Request, asked: Asked | Refusal | None) -> None:
+    def _read(
+        self,
+        dialect: Dialect,
+        kind: bytes | None,
+        request: Request,
+        asked: Asked | Refusal | None,
+    ) -> None:
         """A large body has been read, or need not be read elsewhere."""
         self.in_progress -= 1
         try:
@@ -223,7 +230,7 @@ class Routes:
             if isinstance(asked, Refusal):
                 raise asked
             request.body = b""
-            self._ask(dialect, None, asked, request)
+            self._ask(dialect, kind, asked, request)
         except Refusal as refusal:
             self.refuse(request, refusal)
         except Exception as error:
@@ -293,7 +300,7 @@ class Routes:
             if asked.then is not None:
                 then = held(asked.then(result), self.reader, self.max_request_rows)
                 self.predict(then, request, stream)
-            elif self.readers.writes(asked.write, result):
+            elif self.readers.writes(result):
                 accept = request.headers.get(b"accept-encoding", b"")
                 done = partial(self._written, request, asked.extra)
                 self.readers.write(asked.write, result, accept, done)

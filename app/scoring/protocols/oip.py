@@ -34,6 +34,7 @@ NAME = "predict"  # of the output of a model that names none
 SIZE = b"inference-header-content-length"
 EXTENSIONS = ["binary_tensor_data"]
 MOST_HOLLOW = 1 << 16
+MOST_OUTPUTS = 10_000
 NOTHING = memoryview(b"")
 
 Parameters = Optional[dict[str, Any]]
@@ -79,10 +80,22 @@ def asked(value: Any, reader: Reader, binary: memoryview = NOTHING) -> Asked:
     if not infer.inputs:
         raise bad_input("There are no inputs.")
     tensors = _tensors(infer, binary)
-    finish = partial(write, infer, reader.model, reader.version)
+    finish = partial(write, _wish(infer), reader.model, reader.version)
     if reader.kind == "bytes":
         return Asked(raw(_one_text(infer, tensors)), finish)
     return Asked(reader.tensors(list(map(_with_text, tensors))), finish)
+
+
+def _wish(infer: Infer) -> Wish:
+    """Raises a Refusal when an output is asked for twice: it would be written as often."""
+    binary = bool((infer.parameters or {}).get("binary_data_output"))
+    asked = infer.outputs or []
+    if len(asked) > MOST_OUTPUTS:
+        raise bad_input(f"More than {MOST_OUTPUTS} outputs are asked for.")
+    outputs = {one.name: bool((one.parameters or {}).get("binary_data", binary)) for one in asked}
+    if len(outputs) < len(asked):
+        raise bad_input("An output is asked for twice.")
+    return Wish(infer.id, binary, outputs)
 
 
 # Reading
@@ -207,6 +220,15 @@ def _one_text(infer: Infer, tensors: list[Tensor]) -> bytes:
 # Writing
 
 
+class Wish(NamedTuple):
+    """What a request says of its answer, without its inputs. binary: whether as bytes, unless
+    `outputs`, by name, say otherwise."""
+
+    id: Optional[str]
+    binary: bool
+    outputs: dict[str, bool]
+
+
 class Written(NamedTuple):
     """An output of the answer, and the bytes that follow the JSON for it."""
 
@@ -214,11 +236,11 @@ class Written(NamedTuple):
     data: Optional[Buffer]
 
 
-def write(infer: Infer, model: str, version: str, outputs: Outputs) -> Answer:
-    written = [_written(part, binary) for part, binary in _wanted(infer, outputs.tensors(NAME))]
+def write(wish: Wish, model: str, version: str, outputs: Outputs) -> Answer:
+    written = [_written(part, binary) for part, binary in _wanted(wish, outputs.tensors(NAME))]
     answer: dict[str, Any] = {"model_name": model, "model_version": version}
-    if infer.id is not None:
-        answer["id"] = infer.id
+    if wish.id is not None:
+        answer["id"] = wish.id
     answer["outputs"] = [one.tensor for one in written]
     text = msgspec.json.encode(answer)
     data = [one.data for one in written if one.data is not None]
@@ -228,18 +250,14 @@ def write(infer: Infer, model: str, version: str, outputs: Outputs) -> Answer:
     return Answer(b"".join((text, *data)), OCTETS, header)
 
 
-def _wanted(infer: Infer, parts: list[Part]) -> Iterable[tuple[Part, bool]]:
+def _wanted(wish: Wish, parts: list[Part]) -> Iterable[tuple[Part, bool]]:
     """The outputs that were asked for, and whether as bytes."""
-    all_binary = bool((infer.parameters or {}).get("binary_data_output"))
-    if not infer.outputs:
-        return [(part, all_binary) for part in parts]
+    if not wish.outputs:
+        return [(part, wish.binary) for part in parts]
     known = {part.name: part for part in parts}
-    if any(output.name not in known for output in infer.outputs):
+    if not known.keys() >= wish.outputs.keys():
         raise bad_input(f"The outputs are {', '.join(known)}; others were asked for.")
-    return [
-        (known[output.name], bool((output.parameters or {}).get("binary_data", all_binary)))
-        for output in infer.outputs
-    ]
+    return [(known[name], binary) for name, binary in wish.outputs.items()]
 
 
 def _written(part: Part, binary: bool) -> Written:
