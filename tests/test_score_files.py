@@ -341,7 +341,7 @@ def test_reason_of_a_bad_row_counts_no_row_of_its_own(client, tmp_path):
     (folder / "sample.json").write_text('[{"age": 41}]')
     with (folder / "rhythmicml.toml").open("a") as settings:
         settings.write('[schema.inputs]\nage = { type = "int64", max = 120 }\n')
-    deploy(client, folder)
+    client("deploy", str(folder))
     (tmp_path / "data.csv").write_text("age\n41\n42\n300\n")
     words = ("--data", str(tmp_path / "data.csv"), "--out", str(tmp_path / "out.csv"))
     assert client("score", "aged", *words)["bad"] == 1

@@ -1,6 +1,6 @@
 """Who may ask: tokens with scopes, and peers that guess too often.
 
-A token's text is known to its bearer only; we hold its SHA-256. See docs/serving.md, "Tokens".
+A token's text is known to its bearer only; we hold its SHA-256. See docs/serving/security.md.
 """
 
 from __future__ import annotations

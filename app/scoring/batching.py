@@ -450,9 +450,11 @@ class Pool:
         self.done_with(worker)
 
     def done_with(self, worker: Worker) -> None:
-        """It has nothing to do just now: let it go if it is to end, or see whether it should."""
+        """It has done something: let it go if it is to end and was the last, or see whether it
+        should."""
         if worker in self._retiring:
-            self._retire(worker)
+            if not worker.flights:
+                self._retire(worker)
         elif self._proven:
             self._recycle_if_worn(worker)
 

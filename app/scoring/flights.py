@@ -149,13 +149,10 @@ class Flights:
         flight.since = monotonic()
         flight.items += 1
         flight.taken += len(payload)
-        stream = flight.stream
-        if flight.over or stream is None:
+        if flight.over:
             return
-        if flight.items == 1:
-            stream.request.resumed = lambda: self._acknowledge(worker, flight)
         try:
-            stream.take(header, payload)
+            self._take(worker, flight, header, payload)
         except Refusal as refusal:
             self._end(flight, refusal)
             self._cancel(worker, flight)
@@ -165,6 +162,15 @@ class Flights:
             self._cancel(worker, flight)
         else:
             self._acknowledge(worker, flight)
+
+    def _take(self, worker: Worker, flight: Flight, header: dict[str, Any], payload: bytes) -> None:
+        """Give an item to the reader; nobody reads the sample of a replacement."""
+        stream = flight.stream
+        if stream is None:
+            return
+        if flight.items == 1:
+            stream.request.resumed = lambda: self._acknowledge(worker, flight)
+        stream.take(header, payload)
 
     def _acknowledge(self, worker: Worker, flight: Flight) -> None:
         """Let the worker send more, once the reader has taken what there is."""
@@ -185,8 +191,7 @@ class Flights:
             if not isinstance(result, Refusal):
                 self.pool.has_predicted(worker)
             self._end(flight, result)
-        if not worker.flights:
-            self.pool.done_with(worker)
+        self.pool.done_with(worker)
         self.pool.dispatch_soon()
 
     # The end of flights
@@ -247,6 +252,7 @@ class Flights:
         """A plain worker that does not come back is replaced; a task that does not, forgotten."""
         if worker.tasks:
             worker.land(flight.number)
+            self.pool.done_with(worker)
             self.pool.dispatch_soon()
         elif worker.state in (IDLE, BUSY):
             self._replace(worker, f"has been predicting for {flight.limit:g} s")

@@ -1,4 +1,4 @@
-"""Counters and histograms in Prometheus' text format. Names and labels: docs/serving.md."""
+"""Counters and histograms in Prometheus' text format. Names and labels: docs/serving/monitoring.md."""
 
 from __future__ import annotations
 

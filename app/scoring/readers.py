@@ -2,8 +2,8 @@
 
 Parsing a hundred megabytes takes a second, in which the front could answer nobody. The helper is
 started by the first large body and ends when it has had nothing to do for a while, or with the
-front. It keeps what it has read (`Asked`) and gives the front the inputs; the front holds a `Kept`
-in the place of `write` and asks the helper to write the answer in turn.
+front. What it has read (`Asked`) the front gets whole, and nothing stays here: how to write the
+answer is small, and goes back with the outputs when those are large.
 
 Frames, both ways: header length, payload length; the header pickled; the payload raw.
 """
@@ -14,6 +14,7 @@ import asyncio
 import copyreg
 import os
 import pickle
+import signal
 import socket
 import struct
 import subprocess
@@ -21,7 +22,6 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from math import prod
 from pathlib import Path
 from time import monotonic
@@ -32,7 +32,7 @@ from .errors import Refusal, overloaded
 from .http import Request
 from .inputs import Reader
 from .outputs import Column, Outputs
-from .protocols import Asked, Dialect, held
+from .protocols import Dialect, take
 
 LARGE = 1 << 20
 PACKED = 20  # how many times its size a compressed body may well be
@@ -47,20 +47,6 @@ from importlib import import_module
 import_module(sys.argv[2]).main(int(sys.argv[3]))"""
 
 Done = Callable[[Any], None]  # is told what was read or written, or a Refusal
-
-
-class Kept:
-    """How to write an answer, kept by the helper for a request that it has read."""
-
-    def __init__(self, helper: Helper, ticket: int) -> None:
-        self.helper = helper
-        self.ticket = ticket
-
-    def __call__(self, outputs: Outputs) -> Any:
-        raise Refusal(500, "The answer could not be written.", reason="front")
-
-    def __del__(self) -> None:
-        self.helper.drop(self.ticket)
 
 
 class Readers:
@@ -84,18 +70,13 @@ class Readers:
         asks = (request.method, request.path, request.query, request.headers)
         helper.ask("read", (dialect, asks, reader, self.limits), request.body, done)
 
-    def writes(self, write: Any, outputs: Outputs) -> bool:
-        """Whether this answer has to be, or had better be, written elsewhere."""
-        return type(write) is Kept or weight(outputs) > LARGE
+    def writes(self, outputs: Outputs) -> bool:
+        """Whether writing this answer would keep the front from all else."""
+        return weight(outputs) > LARGE
 
     def write(self, write: Any, outputs: Outputs, accept: bytes, done: Done) -> None:
         """done(what `write` gives, compressed as the client accepts, or a refusal), later."""
-        if type(write) is Kept:
-            # `write` is handed on, so that it is not dropped before it has been used.
-            used = partial(_used, write, done)
-            write.helper.ask("write", (write.ticket, outputs, accept), b"", used)
-        else:
-            self._helper().ask("write", (write, outputs, accept), b"", done)
+        self._helper().ask("write", (write, outputs, accept), b"", done)
 
     def _helper(self) -> Helper:
         if self.helper is None or self.helper.ended:
@@ -121,7 +102,6 @@ class Helper:
         self.waiting: deque[Done] = deque()
         self.sending = 0  # bytes that it has not taken yet
         self.since = monotonic()  # when it last finished something, or had nothing to do
-        self.kept = 0
         self._loop = asyncio.get_running_loop()
         self._unsent: deque[memoryview] = deque()
         self._received = bytearray()
@@ -145,12 +125,6 @@ class Helper:
             self.since = monotonic()
         self.waiting.append(done)
         self._send(what, about, payload)
-
-    def drop(self, ticket: int) -> None:
-        """Its request has ended: the helper need not keep it any longer."""
-        self.kept -= 1
-        if not self.ended:
-            self._send("drop", ticket, b"")
 
     def _send(self, what: str, about: Any, payload: bytes) -> None:
         header = pickle.dumps((what, about), 5)
@@ -210,10 +184,9 @@ class Helper:
         if kind == "refused":
             return Refusal(**about)
         if kind == "read":
-            ticket, inputs, sizes, more = about
-            self.kept += 1
+            asked, sizes = about
             parts = list(_cut(payload, sizes))
-            return Asked(inputs._replace(parts=parts), Kept(self, ticket), *more)
+            return asked._replace(inputs=asked.inputs._replace(parts=parts))
         if kind == "written":
             return about
         return None
@@ -223,7 +196,7 @@ class Helper:
         if self.waiting:
             if quiet > PATIENCE:
                 self.process.kill()
-        elif quiet > IDLE_SECONDS and not self.kept:
+        elif quiet > IDLE_SECONDS:
             self.close()
 
     def close(self) -> None:
@@ -259,10 +232,6 @@ def _spawn(theirs: socket.socket) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=2,
     )
-
-
-def _used(write: Kept, done: Done, got: Any) -> None:
-    done(got)
 
 
 def _cut(payload: memoryview, sizes: list[int]) -> Any:
@@ -306,33 +275,26 @@ copyreg.pickle(memoryview, _as_bytes)
 
 def main(fd: int) -> None:
     """Do what is asked, one after the other, until the front has gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the front, which drains
     os.nice(5)
-    kept: dict[int, Any] = {}
-    tickets = 0
     with socket.socket(fileno=fd) as sock:
         while True:
             try:
                 what, about, payload = _receive(sock)
             except (EOFError, OSError):
                 return
-            if what == "drop":
-                kept.pop(about, None)
-                continue
-            tickets += 1
-            answer = _attempt(what, about, payload, kept, tickets)
+            answer = _attempt(what, about, payload)
             del about, payload
             _reply(sock, *answer)
             del answer
 
 
-def _attempt(
-    what: str, about: Any, payload: bytes, kept: dict[int, Any], ticket: int
-) -> tuple[str, Any, list[bytes]]:
+def _attempt(what: str, about: Any, payload: bytes) -> tuple[str, Any, list[bytes]]:
     try:
         if what == "read":
-            return _read(about, payload, kept, ticket)
+            return _read(about, payload)
         write, outputs, accept = about
-        return "written", compression.shrunk(kept.get(write, write)(outputs), accept), []
+        return "written", compression.shrunk(write(outputs), accept), []
     except Refusal as refusal:
         return "refused", vars(refusal), []
     except Exception:
@@ -341,18 +303,16 @@ def _attempt(
         return "refused", vars(said), []
 
 
-def _read(
-    about: Any, payload: bytes, kept: dict[int, Any], ticket: int
-) -> tuple[str, Any, list[bytes]]:
+def _read(about: Any, payload: bytes) -> tuple[str, Any, list[bytes]]:
     dialect, (method, path, query, headers), reader, (max_body, most_rows) = about
     request = Request(method, b"%b?%b" % (path, query), headers, payload)
     compression.open_body(request, max_body)
-    asked = held(dialect.read(request, reader), reader, most_rows)
+    asked = take(lambda: dialect.read(request, reader), reader, most_rows)
     if asked.then is not None:
         return "here", None, []
-    kept[ticket] = asked.write
-    inputs, parts = asked.inputs._replace(parts=[]), asked.inputs.parts
-    return "read", (ticket, inputs, list(map(len, parts)), tuple(asked[2:])), parts
+    parts = asked.inputs.parts
+    asked = asked._replace(inputs=asked.inputs._replace(parts=[]))
+    return "read", (asked, list(map(len, parts))), parts
 
 
 def _receive(sock: socket.socket) -> tuple[str, Any, bytes]:

@@ -24,7 +24,7 @@ from .jobs import Jobs, wants_job
 from .metrics import Metrics
 from .openapi import HTML, Documents
 from .outputs import Outputs, empty
-from .protocols import Answer, Asked, Dialect, held, kserve, mlflow, native, oip
+from .protocols import Answer, Asked, Dialect, kserve, mlflow, native, oip, take
 from .readers import Readers
 from .release import Release
 from .streams import Stream
@@ -195,26 +195,36 @@ class Routes:
         if self.pool.full:
             raise overloaded()
         kind = kind or streams.wanted(request)
-        if kind is None and self.readers.wanted(request, self.reader):
-            self.readers.read(dialect, request, self.reader, partial(self._read, dialect, request))
+        if self.readers.wanted(request, self.reader):
+            done = partial(self._read, dialect, kind, request)
+            self.readers.read(dialect, request, self.reader, done)
             self.in_progress += 1
         else:
             self._ask(dialect, kind, self._asked(dialect, request), request)
 
     def _asked(self, dialect: Dialect, request: Request) -> Asked:
         compression.open_body(request, self.max_body)
-        return held(dialect.read(request, self.reader), self.reader, self.max_request_rows)
+        read = partial(dialect.read, request, self.reader)
+        return take(read, self.reader, self.max_request_rows)
 
     def _ask(self, dialect: Dialect, kind: bytes | None, asked: Asked, request: Request) -> None:
         if wants_job(request):
             request = self._accept_job(request)
         write = asked.write if dialect is oip.dialect and kind else None
-        self.predict(asked, request, Stream(request, kind, dialect.error, self.max_body, write))
+        stream = Stream(request, kind, dialect.error, self.max_body, write)
+        stream.extra = asked.extra
+        self.predict(asked, request, stream)
 
     def _explain(self, request: Request) -> None:
         raise Refusal(404, "This model explains nothing.", remedy="Ask it to :predict.")
 
-    def _read(self, dialect: Dialect, request: Request, asked: Asked | Refusal | None) -> None:
+    def _read(
+        self,
+        dialect: Dialect,
+        kind: bytes | None,
+        request: Request,
+        asked: Asked | Refusal | None,
+    ) -> None:
         """A large body has been read, or need not be read elsewhere."""
         self.in_progress -= 1
         try:
@@ -223,7 +233,7 @@ class Routes:
             if isinstance(asked, Refusal):
                 raise asked
             request.body = b""
-            self._ask(dialect, None, asked, request)
+            self._ask(dialect, kind, asked, request)
         except Refusal as refusal:
             self.refuse(request, refusal)
         except Exception as error:
@@ -245,7 +255,8 @@ class Routes:
 
     def predict(self, asked: Asked, request: Request, stream: Stream) -> None:
         if not asked.inputs.rows and asked.inputs.kind in ("matrix", "columns"):
-            self._write(request, asked, stream, self._nothing())
+            if not self._streamed(request, asked, stream, streams.ENDED):
+                self._write(request, asked, stream, self._nothing())
             return
         self._submit(asked, request, stream, partial(self._finish, request, asked, stream))
 
@@ -291,9 +302,9 @@ class Routes:
         """Answer with a prediction, here or, when that would take long, elsewhere."""
         try:
             if asked.then is not None:
-                then = held(asked.then(result), self.reader, self.max_request_rows)
+                then = take(partial(asked.then, result), self.reader, self.max_request_rows)
                 self.predict(then, request, stream)
-            elif self.readers.writes(asked.write, result):
+            elif self.readers.writes(result):
                 accept = request.headers.get(b"accept-encoding", b"")
                 done = partial(self._written, request, asked.extra)
                 self.readers.write(asked.write, result, accept, done)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from . import outputs as results
-from .errors import Refusal, stream_too_large
-from .http import Request
+from .errors import Refusal, bad_input, stream_too_large
+from .http import JSON, Request
 from .outputs import Outputs
+
+if TYPE_CHECKING:
+    from .protocols import Answer
 
 EVENTS = b"text/event-stream"
 LINES = b"application/x-ndjson"
+NEVER = re.compile(rb"q=0(\.0*)?").fullmatch
 ENDED = object()
 """The result of a stream whose last item has come."""
 
@@ -27,8 +32,9 @@ def wanted(request: Request) -> bytes | None:
     if accepted is None or accepted == b"*/*":
         return None
     for part in accepted.split(b","):
-        kind = part.partition(b";")[0].strip().lower()
-        if kind in (EVENTS, LINES):
+        kind, _, weight = part.partition(b";")
+        kind = kind.strip().lower()
+        if kind in (EVENTS, LINES) and not NEVER(weight.strip()):
             return kind
     return None
 
@@ -48,6 +54,7 @@ class Stream:
         "_size",
         "_write",
         "count",
+        "extra",
         "kind",
         "opened",
         "request",
@@ -64,6 +71,7 @@ class Stream:
     ) -> None:
         self.request = request
         self.kind = kind
+        self.extra = b""  # headers of the answer
         self.count = 0
         self.sent = 0
         self.opened = False
@@ -123,7 +131,7 @@ class Stream:
     def _open(self) -> None:
         if not self.opened:
             self.opened = True
-            self.request.open(200, self.kind or EVENTS)
+            self.request.open(200, self.kind or EVENTS, self.extra)
 
     def _send(self, text: bytes) -> None:
         self._open()
@@ -157,7 +165,8 @@ def _base64(value: bytes) -> bytes:
     return b'"%b"' % b64encode(value)
 
 
-def _body(answer: Any) -> bytes:
-    """The bytes of what a protocol wrote."""
-    body: bytes = getattr(answer, "body", answer)
-    return body
+def _body(answer: Answer) -> bytes:
+    """The JSON that a protocol wrote."""
+    if answer.kind != JSON:
+        raise bad_input("The items of a stream cannot be binary.", "Ask for outputs in JSON.")
+    return answer.body

@@ -611,6 +611,8 @@ class Tasks:
     async def _result(
         self, number: int, header: dict[str, Any], payload: bytearray
     ) -> tuple[dict[str, Any], bytes]:
+        if header["kind"] == "parquet":
+            return convert(payload)
         result = self.predict(decode(header, payload, self.kind))
         if inspect.isawaitable(result):
             result = await result

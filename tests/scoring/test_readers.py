@@ -235,20 +235,6 @@ def test_a_helper_that_hangs_is_ended():
     run_helper(story)
 
 
-def test_what_is_kept_is_dropped_with_its_request():
-    async def story(helper):
-        got = []
-        asks = (b"POST", b"/score", b"", {})
-        helper.ask("read", (native.dialect, asks, Reader(), (1 << 30, 10_000)), b"[1]", got.append)
-        while not got:
-            await asyncio.sleep(0.02)
-        assert (got[0].inputs.rows, helper.kept) == (1, 1)
-        got.clear()
-        assert helper.kept == 0
-
-    run_helper(story)
-
-
 def test_a_refusal_is_the_same_after_its_journey():
     refusal = Refusal(400, "a", cause="b", remedy="c", reason="d", extra=b"e")
     assert vars(Refusal(**vars(refusal))) == vars(refusal)

@@ -56,13 +56,14 @@ class Dialect:
     error: Callable[[Refusal], bytes]
 
 
-def held(asked: Asked, reader: Reader, most_rows: int) -> Asked:
-    """What was just read, if it has no more rows than it may; its unused columns are named."""
+def take(read: Callable[[], Asked], reader: Reader, most_rows: int) -> Asked:
+    """What `read` gives, if it has no more rows than it may; its unused columns are named."""
+    reader.ignored = []
+    asked = read()
     if asked.inputs.rows > most_rows:
         raise too_many_rows(most_rows)
     if reader.ignored:
-        ignored, reader.ignored = reader.ignored, []
-        return asked._replace(extra=asked.extra + ignored_header(ignored))
+        return asked._replace(extra=asked.extra + ignored_header(reader.ignored))
     return asked
 
 

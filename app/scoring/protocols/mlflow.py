@@ -74,7 +74,12 @@ def _converted(reader: Reader, outputs: Outputs) -> Asked:
 
 def asked(value: dict[str, Any], reader: Reader, body: bytes = b"") -> Asked:
     shapes = [shape for shape in SHAPES if shape in value]
-    if not shapes and reader.kind == "json" and any(key in value for key in UNWRAPPED):
+    if (
+        not shapes
+        and reader.kind == "json"
+        and not reader.said
+        and any(key in value for key in UNWRAPPED)
+    ):
         return Asked(json_text(body) if reader.whole else json_value(value), _bare)
     if len(shapes) != 1:
         raise bad_input("The body must have exactly one of MLflow's keys.", _ONE_OF)

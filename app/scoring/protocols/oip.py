@@ -34,6 +34,7 @@ NAME = "predict"  # of the output of a model that names none
 SIZE = b"inference-header-content-length"
 EXTENSIONS = ["binary_tensor_data"]
 MOST_HOLLOW = 1 << 16
+MOST_OUTPUTS = 10_000
 NOTHING = memoryview(b"")
 
 Parameters = Optional[dict[str, Any]]
@@ -78,12 +79,25 @@ def asked(value: Any, reader: Reader, binary: memoryview = NOTHING) -> Asked:
         raise bad_input(f"{error}.") from None
     if not infer.inputs:
         raise bad_input("There are no inputs.")
-    _check_outputs(infer, {field.name for field in reader.schema.outputs})
+    wish = _wish(infer)
+    _check_outputs(wish.outputs, {field.name for field in reader.schema.outputs})
     tensors = _tensors(infer, binary)
-    finish = partial(write, infer, reader.model, reader.version)
+    finish = partial(write, wish, reader.model, reader.version)
     if reader.kind == "bytes":
         return Asked(raw(_one_text(infer, tensors)), finish)
     return Asked(reader.tensors(list(map(_with_text, tensors))), finish)
+
+
+def _wish(infer: Infer) -> Wish:
+    """Raises a Refusal when an output is asked for twice: it would be written as often."""
+    binary = bool((infer.parameters or {}).get("binary_data_output"))
+    asked = infer.outputs or []
+    if len(asked) > MOST_OUTPUTS:
+        raise bad_input(f"More than {MOST_OUTPUTS} outputs are asked for.")
+    outputs = {one.name: bool((one.parameters or {}).get("binary_data", binary)) for one in asked}
+    if len(outputs) < len(asked):
+        raise bad_input("An output is asked for twice.")
+    return Wish(infer.id, binary, outputs)
 
 
 # Reading
@@ -208,6 +222,15 @@ def _one_text(infer: Infer, tensors: list[Tensor]) -> bytes:
 # Writing
 
 
+class Wish(NamedTuple):
+    """What a request says of its answer, without its inputs. binary: whether as bytes, unless
+    `outputs`, by name, say otherwise."""
+
+    id: Optional[str]
+    binary: bool
+    outputs: dict[str, bool]
+
+
 class Written(NamedTuple):
     """An output of the answer, and the bytes that follow the JSON for it."""
 
@@ -215,11 +238,11 @@ class Written(NamedTuple):
     data: Optional[Buffer]
 
 
-def write(infer: Infer, model: str, version: str, outputs: Outputs) -> Answer:
-    written = [_written(part, binary) for part, binary in _wanted(infer, outputs.tensors(NAME))]
+def write(wish: Wish, model: str, version: str, outputs: Outputs) -> Answer:
+    written = [_written(part, binary) for part, binary in _wanted(wish, outputs.tensors(NAME))]
     answer: dict[str, Any] = {"model_name": model, "model_version": version}
-    if infer.id is not None:
-        answer["id"] = infer.id
+    if wish.id is not None:
+        answer["id"] = wish.id
     answer["outputs"] = [one.tensor for one in written]
     text = msgspec.json.encode(answer)
     data = [one.data for one in written if one.data is not None]
@@ -229,22 +252,18 @@ def write(infer: Infer, model: str, version: str, outputs: Outputs) -> Answer:
     return Answer(b"".join((text, *data)), OCTETS, header)
 
 
-def _wanted(infer: Infer, parts: list[Part]) -> Iterable[tuple[Part, bool]]:
+def _wanted(wish: Wish, parts: list[Part]) -> Iterable[tuple[Part, bool]]:
     """The outputs that were asked for, and whether as bytes."""
-    all_binary = bool((infer.parameters or {}).get("binary_data_output"))
-    if not infer.outputs:
-        return [(part, all_binary) for part in parts]
+    if not wish.outputs:
+        return [(part, wish.binary) for part in parts]
     known = {part.name: part for part in parts}
-    _check_outputs(infer, known)
-    return [
-        (known[output.name], bool((output.parameters or {}).get("binary_data", all_binary)))
-        for output in infer.outputs
-    ]
+    _check_outputs(wish.outputs, known)
+    return [(known[name], binary) for name, binary in wish.outputs.items()]
 
 
-def _check_outputs(infer: Infer, known: Collection[str]) -> None:
+def _check_outputs(wanted: Iterable[str], known: Collection[str]) -> None:
     """Raises a Refusal when others are asked for; before the sample none may be known."""
-    if known and any(output.name not in known for output in infer.outputs or ()):
+    if known and any(name not in known for name in wanted):
         raise bad_input(f"The outputs are {', '.join(sorted(known))}; others were asked for.")
 
 
