@@ -404,4 +404,7 @@ python = "{python}"
 # memory = "2G"
 # env = {{ TOKENIZERS_PARALLELISM = "false" }}
 exclude = ["notebooks/", "*.ipynb"]   # versioned, not shipped
+
+# [schema.inputs]                     # what a request must look like, beyond what the sample says
+# age = {{ type = "int64", min = 0, max = 120 }}
 '''

@@ -169,7 +169,8 @@ def _never_ready(
     if seconds >= within:
         return Failure(
             f"Release {release} was not ready after {within:g} s.",
-            remedy="Raise `start_timeout` under [deploy] if the model needs longer to load.",
+            remedy="Raise `start_timeout` under [deploy] if the model needs longer to load. "
+            + after,
             detail=detail,
             kind="GateFailed",
         )
