@@ -19,6 +19,7 @@ MOST = FLOATS["float64"]
 WRITTEN_OUT = (1, 2)  # numbers of rows
 BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
+UNWRAPPED = ("messages", "prompt", "input")
 ANYTHING: Json = {}
 PARAMS: Json = {"type": ["object", "null"]}
 
@@ -123,7 +124,11 @@ class Bodies:
 
     def invocations(self) -> Json:
         """`POST /invocations`."""
-        return any_of(*(self._mlflow(shape, True) for shape in SHAPES))
+        known = [self._mlflow(shape, True) for shape in SHAPES]
+        if self.kind == "json":
+            others = dict.fromkeys(SHAPES, False)
+            known += [obj({key: ANYTHING, **others}, [key]) for key in UNWRAPPED]
+        return any_of(*known)
 
     def instances(self) -> Json:
         """`POST /v1/…:predict`."""
