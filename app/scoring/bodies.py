@@ -12,14 +12,13 @@ from typing import Any
 
 from .columns import TIME, Declared
 from .inputs import Reader
+from .protocols.mlflow import SHAPES, UNWRAPPED
 from .schema import DATATYPES, FLOATS, Field, bounds, whole
 
 Json = dict[str, Any]
 MOST = FLOATS["float64"]
 WRITTEN_OUT = (1, 2)  # numbers of rows
 BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
-SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
-UNWRAPPED = ("messages", "prompt", "input")
 ANYTHING: Json = {}
 PARAMS: Json = {"type": ["object", "null"]}
 

@@ -718,11 +718,10 @@ def test_content_types_of_mlserver_are_accepted(array, kind):
     assert answer.json["outputs"][0]["data"] == [3.0, 7.0]
 
 
-def test_whole_numbers_may_be_written_with_a_point(shared, science):
-    front = shared(SHAPE, python=science)
-    answer = front.post(INFER, {"inputs": [tensor(datatype="INT64", data=[1.0, 2, -3.0, 4e0])]})
-    (said,) = answer.json["outputs"][0]["data"]
-    assert said["dtype"] == "int64"
+def test_whole_numbers_may_be_written_with_a_point(array):
+    answer = array.post(INFER, {"inputs": [tensor(datatype="INT64", data=[1.0, 2, -3.0, 4e0])]})
+    (given,) = answer.json["outputs"]
+    assert (given["datatype"], given["data"]) == ("INT64", [3, 1])
 
 
 @pytest.mark.parametrize("wrong", [1.5, True, "1", None, 1e300])
