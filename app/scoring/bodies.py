@@ -12,13 +12,13 @@ from typing import Any
 
 from .columns import TIME, Declared
 from .inputs import Reader
+from .protocols.mlflow import SHAPES, UNWRAPPED
 from .schema import DATATYPES, FLOATS, Field, bounds, whole
 
 Json = dict[str, Any]
 MOST = FLOATS["float64"]
 WRITTEN_OUT = (1, 2)  # numbers of rows
 BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
-SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
 ANYTHING: Json = {}
 PARAMS: Json = {"type": ["object", "null"]}
 
@@ -123,7 +123,11 @@ class Bodies:
 
     def invocations(self) -> Json:
         """`POST /invocations`."""
-        return any_of(*(self._mlflow(shape, True) for shape in SHAPES))
+        known = [self._mlflow(shape, True) for shape in SHAPES]
+        if self.kind == "json":
+            others = dict.fromkeys(SHAPES, False)
+            known += [obj({key: ANYTHING, **others}, [key]) for key in UNWRAPPED]
+        return any_of(*known)
 
     def instances(self) -> Json:
         """`POST /v1/…:predict`."""

@@ -7,8 +7,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from .bodies import SHAPES, Bodies, Json, listed, obj, predictions
+from .bodies import Bodies, Json, listed, obj, predictions
 from .inputs import Reader
+from .protocols.mlflow import SHAPES
 from .release import Release
 
 TEXT: Json = {"type": "string"}

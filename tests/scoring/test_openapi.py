@@ -9,10 +9,24 @@ import pytest
 
 from app.scoring.bodies import Bodies
 from app.scoring.inputs import Reader
+from app.scoring.release import read
+from app.scoring.routes import Routes
+
+from .conftest import wait_for
+from .test_auth import SCORE, bearer, tokens
 
 ECHO = """
 def predict(model, inputs):
     return [str(inputs) for _ in range(len(inputs))]
+"""
+SLOW = """
+import time
+
+def load(artifacts):
+    time.sleep(2)
+
+def predict(model, inputs):
+    return inputs
 """
 MATRIX = """
 import numpy
@@ -178,25 +192,82 @@ def test_the_document_is_whole(table):
         kind, _, name = reference.removeprefix("#/components/").partition("/")
         assert name in said["components"][kind]
     for path, item in said["paths"].items():
-        for method, asked in item.items():
+        operations = {
+            method: item[method] for method in ("get", "post", "delete") if method in item
+        }
+        assert operations
+        for method, asked in operations.items():
             assert {"summary", "responses"} <= asked.keys(), (method, path)
-            assert {"200", "400", "401", "403", "405", "413", "429"} <= asked["responses"].keys()
-    assert {"415", "500", "503", "504"} <= said["paths"]["/score"]["post"]["responses"].keys()
+            assert {"400", "405", "413", "503"} <= asked["responses"].keys()
+            open_to_all = asked.get("security") == []
+            assert ("401" in asked["responses"]) is not open_to_all, path
+    score = said["paths"]["/score"]["post"]["responses"].keys()
+    assert {"200", "202", "401", "415", "429", "500", "503", "504"} <= score
 
 
 def test_every_documented_path_answers_and_every_path_is_documented(table):
+    said = document(table)["paths"]
+    for path, item in said.items():
+        if "{" not in path:
+            assert table.get(path).status == (200 if "get" in item else 405), path
+    release = read(table.log_path.parent, "current")
+    reader = Reader()
+    routes = Routes(release, None, reader, None)
+    explain = "/v1/models/churn:explain"  # which is there to say that there is nothing
+    assert {path.decode() for path in routes.table} - {explain} == said.keys() - {"/jobs/{id}"}
+
+
+def test_what_a_stream_and_a_job_answer_is_described(table):
+    said = document(table)["paths"]
+    content = said["/score"]["post"]["responses"]["200"]["content"]
+    assert {"application/json", "text/event-stream", "application/x-ndjson"} <= content.keys()
+    (streamed,) = said["/v2/models/churn/infer_stream"]["post"]["responses"]["200"]["content"]
+    assert streamed == "text/event-stream"
+    (prefer,) = said["/score"]["post"]["parameters"]
+    assert (prefer["name"], prefer["in"]) == ("Prefer", "header")
+    job = said["/jobs/{id}"]
+    assert {"200", "202", "404", "410"} <= job["get"]["responses"].keys()
+    assert {"204", "404"} <= job["delete"]["responses"].keys()
+
+
+def test_every_answer_has_the_headers_it_is_said_to_have(table):
     said = document(table)
-    for path, item in said["paths"].items():
-        assert table.get(path).status == (200 if "get" in item else 405), path
-    for path in (
-        "/score",
-        "/invocations",
-        "/v2/models/churn/infer",
-        "/metrics",
-        "/docs",
-        "/readyz",
-    ):
-        assert path in said["paths"]
+    asks = [("GET", "/v2", 200), ("PUT", "/v2", 405), ("GET", "/jobs/" + "0" * 32, 404)]
+    for method, path, status in asks:
+        answer = table.call(method, path)
+        described = said["components"]["responses"].get(f"any_{status}")
+        described = described or said["paths"]["/v2"]["get"]["responses"]["200"]
+        assert answer.status == status
+        for name in described["headers"]:
+            assert answer.headers[name], (path, name)
+
+
+def test_other_content_types_than_those_described_are_415(table):
+    content = document(table)["paths"]["/invocations"]["post"]["requestBody"]["content"]
+    assert {"application/json", "text/csv", "application/vnd.apache.parquet"} <= content.keys()
+    for kind, status in (("text/csv", 400), ("application/json", 400), ("text/plain", 415)):
+        assert table.call("POST", "/invocations", b"x", {"Content-Type": kind}).status == status
+
+
+def test_the_document_follows_the_tokens(serve):
+    front = serve(ECHO)
+    assert document(front)["security"] == [{}, {"token": []}]
+    assert front.admin("POST", "/admin/tokens", tokens(ci_score=SCORE)).status == 200
+    assert front.get("/openapi.json").status == 401
+    answer = front.get("/openapi.json", **bearer(SCORE))
+    assert answer.json["security"] == [{"token": []}]
+    assert answer.json["paths"]["/readyz"]["get"]["security"] == []
+    front.admin("POST", "/admin/tokens", tokens())
+    assert document(front)["security"] == [{}, {"token": []}]
+
+
+def test_the_document_is_of_the_model_however_early_it_is_asked_for(serve):
+    front = serve(SLOW, sample="s.json", files={"s.json": b"[1]"}, ready=False)
+    wait_for(front.private.exists)
+    early = front.admin("GET", "/openapi.json").json
+    assert early["x-schema"]["outputs"] == []
+    front.wait_ready()
+    assert document(front)["x-schema"]["outputs"] != []
 
 
 def test_the_sample_is_the_example(table):
@@ -237,6 +308,16 @@ def test_a_body_of_bytes_is_described_as_such(shared):
 
 
 # The page
+
+
+def test_the_page_needs_no_token_and_shows_nothing_of_the_model(serve, instance):
+    (instance.folder / "tokens.json").write_text(tokens(ci_score=SCORE))
+    front = serve(ECHO)
+    for method in ("GET", "HEAD"):
+        assert front.call(method, "/docs").status == 200
+    assert b"churn" not in front.get("/docs").body
+    assert front.get("/openapi.json").status == 401
+    assert front.get("/openapi.json", **bearer(SCORE)).status == 200
 
 
 def test_the_page_may_run_its_own_script_and_nothing_else(matrix):

@@ -601,8 +601,9 @@ def test_params_are_accepted(array, params):
     assert array.post("/invocations", {"inputs": ROWS, "params": params}).status == 200
 
 
-def test_params_are_an_object(array):
-    assert array.post("/invocations", {"inputs": ROWS, "params": [1]}).status == 400
+@pytest.mark.parametrize("params", [[1], [], "", 0, False])
+def test_params_are_an_object(array, params):
+    assert array.post("/invocations", {"inputs": ROWS, "params": params}).status == 400
 
 
 def test_version_is_not_mlflows(array):
@@ -715,3 +716,26 @@ def test_content_types_of_mlserver_are_accepted(array, kind):
     answer = array.post(INFER, body)
     assert (answer.status, answer.json["id"]) == (200, "9")
     assert answer.json["outputs"][0]["data"] == [3.0, 7.0]
+
+
+def test_whole_numbers_may_be_written_with_a_point(array):
+    answer = array.post(INFER, {"inputs": [tensor(datatype="INT64", data=[1.0, 2, -3.0, 4e0])]})
+    (given,) = answer.json["outputs"]
+    assert (given["datatype"], given["data"]) == ("INT64", [3, 1])
+
+
+@pytest.mark.parametrize("wrong", [1.5, True, "1", None, 1e300])
+def test_whole_numbers_are_nothing_else(array, wrong):
+    body = {"inputs": [tensor(datatype="INT64", data=[1, 2, 3, wrong])]}
+    assert array.post(INFER, body).status == 400
+
+
+def test_unknown_outputs_are_refused_before_a_job_is_made(shared, science):
+    files = {"sample.json": b'{"inputs": [[1, 2]]}'}
+    front = shared(ARRAY, python=science, sample="sample.json", files=files)
+    body = {"inputs": [tensor()], "outputs": [{"name": "other"}]}
+    answer = front.post(INFER, body, Prefer="respond-async")
+    assert answer.status == 400
+    assert "The outputs are predict; others were asked for." in answer.json["error"]
+    known = {**body, "outputs": [{"name": "predict"}]}
+    assert front.post(INFER, known).json["outputs"][0]["data"] == [3, 7]

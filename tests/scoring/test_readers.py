@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -35,8 +36,9 @@ BIG = 200 << 20
 def helper(front):
     """The process of the front that reads large bodies, if there is one."""
     for child in psutil.Process(front.process.pid).children():
-        if any(word.endswith(".readers") for word in child.cmdline()):
-            return child
+        with suppress(psutil.Error):  # it may just have ended
+            if any(word.endswith(".readers") for word in child.cmdline()):
+                return child
     return None
 
 

@@ -14,7 +14,15 @@ import pytest
 from .conftest import environment
 from .test_auth import SCORE, tokens
 
+TWIN_PATHS = "/versions/|/generate_stream"
 CASES = int(os.environ.get("RHYTHMICML_CASES", "10"))
+# Without RHYTHMICML_CASES these are left out: they have the same handlers as their twins.
+TWINS = () if "RHYTHMICML_CASES" in os.environ else ("--exclude-path-regex", TWIN_PATHS)
+# A job that was cancelled is 410, which by default does not count as taking a valid request.
+CONFIG = """
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "3xx", "401", "403", "404", "409", "410", "429", "5xx"]
+"""
 SLOWEST = os.environ.get("RHYTHMICML_SLOWEST", "10")
 TABLE = """
 import pandas as pd
@@ -124,6 +132,7 @@ def check(front, folder, name, *options):
     columns = MODELS[name][3]
     hooks = HOOKS.format(names=",".join(columns), columns=", ".join(columns.values()))
     (folder / "hooks.py").write_text(hooks)
+    (folder / "schemathesis.toml").write_text(CONFIG)
     done = run(front.port, folder, *options)
     assert done.returncode == 0, report(done.stdout + done.stderr)
     assert front.process.poll() is None
@@ -139,7 +148,7 @@ def run(port, folder, *options):
             *(f"http://127.0.0.1:{port}/openapi.json", "--checks", "all"),
             *("--max-examples", str(CASES), "--seed", "7", "--no-shrink"),
             *("--max-response-time", SLOWEST, "--request-timeout", "30", "--continue-on-failure"),
-            *("--suppress-health-check", "all", *options),
+            *("--suppress-health-check", "all", *TWINS, *options),
         ],
         cwd=folder,
         capture_output=True,
