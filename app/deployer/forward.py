@@ -76,11 +76,11 @@ def pump(source: Any, target: Any) -> None:
         while said := source.recv(SIZE):
             target.sendall(said)
         target.shutdown(socket.SHUT_WR)
-    except (OSError, EOFError):
+    except OSError:
         hang_up(source)
         hang_up(target)
 
 
 def hang_up(end: Any) -> None:
-    with contextlib.suppress(OSError, EOFError):
+    with contextlib.suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)

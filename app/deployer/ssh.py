@@ -22,7 +22,7 @@ from app.deployer.link import PATIENCE, Address, Lost
 from app.deployer.ssh_config import Target, parse_url, route
 from app.deployer.ssh_errors import FORBIDDEN, ssh_problems
 from app.deployer.ssh_login import Login
-from app.deployer.ssh_socket import ChannelSocket
+from app.deployer.ssh_socket import ChannelSocket, close_channel
 from app.deployer.starting import COMMANDS, NO_PYTHON, start_agent
 from app.deployer.trust import HostKey, Trust
 from app.errors import Problem, Unreachable
@@ -279,10 +279,10 @@ class SshLink:
             connected(self.read)
         except (Lost, frames.Ended):
             why = self.ending()
-            self._channel.close()
+            close_channel(self._channel)
             raise why from None
         except BaseException:
-            self._channel.close()
+            close_channel(self._channel)
             raise
         self._channel.settimeout(None)
         return ChannelSocket(self._channel)

@@ -8,9 +8,27 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import IO
 
 import paramiko
+from paramiko.ssh_exception import SSHException
+
+
+@contextmanager
+def as_a_socket_says_it() -> Iterator[None]:
+    """paramiko has words of its own for a connection that was lost under its channel."""
+    try:
+        yield
+    except (SSHException, EOFError) as error:
+        raise ConnectionResetError("the connection was lost") from error
+
+
+def close_channel(channel: paramiko.Channel) -> None:
+    """Close it, also when the connection under it was lost."""
+    with suppress(SSHException, OSError, EOFError):
+        channel.close()
 
 
 class ChannelSocket:
@@ -29,13 +47,15 @@ class ChannelSocket:
         self.close()
 
     def recv(self, size: int) -> bytes:
-        return self._channel.recv(size)
+        with as_a_socket_says_it():
+            return self._channel.recv(size)
 
     def sendall(self, data: bytes) -> None:
         """paramiko's own turns in circles for ever once the other side has gone."""
         rest = memoryview(data)
         while rest:
-            sent = self._channel.send(rest)  # type: ignore[arg-type]
+            with as_a_socket_says_it():
+                sent = self._channel.send(rest)  # type: ignore[arg-type]
             if not sent:
                 raise BrokenPipeError("the other side has gone")
             rest = rest[sent:]
@@ -44,7 +64,8 @@ class ChannelSocket:
         self._channel.settimeout(seconds)
 
     def shutdown(self, how: int) -> None:
-        self._channel.shutdown(how)
+        with as_a_socket_says_it():
+            self._channel.shutdown(how)
 
     def makefile(self, mode: str = "rb", buffering: int = -1) -> IO[bytes]:
         """A file to read from, for which the connection stays open."""
@@ -67,7 +88,7 @@ class ChannelSocket:
             self._users -= 1
             last = not self._users
         if last:
-            self._channel.close()
+            close_channel(self._channel)
 
 
 class Reader(io.RawIOBase):

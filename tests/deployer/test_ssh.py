@@ -17,6 +17,7 @@ from sshd import USER, fingerprint, free_port, make_key
 
 from app.deployer import road as roads
 from app.deployer import starting
+from app.deployer.forward import hang_up
 from app.deployer.road import open_road
 from app.errors import NotTrusted, Problem, Refused, Unreachable
 from app.models import Location
@@ -403,6 +404,23 @@ def test_lost_connection_is_unreachable_and_soon(serve, reach):
         assert time.monotonic() - begun < 3
         with pytest.raises(Unreachable):
             road.call("ping")
+
+
+@pytest.mark.parametrize("lost", ["by the server", "by us"])
+def test_dialled_socket_whose_connection_is_lost_fails_as_sockets_do(serve, reach, lost):
+    sshd = serve()
+    with reach(sshd) as road:
+        used, unused = (road.dial(("127.0.0.1", sshd.port)) for _ in range(2))
+        if lost == "by us":
+            road.close()
+        else:
+            for child in sshd.children():
+                os.kill(child, signal.SIGKILL)
+        with pytest.raises(OSError, match=r"closed|gone|lost"):
+            used.sendall(bytes(1 << 28))
+        for dialled in (used, unused):
+            hang_up(dialled)
+            dialled.close()
 
 
 def test_connection_lost_in_the_middle_of_an_upload_is_unreachable(serve, reach, tmp_path):

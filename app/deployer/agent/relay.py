@@ -47,12 +47,20 @@ def pump(agent: Agent, peer: socket.socket, payload: Payload) -> None:
     while True:
         for fd, _ in poll.poll():
             if fd == peer.fileno():
-                said = peer.recv(SIZE)
+                said = heard(peer)
                 if not said:
                     return
                 agent.write(said)
             elif not forward(peer, payload):
                 poll.unregister(agent.input)
+
+
+def heard(peer: socket.socket) -> bytes:
+    """What the peer says; nothing once it has ended, however that came about."""
+    try:
+        return peer.recv(SIZE)
+    except ConnectionError:
+        return b""
 
 
 def forward(peer: socket.socket, payload: Payload) -> bool:
