@@ -42,7 +42,7 @@ bench: $(DEV_STAMP)
 
 faults: $(DEV_STAMP)
 	$(BIN)/python -m pytest -m host tests/hosts
-	RHYTHMICML_CASES=100 RHYTHMICML_SLOWEST=1 $(BIN)/python -m pytest -rP tests/scoring/test_schemathesis.py
+	RHYTHMICML_CASES=60 RHYTHMICML_SLOWEST=1 $(BIN)/python -m pytest -rP tests/scoring/test_schemathesis.py
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache
