@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from . import outputs as results
+from .compression import ZERO
 from .errors import Refusal, stream_too_large
 from .http import Request
 from .outputs import Outputs
@@ -24,8 +25,8 @@ encode = msgspec.json.encode
 def wanted(request: Request) -> bytes | None:
     """The content type of the stream that a request's Accept asks for, if it does."""
     for part in request.headers.get(b"accept", b"").split(b","):
-        kind = part.partition(b";")[0].strip().lower()
-        if kind in (EVENTS, LINES):
+        kind, _, weight = part.lower().replace(b" ", b"").partition(b";")
+        if kind in (EVENTS, LINES) and not ZERO(weight):
             return kind
     return None
 
