@@ -263,7 +263,7 @@ class Pool:
 
     def submit(self, job: Job) -> None:
         """Queue a request; it is dispatched when this turn of the event loop ends."""
-        if self.full:
+        if self.full and not job.limit:
             job.end(overloaded())
             return
         job.queued = monotonic()
@@ -271,7 +271,7 @@ class Pool:
         if not self._proven:
             job.deadline = job.queued + self.settings.start_timeout
         if job.limit:
-            self.flights.queue(job)
+            self.flights.waiting.append(job)
         else:
             self._count(job, 1)
             self.waiting.append(job)

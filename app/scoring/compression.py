@@ -18,7 +18,7 @@ MOST_MEMBERS = 10_000
 _STEP = 1 << 16
 _GZIP, _ZLIB, _RAW = zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.MAX_WBITS
 _QUICK = 1
-_ZERO = re.compile(rb"q=0(\.0*)?").fullmatch
+ZERO = re.compile(rb"q=0(\.0*)?").fullmatch
 _VARY = b"Vary: Accept-Encoding\r\n"
 
 
@@ -116,7 +116,7 @@ def wanted(accepted: bytes) -> bytes:
     weights: dict[bytes, bool] = {}
     for choice in accepted.lower().split(b","):
         name, _, weight = choice.replace(b" ", b"").partition(b";")
-        weights[name] = not _ZERO(weight)
+        weights[name] = not ZERO(weight)
     for name in (b"gzip", b"deflate"):
         if weights.get(name, weights.get(b"*")):
             return name

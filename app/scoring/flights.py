@@ -18,7 +18,6 @@ from .errors import (
     bad_input,
     cancelled,
     model_failed,
-    overloaded,
     timed_out,
     too_slow,
     worker_died,
@@ -70,14 +69,12 @@ class Flights:
         busy = sum(len(one.flights) + bool(one.pinged) for one in self.pool.all_workers())
         return len(self.waiting) + busy
 
-    # To the workers
+    @property
+    def full(self) -> bool:
+        """Whether one more job would be refused."""
+        return sum(one.inputs.size for one in self.waiting) > MOST_BYTES
 
-    def queue(self, job: Job) -> None:
-        """Take a job that shall wait until no request does."""
-        if sum(one.inputs.size for one in self.waiting) > MOST_BYTES:
-            job.end(overloaded())
-        else:
-            self.waiting.append(job)
+    # To the workers
 
     def fill(self, worker: Worker) -> None:
         """Give a worker that takes requests by themselves as many as it has room for."""

@@ -283,6 +283,7 @@ class Connection(asyncio.Protocol):
         self.weighed = 0  # how much of the body counts in `site.receiving`
         self.crowded = False  # past the limits: only probes are answered
         self.peer = self.network = ""
+        self.expects = False  # whether the client waits to be told to send its body
         self.token = ""  # the name of the token this request was made with
         self.known: Any = None  # what the guard remembers of the last one
         self.head: Head | None = None  # of the last request, where the next may have the same
@@ -366,6 +367,8 @@ class Connection(asyncio.Protocol):
         self.header_size = 0
         self.body = []
         self.body_size = 0
+        self.token = ""
+        self.expects = False
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -500,8 +503,15 @@ class Connection(asyncio.Protocol):
     def _expect(self, value: bytes) -> None:
         if value.lower() != b"100-continue":
             self._stop(Refusal(417, "Only 100-continue can be expected."))
+        self.expects = True
         if self.current is None and not self.pending:
+            self._encourage()
+
+    def _encourage(self) -> None:
+        """Tell a client that waits for it to send the body, once all before it is answered."""
+        if self.expects and self.phase == BODY and not self.body_size:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.expects = False
 
     def _too_large(self) -> Refusal:
         return Refusal(
@@ -611,6 +621,8 @@ class Connection(asyncio.Protocol):
             self._linger()
         elif self.pending:
             asyncio.get_running_loop().call_soon(self._next)
+        elif self.expects:
+            self._encourage()
 
     def _draining(self) -> bool:
         """Whether this is the connection's last answer because the front is ending."""

@@ -80,6 +80,8 @@ class Entry:
         self.job: Any = None
         self.request = Request(asked.method, asked.path, asked.headers, b"")
         self.request.id = asked.id
+        self.request.peer, self.request.token = asked.peer, asked.token
+        self.request.trace, self.request.received = asked.trace, asked.received
         self.request.endpoint = asked.endpoint
         self.request.context = self
         self.request.connection = self

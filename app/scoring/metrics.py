@@ -1,4 +1,4 @@
-"""Counters and histograms in Prometheus' text format. Names and labels: docs/serving/monitoring.md."""
+"""Counters and histograms in Prometheus' text format; docs/serving/monitoring.md has them all."""
 
 from __future__ import annotations
 

@@ -335,6 +335,8 @@ class Routes:
 
     def _accept_job(self, request: Request) -> Request:
         """Answer that it will be done later; the request to do then."""
+        if self.pool.full or self.pool.flights.full:
+            raise overloaded()
         entry = self.jobs.take(request)
         self._answer(request, 202, entry.said(), JSON, entry.headers)
         return entry.request

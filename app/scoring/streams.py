@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from . import outputs as results
+from .compression import ZERO
 from .errors import Refusal, bad_input, stream_too_large
 from .http import JSON, Request
 from .outputs import Outputs
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 EVENTS = b"text/event-stream"
 LINES = b"application/x-ndjson"
-NEVER = re.compile(rb"q=0(\.0*)?").fullmatch
 ENDED = object()
 """The result of a stream whose last item has come."""
 
@@ -32,9 +31,8 @@ def wanted(request: Request) -> bytes | None:
     if accepted is None or accepted == b"*/*":
         return None
     for part in accepted.split(b","):
-        kind, _, weight = part.partition(b";")
-        kind = kind.strip().lower()
-        if kind in (EVENTS, LINES) and not NEVER(weight.strip()):
+        kind, _, weight = part.lower().replace(b" ", b"").partition(b";")
+        if kind in (EVENTS, LINES) and not ZERO(weight):
             return kind
     return None
 

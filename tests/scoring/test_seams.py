@@ -4,13 +4,15 @@ import json
 import os
 import re
 import signal
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
 
-from .conftest import wait_for
-from .test_jobs import WAITS, ask, result
+from .conftest import read_all, wait_for
+from .test_auth import SCORE, bearer, tokens
+from .test_jobs import LATER, WAITS, ask, result
 from .test_protocols import PARQUET, arrow, parquet  # noqa: F401 - fixtures
 from .test_readers import helper
 from .test_workers import metric, state
@@ -159,15 +161,56 @@ def test_a_stream_of_no_rows_is_an_empty_stream(shared, science):
     assert answer.body == b"event: end\ndata: {}\n\n"
 
 
-def test_a_stream_that_must_not_be_is_none(shared, science):
-    front = shared(NAMED, python=science, **ONE_AGE)
-    accept = {"Accept": "application/json, text/event-stream;q=0"}
-    assert front.post("/score", [{"age": 1}], **accept).json == {"predictions": [2]}
-
-
 def test_binary_outputs_are_refused_in_a_stream(shared, science):
     front = shared(NAMED, python=science, **ONE_AGE)
     asked = {"inputs": [TENSOR], "parameters": {"binary_data_output": True}}
     assert front.post("/v2/models/churn/infer_stream", asked).status == 400
     del asked["parameters"]
     assert b'"data":[2]' in front.post("/v2/models/churn/infer_stream", asked).body
+
+
+# Tokens, logs and connections
+
+
+def test_the_log_names_the_token_of_a_job_and_none_of_a_probe(serve, instance):
+    (instance.folder / "tokens.json").write_text(tokens(ci_score=SCORE))
+    front = serve(WAITS, access_log="all")
+    client = front.client()
+    client.request("POST", "/score", "1", {**LATER, **bearer(SCORE)})
+    assert client.getresponse().read()
+    client.request("GET", "/livez")
+    assert client.getresponse().read()
+    client.close()
+
+    def lines():
+        said = [json.loads(line) for line in front.log.splitlines() if line.startswith("{")]
+        return [(one["endpoint"], one["status"], one.get("token"), one["peer"]) for one in said]
+
+    wait_for(lambda: len(lines()) >= 3)
+    assert sorted(lines()) == [
+        ("probe", 200, None, "127.0.0.1"),
+        ("score", 200, "ci", "127.0.0.1"),
+        ("score", 202, "ci", "127.0.0.1"),
+    ]
+
+
+def test_a_pipelined_request_is_told_to_continue_in_its_turn(shared, tmp_path):
+    front, gate = shared(WAITS), tmp_path / "gate"
+    first = json.dumps({"gate": str(gate)}).encode()
+    head = b"POST /score HTTP/1.1\r\nHost: x\r\n%bContent-Length: %d\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", front.port), timeout=20) as sock:
+        sock.sendall(head % (b"", len(first)) + first)
+        sock.sendall(head % (b"Expect: 100-continue\r\nConnection: close\r\n", 1))
+        gate.touch()
+        received = b""
+        while not received.endswith(b"100 Continue\r\n\r\n"):
+            received += sock.recv(1) or pytest.fail("it was closed")
+        sock.sendall(b"7")
+        assert received.startswith(b"HTTP/1.1 200")
+        assert b" 200 " in read_all(sock)
+
+
+def test_a_stream_of_no_weight_is_not_wanted(shared):
+    front = shared(COUNTS, **LARGE)
+    answer = front.post("/score", [1], Accept="text/event-stream; q=0, */*")
+    assert answer.json == {"predictions": [1]}
