@@ -89,14 +89,12 @@ def asked(value: Any, reader: Reader, binary: memoryview = NOTHING) -> Asked:
 
 
 def _wish(infer: Infer) -> Wish:
-    """Raises a Refusal when an output is asked for twice: it would be written as often."""
+    """What the answer shall hold. An output that is asked for twice is written once."""
     binary = bool((infer.parameters or {}).get("binary_data_output"))
     asked = infer.outputs or []
     if len(asked) > MOST_OUTPUTS:
         raise bad_input(f"More than {MOST_OUTPUTS} outputs are asked for.")
     outputs = {one.name: bool((one.parameters or {}).get("binary_data", binary)) for one in asked}
-    if len(outputs) < len(asked):
-        raise bad_input("An output is asked for twice.")
     return Wish(infer.id, binary, outputs)
 
 
