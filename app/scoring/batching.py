@@ -175,7 +175,7 @@ class Pool:
         self._ticking = False
         self._dispatching = False
         self._waking: asyncio.TimerHandle | None = None
-        self._hold: asyncio.TimerHandle | None = None
+        self._hold: asyncio.Handle | None = None
         self._hold_for = 0
         self._skip_holds = 0
 
@@ -404,25 +404,33 @@ class Pool:
 
     # Holding: those just answered are likely to ask again at once
 
-    def _pause_after(self, batch: list[Job], took: float) -> None:
-        """Let the next batch fill up for a small part of the time the last one took.
+    def _go_on_after(self, batch: list[Job], took: float) -> None:
+        """Have the worker take the next batch, or let that fill up for a small part of the time
+        the last one took.
 
         Clients that send one request after the other would else fall into two groups that take
-        turns, each batch half full. The pause ends when as many wait as can be expected; when
-        they do not come, the next pauses are left out.
+        turns, each batch half full. The pause ends when as many wait as can be expected, and is
+        made twice as long when most have come; when they do not come, the next pauses are left out.
         """
         self._skip_holds = max(0, self._skip_holds - 1)
         joining = self.max_rows and not batch[0].alone and len(self.workers) == 1
         if self.settings.wait or not joining or took < WORTH_HOLDING or self._skip_holds:
-            self.dispatch_soon()
+            self._dispatch()  # before the answers are written: the worker need not wait for that
             return
         self._hold_for = min(len(self.waiting) + len(batch), self.max_rows)
-        enough = len(self.waiting) + len(batch) // 2
-        self._hold = self._loop.call_later(min(took / 5, LONGEST_HOLD), self._held_long, enough)
+        most = len(self.waiting) + len(batch) // 2
+        pause = min(took / 5, LONGEST_HOLD)
+        self._hold = self._loop.call_soon(self._await_more, most, pause)  # answers go out first
 
-    def _held_long(self, enough: int) -> None:
-        """Not all have come: go on, and pause no more for a while if it was not even half."""
-        if len(self.waiting) < enough:
+    def _await_more(self, most: int, pause: float) -> None:
+        self._hold = self._loop.call_later(pause, self._held_long, most, pause)
+
+    def _held_long(self, most: int, longer: float) -> None:
+        """Not all have come: wait for the rest, or go on, and pause no more for a while."""
+        if len(self.waiting) >= most and longer:
+            self._hold = self._loop.call_later(longer, self._held_long, most, 0.0)
+            return
+        if len(self.waiting) < most:
             self._skip_holds = HOLDS_SKIPPED
         self._release()
 
@@ -445,7 +453,7 @@ class Pool:
             self.calm(worker)
         for job in batch:
             job.predicting = took
-        self._pause_after(batch, took)
+        self._go_on_after(batch, took)
         self._take_apart(worker, batch, header, payload)
         self.done_with(worker)
 
