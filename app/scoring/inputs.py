@@ -192,7 +192,7 @@ class Reader:
     kind: dataframe, ndarray, json, bytes, or text: a model that takes the body as it is, as a
     JSON string. said: what `[schema]` declares of the inputs. Until `learn` has been called,
     columns that are not declared are taken too. ignored: the columns that the last request
-    had too many, if any.
+    had too many, if any. numeric: whether all it takes are 64-bit floats.
     """
 
     def __init__(
@@ -254,6 +254,7 @@ class Reader:
             shape = (len(fields),)
         columns = tuple(self._column(field) for field in fields)
         self.expected = Expected(names or (), columns, shape)
+        self.numeric = self.kind in ("ndarray", "dataframe") and _all_floats(columns)
 
     def _column(self, field: Field) -> Column:
         name = "" if self.kind == "ndarray" else field.name
@@ -478,6 +479,10 @@ def nested(flat: list[Any], shape: tuple[int, ...]) -> list[Any]:
 
 def _plain(column: Any) -> Any:
     return column.values() if type(column) is Numbers else column
+
+
+def _all_floats(columns: Sequence[Column]) -> bool:
+    return bool(columns) and all(one.code == "d" and not one.textual for one in columns)
 
 
 def _same_length(table: dict[str, Any]) -> int:

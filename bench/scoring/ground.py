@@ -33,7 +33,8 @@ def predict(model, inputs: np.ndarray):
 
 def environment(name: str, packages: tuple[str, ...], *options: str) -> Path:
     """An environment with these packages, built when it is not there."""
-    key = sha256(repr((packages, options, sys.version_info[:2])).encode()).hexdigest()[:8]
+    content = [Path(option).read_text() for option in options if Path(option).is_file()]
+    key = sha256(repr((packages, content, sys.version_info[:2])).encode()).hexdigest()[:8]
     folder = CACHE / "envs" / f"{name}-{key}"
     if not (folder / ".complete").exists():
         shutil.rmtree(folder, ignore_errors=True)

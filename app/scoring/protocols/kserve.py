@@ -12,10 +12,13 @@ from ..errors import Refusal, bad_input
 from ..http import Request
 from ..inputs import Inputs, Reader, raw
 from ..outputs import Outputs
-from . import Answer, Asked, Dialect, predictions, read_json
+from . import Answer, Asked, Dialect, blocks, predictions, read_json
 
 
 def read(request: Request, reader: Reader) -> Asked:
+    fast = blocks.rows(request.body, reader, "inputs", "instances")
+    if fast:
+        return Asked(fast, _write)
     value = read_json(request.body)
     if type(value) is not dict or ("instances" in value) == ("inputs" in value):
         raise bad_input("The body must be a JSON object.", _ONE_OF)

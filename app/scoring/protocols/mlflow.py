@@ -11,7 +11,7 @@ from ..errors import Refusal, bad_input
 from ..http import Request
 from ..inputs import Inputs, Reader, json_text, json_value, parquet, raw
 from ..outputs import Outputs
-from . import OCTETS, Answer, Asked, Dialect, csv, predictions, read_json
+from . import OCTETS, Answer, Asked, Dialect, blocks, csv, predictions, read_json
 
 SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _MARKS = frozenset(SHAPES[:3])
@@ -46,6 +46,9 @@ def _content_type(request: Request) -> bytes:
 
 
 def _json(body: bytes, reader: Reader) -> Asked:
+    fast = blocks.split(body, reader) or blocks.rows(body, reader, "inputs", "instances")
+    if fast:
+        return Asked(fast, predictions)
     value = read_json(body, python=True)
     if type(value) is not dict:
         raise bad_input("The body must be a JSON object.", _ONE_OF)

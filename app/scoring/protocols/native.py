@@ -11,13 +11,16 @@ import msgspec
 from ..errors import Refusal
 from ..http import Request
 from ..inputs import Reader, json_text, raw
-from . import Asked, Dialect, mlflow, oip, predictions, read_json
+from . import Asked, Dialect, blocks, mlflow, oip, predictions, read_json
 
 
 def read(request: Request, reader: Reader) -> Asked:
     body = request.body
     if reader.kind == "bytes":
         return Asked(raw(body), predictions)
+    fast = blocks.rows(body, reader, "inputs", "instances")
+    if fast:
+        return Asked(fast, predictions)
     value = read_json(body)
     if reader.whole:
         return Asked(json_text(body), predictions)

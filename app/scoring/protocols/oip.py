@@ -22,7 +22,7 @@ from ..errors import Refusal, bad_input
 from ..http import JSON, Request
 from ..inputs import OBJECT, Buffer, Numbers, Reader, Tensor, flatten, raw
 from ..outputs import Outputs, Part
-from . import OCTETS, Answer, Asked, Dialect, read_json
+from . import OCTETS, Answer, Asked, Dialect, blocks, read_json
 
 CODES = {
     "BOOL": "?", "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q",
@@ -69,7 +69,8 @@ def looks_like(value: dict[str, Any]) -> bool:
 
 def read(request: Request, reader: Reader) -> Asked:
     text, binary = _parts(request.body, request.headers.get(SIZE))
-    return asked(read_json(text, python=True), reader, binary)
+    value = (None if binary else blocks.tensor(text, reader)) or read_json(text, python=True)
+    return asked(value, reader, binary)
 
 
 def asked(value: Any, reader: Reader, binary: memoryview = NOTHING) -> Asked:
@@ -145,6 +146,10 @@ def _hollow(shape: list[int]) -> bool:
 def _tensor(one: Input) -> Tensor:
     """An input with its values flat. Raises a Refusal when shape and data disagree."""
     code, shape = _type(one)
+    if type(one.data) is Numbers:
+        if len(one.data) != prod(shape):
+            raise _unfilled(one)
+        return Tensor(one.name, code, shape, one.data)
     if type(one.data) is not list:
         raise bad_input(f'"{one.name}" has no list `data`.')
     values, nested = flatten(one.data)
