@@ -264,7 +264,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, site: Site) -> None:
         self.site = site
         self.transport: Any = None
-        self.parser = httptools.HttpRequestParser(self)
+        self.parser: Any = httptools.HttpRequestParser(self)
         self.phase = IDLE
         self.since = monotonic()
         self.served = 0
@@ -301,6 +301,7 @@ class Connection(asyncio.Protocol):
         self.finished = True
         self.pending.clear()
         self._drop_body()
+        self.parser = None  # they hold each other: memory would be free only much later
         if self.current is not None:
             self.current.connection = None
             self.current = None

@@ -11,6 +11,7 @@ import asyncio
 import json
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class Swarm:
         head = f"POST /score HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
         self.request = head.encode() + body
         self.port = port
-        self.idle: list[Client] = []
+        self.idle: deque[Client] = deque()  # asked in turn, so that none is idle for long
         self.times: dict[str, list[float]] = {}
         self.lost = 0
         self.late = 0
@@ -90,7 +91,7 @@ class Swarm:
             for _ in range(int(rate * passed) - sent):
                 sent += 1
                 if self.idle:
-                    self.idle.pop().send()
+                    self.idle.popleft().send()
                 else:
                     self.late += 1  # every connection waits for its answer: not sent
             await asyncio.sleep(TICK)

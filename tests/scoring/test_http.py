@@ -1,11 +1,16 @@
 """HTTP as it comes off the wire: well-formed, malformed, slow, large, many at once."""
 
+import asyncio
+import gc
 import json
 import socket
 import time
+import weakref
 from http.client import HTTPConnection
 
 import pytest
+
+from app.scoring.http import Connection, Limits, Site
 
 from .conftest import read_all, wait_for
 
@@ -470,3 +475,41 @@ def test_a_draining_front_accepts_nothing_new(serve):
             with pytest.raises(TimeoutError):
                 late.recv(100)
         assert status(read_all(busy)) == 200
+
+
+def test_a_connection_that_has_ended_is_forgotten_at_once():
+    """Without waiting for the garbage collector, which may come thousands of connections later."""
+    gc.collect()
+    gc.disable()
+    try:
+        left = asyncio.run(_connections_left(20))
+    finally:
+        gc.enable()
+    assert left == 0
+
+
+async def _connections_left(count):
+    """How many of that many connections are still in memory after they ended."""
+    site = Site(
+        lambda request: request.answer(200, b"{}"), lambda *_: None, Limits(), b"X-Release: v1\r\n"
+    )
+    known = weakref.WeakSet()
+
+    def connection():
+        made = Connection(site)
+        known.add(made)
+        return made
+
+    server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    for _ in range(count):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200" in await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+    while site.connections:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    server.close()
+    return len(known)
