@@ -208,7 +208,7 @@ class Request:
         self.token = ""  # the name of the token it was made with
         self.trace: Any = None  # where it stands in a trace, when its client told
         self.watched = False  # whether a client that closes its half is taken to be gone
-        self.resumed: Callable[[], None] | None = None  # told when a stream has room again
+        self.resumed: Callable[[], None] | None = None  # told when a stream has room, or no reader
 
     @property
     def gone(self) -> bool:
@@ -240,6 +240,7 @@ class Request:
     def close_stream(self, whole: bool = True) -> None:
         """End it; when it is not whole, the connection ends without the last chunk."""
         connection, self.connection = self.connection, None
+        self.resumed = None  # which holds the request in turn
         if connection is not None:
             connection.close_stream(self, whole)
 
@@ -301,9 +302,12 @@ class Connection(asyncio.Protocol):
         self.finished = True
         self.pending.clear()
         self._drop_body()
-        if self.current is not None:
-            self.current.connection = None
-            self.current = None
+        request, self.current = self.current, None
+        if request is not None:
+            request.connection = None
+            resumed, request.resumed = request.resumed, None  # which holds the request in turn
+            if resumed is not None:
+                resumed()
 
     def eof_received(self) -> bool:
         """A client that has said all it will may still wait for answers: keep our half open."""
