@@ -265,7 +265,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, site: Site) -> None:
         self.site = site
         self.transport: Any = None
-        self.parser = httptools.HttpRequestParser(self)
+        self.parser: Any = httptools.HttpRequestParser(self)
         self.phase = IDLE
         self.since = monotonic()
         self.served = 0
@@ -308,6 +308,8 @@ class Connection(asyncio.Protocol):
             resumed, request.resumed = request.resumed, None  # which holds the request in turn
             if resumed is not None:
                 resumed()
+        # These hold us in turn; TLS keeps large buffers until that is found to be garbage.
+        self.transport = self.parser = None
 
     def eof_received(self) -> bool:
         """A client that has said all it will may still wait for answers: keep our half open."""
@@ -326,7 +328,8 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.blocked_since = monotonic()
-        self.transport.pause_reading()
+        if self.transport is not None:
+            self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         self.blocked_since = 0.0
@@ -566,6 +569,8 @@ class Connection(asyncio.Protocol):
 
     def _next(self) -> None:
         """Begin the requests that wait, as long as each is answered at once."""
+        if self.transport is None:
+            return
         while self.pending and self.current is None and not self.blocked_since:
             self._begin(*self.pending.popleft())
         if self.current is None and not self.blocked_since and not self.transport.is_closing():
