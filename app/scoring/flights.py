@@ -166,8 +166,22 @@ class Flights:
         if stream is None:
             return
         if flight.items == 1:
-            stream.request.resumed = lambda: self._acknowledge(worker, flight)
+            stream.request.resumed = lambda: self._resumed(worker, flight)
         stream.take(header, payload)
+
+    def _resumed(self, worker: Worker, flight: Flight) -> None:
+        """The reader has room again, or has left: then the worker need not be kept any longer."""
+        if not self._left(worker, flight):
+            self._acknowledge(worker, flight)
+
+    def _left(self, worker: Worker, flight: Flight) -> bool:
+        """Whether nobody waits for it any more; it is ended and cancelled."""
+        job = flight.job
+        if job is None or flight.over or not job.waiter.gone:
+            return False
+        self._end(flight, cancelled())
+        self._cancel(worker, flight)
+        return True
 
     def _acknowledge(self, worker: Worker, flight: Flight) -> None:
         """Let the worker send more, once the reader has taken what there is."""
@@ -224,10 +238,9 @@ class Flights:
         job = flight.job
         if flight.blocked:
             flight.since = now
-        if job is not None and not flight.over and job.waiter.gone:
-            self._end(flight, cancelled())
-            self._cancel(worker, flight)
-        elif job is not None and not flight.over and self._late(flight, job, now):
+        if self._left(worker, flight):
+            return
+        if job is not None and not flight.over and self._late(flight, job, now):
             self._end(flight, self._why_late(flight, job))
             late = now - flight.since > flight.limit
             self._cancel(worker, flight)

@@ -208,7 +208,7 @@ class Request:
         self.token = ""  # the name of the token it was made with
         self.trace: Any = None  # where it stands in a trace, when its client told
         self.watched = False  # whether a client that closes its half is taken to be gone
-        self.resumed: Callable[[], None] | None = None  # told when a stream has room again
+        self.resumed: Callable[[], None] | None = None  # told when a stream has room, or no reader
 
     @property
     def gone(self) -> bool:
@@ -240,6 +240,7 @@ class Request:
     def close_stream(self, whole: bool = True) -> None:
         """End it; when it is not whole, the connection ends without the last chunk."""
         connection, self.connection = self.connection, None
+        self.resumed = None  # which holds the request in turn
         if connection is not None:
             connection.close_stream(self, whole)
 
@@ -301,10 +302,14 @@ class Connection(asyncio.Protocol):
         self.finished = True
         self.pending.clear()
         self._drop_body()
-        self.parser = None  # they hold each other: memory would be free only much later
-        if self.current is not None:
-            self.current.connection = None
-            self.current = None
+        request, self.current = self.current, None
+        if request is not None:
+            request.connection = None
+            resumed, request.resumed = request.resumed, None  # which holds the request in turn
+            if resumed is not None:
+                resumed()
+        # These hold us in turn; TLS keeps large buffers until that is found to be garbage.
+        self.transport = self.parser = None
 
     def eof_received(self) -> bool:
         """A client that has said all it will may still wait for answers: keep our half open."""
@@ -323,7 +328,8 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.blocked_since = monotonic()
-        self.transport.pause_reading()
+        if self.transport is not None:
+            self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         self.blocked_since = 0.0
@@ -563,6 +569,8 @@ class Connection(asyncio.Protocol):
 
     def _next(self) -> None:
         """Begin the requests that wait, as long as each is answered at once."""
+        if self.transport is None:
+            return
         while self.pending and self.current is None and not self.blocked_since:
             self._begin(*self.pending.popleft())
         if self.current is None and not self.blocked_since and not self.transport.is_closing():

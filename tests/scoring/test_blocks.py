@@ -111,6 +111,9 @@ UNUSUAL = [
     (oip.dialect, tensor(FLAT, data=ROWS)),
     (oip.dialect, tensor(FLAT, shape=[-1, COLUMNS])),
     (oip.dialect, tensor(FLAT, shape="x")),
+    (oip.dialect, tensor(FLAT, data=[FLAT]).replace(b'"7"', b'"\\u005b"')),
+    (oip.dialect, tensor(FLAT, data=[FLAT]).replace(b'"7"', b'"\\u005B"')),
+    (mlflow.dialect, table([*ROWS[1:], [ROWS[0]]]).replace(b'"c0"', b'"\\u005b"')),
     (oip.dialect, text({"inputs": [FLAT]})),
     (oip.dialect, text({"inputs": FLAT})),
 ]

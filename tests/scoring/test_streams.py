@@ -362,3 +362,13 @@ def test_a_stream_is_finished_while_draining(serve):
     assert front.end() == 0
     assert b"event: end" in read_all(sock)
     sock.close()
+
+
+def test_readers_that_leave_hold_a_worker_no_longer_than_they_stay(shared):
+    front = shared(MARKS)
+    started = time.monotonic()
+    for _ in range(60):
+        sock = connect(front, {"text": "x", "pause": 0.001, "mark": os.devnull})
+        assert b"200 OK" in sock.recv(200)
+        sock.close()
+    assert time.monotonic() - started < 1.5

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from .conftest import call, read_all, wait_for
 from .test_auth import SCORE, bearer, tokens
+from .test_streams import resident
 
 ECHO = """
 import time
@@ -320,3 +321,17 @@ def test_draining_answers_what_is_in_flight(public, pair):
     assert (answer.status, answer.headers["Connection"]) == (200, "close")
     busy.close()
     assert front.process.wait(15) == 0
+
+
+def test_connections_that_were_cut_leave_no_buffers_behind(public, pair):
+    front = public()
+    body = b'{"size": 1000000}'
+    head = (
+        b"POST /score HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\nContent-Length: %d\r\n\r\n"
+    )
+    before = resident(front.process.pid)
+    for _ in range(100):
+        with wrapped(front, pair) as sock:
+            sock.sendall(head % (SCORE.encode(), len(body)) + body)
+            assert sock.recv(10)
+    assert resident(front.process.pid) - before < 30_000_000

@@ -97,7 +97,7 @@ def _split(root: Any, body: Body) -> tuple[list[str], Tensor] | None:
         return None
     rest = {name: content[name].as_list() for name in content if name != "data"}
     names = rest["columns"]
-    data = _matrix(content["data"], body.count(b"[") - _brackets(rest))
+    data = _matrix(content["data"], _lists_besides(rest, body))
     if data is None or set(map(type, names)) != {str} or len(set(names)) != data.shape[1]:
         return None
     return (names, data) if len(names) == data.shape[1] else None
@@ -121,7 +121,7 @@ def _tensor(root: Any, body: Body) -> dict[str, Any] | None:
     value = {name: _plain(root[name]) for name in root if name != "inputs"}
     one = {name: _plain(first[name]) for name in first if name != "data"}
     value["inputs"] = [one]
-    if one["datatype"] != "FP64" or body.count(b"[") != _brackets(value) + 1:
+    if one["datatype"] != "FP64" or _lists_besides(value, body) != 1:
         return None
     one["data"] = _numbers(first["data"])
     return value
@@ -134,5 +134,11 @@ def _plain(value: Any) -> Any:
     return value.as_list() if hasattr(value, "as_list") else value
 
 
-def _brackets(value: Any) -> int:
-    return msgspec.json.encode(value).count(b"[")
+def _lists_besides(rest: Any, body: Body) -> int:
+    """How many lists the body has besides those in the rest of it, by their brackets.
+
+    Raises ValueError where one may be written as an escape, which only the rest would show.
+    """
+    if b"\\u005" in body:
+        raise ValueError
+    return body.count(b"[") - msgspec.json.encode(rest).count(b"[")
