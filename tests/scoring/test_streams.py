@@ -372,3 +372,31 @@ def test_readers_that_leave_hold_a_worker_no_longer_than_they_stay(shared):
         assert b"200 OK" in sock.recv(200)
         sock.close()
     assert time.monotonic() - started < 1.5
+
+
+FORKED = """
+import os
+
+{word} predict(model, inputs):
+    for number in range(inputs["count"]):
+        if inputs.get("die") == number:
+            os.kill(os.getpid(), 9)
+        yield os.getpid()
+"""
+
+
+@pytest.mark.parametrize("word", ["def", "async def"])
+def test_preloaded_workers_stream_are_recycled_and_replaced(serve, word):
+    front = serve(FORKED.format(word=word), preload=True, recycle_requests=5, batch=None)
+    pids = set()
+    for _ in range(12):
+        lines = front.post("/score", {"count": 3}, Accept="application/x-ndjson").body.split()
+        assert len(lines) == 3
+        pids |= set(lines)
+        time.sleep(0.05)
+    assert len(pids) > 1
+    said = front.raw(request({"count": 3, "die": 2}))
+    assert said.count(b"data: ") == 3
+    assert b"event: error" in said
+    wait_for(lambda: front.get("/readyz").status == 200)
+    assert len(front.post("/score", {"count": 3}).json["predictions"]) == 3
