@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import unquote_to_bytes
+
 
 class Refusal(Exception):
     """An answer that is not 200, in words a caller may read: no input, path or traceback in it."""
@@ -45,6 +48,20 @@ def too_many_rows(most: int) -> Refusal:
         remedy="Send fewer rows at a time, or raise `max_request_rows`.",
         reason="rows",
     )
+
+
+_MODEL = re.compile(rb"/v[12]/models/([^/:]+)(?:/versions/([^/:]+))?")
+
+
+def nothing_here(path: bytes, model: str, version: int) -> Refusal:
+    """No such address; of another model or version it is said which is here. path: quoted."""
+    cause, found = "", _MODEL.match(path)
+    if found and unquote_to_bytes(found[1]) != model.encode():
+        cause = f'The model here is "{model}".'
+    elif found and found[2] and found[2] != b"%d" % version:
+        cause = f'The version of "{model}" here is {version}.'
+    what = "There is nothing at this address."
+    return Refusal(404, what, cause=cause, remedy="All that there is: GET /docs.")
 
 
 def not_ready(why: str = "") -> Refusal:

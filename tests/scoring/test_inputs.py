@@ -330,5 +330,5 @@ def test_only_what_is_nested_too_deeply_is_refused():
     for body in (b"[" * 64 + b"]" * 64, b'["' + b"[" * 100 + b'"]', b"[" + b"[],{}," * 99 + b"[]]"):
         read_json(body)
     for body in (b"[" * 65 + b"]" * 65, b'{"a":' * 65 + b'"]"' + b"}" * 65, b"[" * 10**5):
-        with pytest.raises(Refusal, match=r"nested|malformed|trunc"):
+        with pytest.raises(Refusal, match=r"nested|malformed"):
             read_json(body)
