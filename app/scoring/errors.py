@@ -123,9 +123,22 @@ def model_failed(kind: str) -> Refusal:
     )
 
 
-def worker_died() -> Refusal:
+def worker_died(fate: str) -> Refusal:
+    """fate: how it ended, such as "by SIGSEGV"."""
+    name = fate.partition(";")[0]
     return Refusal(
         500,
         "The model's process died on this request.",
-        remedy="Its log may say why; memory is a common cause.",
+        cause=f"It ended {fate}.",
+        remedy=_DEATHS.get(name, "Its log may say why."),
     )
+
+
+_DEATHS = {
+    "by SIGKILL": "Give it more memory, or send fewer rows.",
+    "by SIGSEGV": "Compiled code of a library used memory wrongly; its log says where.",
+    "by SIGBUS": "A file that was mapped into memory may have been cut short; its log says where.",
+    "by SIGABRT": "Compiled code of a library gave up; its log may say why.",
+    "by SIGILL": "Compiled code of a library is made for another processor; its log says where.",
+    "by SIGFPE": "Compiled code of a library divided by zero; its log says where.",
+}
