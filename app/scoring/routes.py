@@ -210,7 +210,7 @@ class Routes:
     def _ask(self, dialect: Dialect, kind: bytes | None, asked: Asked, request: Request) -> None:
         if wants_job(request):
             request = self._accept_job(request)
-        write = asked.write if dialect is oip.dialect and kind else None
+        write = asked.write if kind and oip.is_ours(asked) else None
         stream = Stream(request, kind, dialect.error, self.max_body, write)
         stream.extra = asked.extra
         self.predict(asked, request, stream)
