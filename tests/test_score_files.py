@@ -135,7 +135,7 @@ def test_strict_ends_with_1_and_the_warning_is_on_stderr(client, tmp_path):
     (tmp_path / "a.csv").write_text("x\n1\n-13\n2\n")
     words = ("score", "files", "--data", tmp_path / "a.csv", "--out", tmp_path / "b.csv")
     for more, code in (((), 0), (("--strict",), 1)):
-        argv = client.argv(*map(str, (*words, "--bad", tmp_path / "bad.jsonl", *more)))
+        argv = client.argv(*map(str, (*words, "--bad", tmp_path / "bad.jsonl", "--force", *more)))
         done = subprocess.run(argv, env=client.environ, capture_output=True, text=True, check=False)
         assert done.returncode == code
         assert f"Warning: 1 rows are bad: {tmp_path / 'bad.jsonl'}" in done.stderr
@@ -189,12 +189,12 @@ def test_small_batches_over_one_connection_give_the_same(score, tmp_path):
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
 
 
-def begin(client, tmp_path, rows=6000):
+def begin(client, tmp_path, rows=6000, more=()):
     """A run that takes seconds, left once it has something to go on from."""
     (tmp_path / "data.csv").write_text(table(rows, ",slow"))
     words = ("--data", str(tmp_path / "data.csv"), "--out", str(tmp_path / "out.csv"))
     words = ("score", "files", *words, "--keep", "id", "--batch-rows", "10", "--connections", "1")
-    running = client.start(*words)
+    running = client.start(*words, *more)
     wait_for(lambda: kept(tmp_path) > 0 or running.poll() is not None)
     assert running.poll() is None, running.communicate()
     return words, running
@@ -234,6 +234,31 @@ def test_stopped_run_says_where_it_continues(client, tmp_path):
     argv = client.argv(*words)
     done = subprocess.run(argv, env=client.environ, capture_output=True, text=True, check=True)
     assert place in done.stderr
+
+
+def test_what_is_there_is_overwritten_only_when_told(score, tmp_path):
+    (tmp_path / "out.csv").write_text("precious")
+    for words in ((), ("--restart",)):
+        with pytest.raises(Failed) as failed:
+            score(table(5), "out.csv", *words)
+        assert failed.value.problem["what"] == f'"{tmp_path / "out.csv"}" is there already.'
+        assert "--force" in failed.value.problem["remedy"]
+        assert (tmp_path / "out.csv").read_text() == "precious"
+        assert not (tmp_path / "out.csv.part").exists()
+    with pytest.raises(Failed):
+        score(table(5), "two.csv", "--bad", str(tmp_path / "out.csv"))
+    assert score(table(5), "out.csv", "--force")["rows"] == 5
+    assert "precious" not in (tmp_path / "out.csv").read_text()
+
+
+def test_a_run_that_was_begun_with_force_goes_on_without(client, tmp_path):
+    (tmp_path / "out.csv").write_text("old")
+    words, running = begin(client, tmp_path, more=("--force",))
+    running.kill()
+    running.communicate(timeout=60)
+    begun = kept(tmp_path)
+    assert client(*words)["resumed_at"] == begun + 1
+    assert (tmp_path / "out.csv").read_text() == expected(6000)
 
 
 def test_two_runs_do_not_write_one_file(client, tmp_path):

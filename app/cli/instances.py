@@ -207,6 +207,7 @@ def logs(model: str, lines: int, follow_log: bool, to: str | None, as_json: bool
 @click.option("--connections", type=click.IntRange(1, 64), help="Requests at once; 4.")
 @click.option("--rows", type=click.Choice(["records", "lists"]), help="How rows are sent.")
 @click.option("--restart", is_flag=True, help="Begin anew instead of continuing.")
+@click.option("--force", is_flag=True, help="Overwrite OUT, and the file of bad rows.")
 @to_option
 @command
 def score(model: str, data: Any, to: str | None, as_json: bool, **options: Any) -> None:

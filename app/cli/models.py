@@ -183,12 +183,15 @@ def diff(before: str, after: str | None, as_json: bool) -> None:
 @click.command()
 @click.argument("reference", metavar="MODEL@VERSION")
 @click.option("--commit-first", is_flag=True, help="Commit what changed in the folder, then go on.")
+@click.option("--discard", is_flag=True, help="Lose what changed in the folder.")
 @command
-def restore(reference: str, commit_first: bool, as_json: bool) -> None:
+def restore(reference: str, commit_first: bool, discard: bool, as_json: bool) -> None:
     """Put a version back into the folder. Refuses to overwrite what is not committed."""
     from app.services import versions
 
-    done = versions.restore(workspace(), reference, commit_first=commit_first)
+    if commit_first and discard:
+        raise click.UsageError("What changed is either committed or discarded.")
+    done = versions.restore(workspace(), reference, commit_first=commit_first, discard=discard)
     changed = f"{len(done.written)} files written, {len(done.removed)} removed"
     kept = f" What was there is v{done.committed.number} now." if done.committed else ""
     emit(done, as_json, lambda _: click.echo(f"{reference} is back: {changed}.{kept}"))
@@ -254,7 +257,9 @@ def difference_words(found: Differences) -> str:
         lines += [f"    {line}" for line in each.text.splitlines()]
     for change in (*found.configuration, *(found.packages or ())):
         lines.append(f"~ {change.name}: {_side(change.before)} → {_side(change.after)}")
-    if found.packages is None:
+    if found.broken:
+        lines.append(f"! settings and packages are not compared: {found.broken}")
+    elif found.packages is None:
         lines.append("~ packages: the requirements changed; a commit resolves them")
     return "\n".join(lines)
 

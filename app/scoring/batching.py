@@ -669,7 +669,7 @@ class Pool:
             self._halve(batch)
             return True
         for job in batch:
-            job.end(worker_died())
+            job.end(worker_died(worker.fate))
         return False
 
     def _replace(self, worker: Worker, at_once: bool = False) -> None:

@@ -25,6 +25,8 @@ encode = msgspec.json.encode
 NAN = float("nan")
 OBJECT = "j"
 NOT_A_TIME = -(2**63)
+MOST_LISTED = 10  # allowed values that an error names
+MOST_SHOWN = 1000  # and their characters
 
 
 Buffer = Union[bytes, memoryview]
@@ -164,6 +166,7 @@ class Declared:
         narrowed = (field.min, field.max, field.values) != (None, None, None)
         self.free = not narrowed and (field.nullable or field.type not in FLOATS)
         self.values = None if field.values is None else list(field.values)
+        self.allowed = listed(self.values or ())
         self.kinds = _PLAIN.get(field.type, {int} if whole(field.type) else set())
         self.textual = field.type in ("string", "category", "datetime", "bytes")
         self.normal = getattr(self, f"_{_FAMILY.get(field.type) or field.type}", self._number)
@@ -192,10 +195,10 @@ class Declared:
                 if self.field.nullable:
                     return None
                 raise Wrong(_WORDS.get(self.field.type, "a value"), "null")
-            value = self.normal(value)
+            checked = self.normal(value)
             if self.values is not None and value not in self.values:
-                raise Wrong("one of its allowed values", "another one")
-            return value
+                raise Wrong(self.allowed, "another one")
+            return checked
         except Wrong as wrong:
             raise unfit(self.name, row, *wrong.args) from None
 
@@ -239,8 +242,6 @@ class Declared:
     def _string_of(self, value: Any, wanted: str) -> str:
         if type(value) is not str:
             raise Wrong(wanted, got(value))
-        if self.values is not None and value not in self.values:
-            raise Wrong("one of its allowed values", "another one")
         return value
 
     def _json(self, value: Any) -> Any:
@@ -331,6 +332,14 @@ def microseconds(text: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
     return (moment - _EPOCH) // _MICROSECOND
+
+
+def listed(values: Sequence[Any]) -> str:
+    """The allowed values in words, by name when they are few and short."""
+    shown = [encode(value).decode() for value in values]
+    if len(shown) > MOST_LISTED or sum(map(len, shown)) > MOST_SHOWN:
+        return "one of its allowed values"
+    return f"one of {', '.join(shown)}"
 
 
 def got(value: Any) -> str:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 METHODS = b"GET, HEAD, POST, DELETE, OPTIONS"
-ASKS = b"Authorization, Content-Type, X-Request-Id, Prefer, Inference-Header-Content-Length"
-SHOWS = b"X-Request-Id, X-Model-Version, X-Release, Retry-After, Inference-Header-Content-Length"
+ASKS = (
+    b"Authorization, Content-Type, Content-Encoding, X-Request-Id, Prefer, traceparent, "
+    b"Inference-Header-Content-Length"
+)
+SHOWS = (
+    b"X-Request-Id, X-Model-Version, X-Release, X-Ignored-Columns, Retry-After, Location, "
+    b"traceparent, Inference-Header-Content-Length"
+)
 MAX_AGE = 600
 
 

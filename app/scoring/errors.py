@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import unquote_to_bytes
+
 
 class Refusal(Exception):
     """An answer that is not 200, in words a caller may read: no input, path or traceback in it."""
@@ -45,6 +48,20 @@ def too_many_rows(most: int) -> Refusal:
         remedy="Send fewer rows at a time, or raise `max_request_rows`.",
         reason="rows",
     )
+
+
+_MODEL = re.compile(rb"/v[12]/models/([^/:]+)(?:/versions/([^/:]+))?")
+
+
+def nothing_here(path: bytes, model: str, version: int) -> Refusal:
+    """No such address; of another model or version it is said which is here. path: quoted."""
+    cause, found = "", _MODEL.match(path)
+    if found and unquote_to_bytes(found[1]) != model.encode():
+        cause = f'The model here is "{model}".'
+    elif found and found[2] and found[2] != b"%d" % version:
+        cause = f'The version of "{model}" here is {version}.'
+    what = "There is nothing at this address."
+    return Refusal(404, what, cause=cause, remedy="All that there is: GET /docs.")
 
 
 def not_ready(why: str = "") -> Refusal:
@@ -106,9 +123,22 @@ def model_failed(kind: str) -> Refusal:
     )
 
 
-def worker_died() -> Refusal:
+def worker_died(fate: str) -> Refusal:
+    """fate: how it ended, such as "by SIGSEGV"."""
+    name = fate.partition(";")[0]
     return Refusal(
         500,
         "The model's process died on this request.",
-        remedy="Its log may say why; memory is a common cause.",
+        cause=f"It ended {fate}.",
+        remedy=_DEATHS.get(name, "Its log may say why."),
     )
+
+
+_DEATHS = {
+    "by SIGKILL": "Give it more memory, or send fewer rows.",
+    "by SIGSEGV": "Compiled code of a library used memory wrongly; its log says where.",
+    "by SIGBUS": "A file that was mapped into memory may have been cut short; its log says where.",
+    "by SIGABRT": "Compiled code of a library gave up; its log may say why.",
+    "by SIGILL": "Compiled code of a library is made for another processor; its log says where.",
+    "by SIGFPE": "Compiled code of a library divided by zero; its log says where.",
+}

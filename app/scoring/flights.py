@@ -288,7 +288,7 @@ class Flights:
     def lost(self, worker: Worker) -> None:
         """The worker is gone, and its flights with it."""
         for flight in self._alive(worker):
-            self._end(flight, worker_died())
+            self._end(flight, worker_died(worker.fate))
         worker.flights.clear()
         worker.pinged = 0.0
 

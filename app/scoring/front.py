@@ -26,7 +26,7 @@ from .cors import Cors
 from .early import allow_many_files, parse
 from .errors import Refusal
 from .http import Connection, Limits, Request, Site
-from .inputs import Reader
+from .inputs import Inputs, Reader
 from .launch import Begun
 from .metrics import Metrics
 from .notify import handed_sockets, notify, watchdog_seconds
@@ -183,6 +183,7 @@ class Front:
             self._know_outputs([], None)
             return
         request = Request(b"POST", b"/score", {}, body)
+        request.endpoint = "sample"
         answered: asyncio.Future[tuple[int, bytes]] = self.loop.create_future()
         request.connection = Capture(answered)
         try:
@@ -195,8 +196,10 @@ class Front:
             raise LoadFailed(f"The sample is not usable: {refusal.sentence}") from refusal
         status, said = await answered
         if status != 200:
-            raise LoadFailed(f"The sample was not predicted: {said.decode()}")
+            raise LoadFailed(f"The sample was not predicted: {sentence(said)}")
         for outputs in seen:
+            if self.pool.max_rows and not self.pool.solo:
+                check_rows(asked.inputs, outputs)
             self._know_outputs(self.routes.outputs, outputs.json())
 
     def _know_outputs(
@@ -334,6 +337,26 @@ class Front:
         await self.pool.close()
         self.access.flush()
         say("ended")
+
+
+def check_rows(inputs: Inputs, outputs: Outputs) -> None:
+    """Raise LoadFailed when requests that are joined could not be told apart again."""
+    if inputs.signature is None or outputs.rows in (None, inputs.rows):
+        return
+    raise LoadFailed(
+        f"The sample has {counted(inputs.rows, 'row')}, but its answer has "
+        f"{counted(outputs.rows or 0, 'row')}. Requests are joined into batches, so predict must "
+        "give one for each. Correct it, or set batch = false under [predict]."
+    )
+
+
+def counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def sentence(body: bytes) -> str:
+    """A native error in one line."""
+    return " ".join(filter(None, decode(body)["error"].values()))
 
 
 class Capture:

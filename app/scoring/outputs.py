@@ -89,6 +89,13 @@ class Outputs(NamedTuple):
     start: int = 0
     stop: int = 0
 
+    @property
+    def rows(self) -> int | None:
+        """How many there are; None when it is one value or bytes."""
+        if self.columns or self.kind == "table":
+            return self.stop - self.start
+        return len(self.values) if type(self.values) is list else None
+
     def split(self, sizes: Sequence[int]) -> list[Outputs] | None:
         """A part for each request of a batch; None when the rows are not as many as were asked."""
         if len(sizes) == 1:

@@ -17,7 +17,7 @@ from . import schema as schemas
 from .access import AccessLog, trace
 from .batching import Job, Pool, Result
 from .cors import Cors
-from .errors import Refusal, bad_input, not_ready, overloaded
+from .errors import Refusal, bad_input, not_ready, nothing_here, overloaded
 from .http import JSON, TEXT, Limits, Request
 from .inputs import Reader
 from .jobs import Jobs, wants_job
@@ -151,7 +151,7 @@ class Routes:
             plain = quote(unquote_to_bytes(path), safe="/:").encode()
             found = self.table.get(plain) or self.table.get(plain.rstrip(b"/"))
         if found is None:
-            raise Refusal(404, "There is nothing at this address.", remedy="See GET /v2.")
+            raise nothing_here(plain, self.release.model, self.release.version)
         return found
 
     def _wrong_method(self, request: Request, route: Route) -> None:
@@ -210,7 +210,7 @@ class Routes:
     def _ask(self, dialect: Dialect, kind: bytes | None, asked: Asked, request: Request) -> None:
         if wants_job(request):
             request = self._accept_job(request)
-        write = asked.write if dialect is oip.dialect and kind else None
+        write = asked.write if kind and oip.is_ours(asked) else None
         stream = Stream(request, kind, dialect.error, self.max_body, write)
         stream.extra = asked.extra
         self.predict(asked, request, stream)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from app import dependencies
 from app.config import read_configuration
+from app.errors import Problem
 from app.models import Configuration, FileEntry, Model, Version
 from app.services import checks, snapshot
 from app.store import Store, manifest
@@ -42,6 +43,7 @@ class Differences:
     """All that is different in `after` against `before`.
 
     packages is None when the folder's requirements changed and have not been resolved yet.
+    broken: why settings and packages are not compared, when they cannot be read.
     """
 
     before: str
@@ -49,20 +51,23 @@ class Differences:
     files: tuple[FileChange, ...]
     configuration: tuple[Change, ...]
     packages: tuple[Change, ...] | None
+    broken: str = ""
 
     def __bool__(self) -> bool:
-        return bool(self.files or self.configuration or self.packages or self.packages is None)
+        settings = self.configuration or self.packages or self.packages is None
+        return bool(self.files or settings or self.broken)
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two things compared."""
+    """One of the two things compared. broken: why only its files can be."""
 
     name: str
     files: tuple[FileEntry, ...]
     configuration: Configuration
     packages: dict[str, str] | None
     read: Callable[[FileEntry], bytes]
+    broken: str = ""
 
 
 def of_version(store: Store, model: Model, version: Version) -> Side:
@@ -79,12 +84,16 @@ def of_folder(store: Store, model: Model) -> Side:
     folder = Path(model.folder)
     taken = snapshot.look(store, model)
     snapshot.remember(store, model, taken)
-    configuration = checks.filled_in(folder, read_configuration(folder))
-    lock = store.locks.get(dependencies.key(folder, configuration))
-    packages = dependencies.packages(store.blobs.read(lock)) if lock else None
-    return Side(
-        str(folder), taken.files, configuration, packages, lambda file: _read(folder / file.path)
+    side = Side(
+        str(folder), taken.files, Configuration(), None, lambda file: _read(folder / file.path)
     )
+    try:
+        configuration = checks.filled_in(folder, read_configuration(folder))
+        lock = store.locks.get(dependencies.key(folder, configuration))
+    except Problem as problem:
+        return replace(side, broken=problem.what)
+    packages = dependencies.packages(store.blobs.read(lock)) if lock else None
+    return replace(side, configuration=configuration, packages=packages)
 
 
 def _read(path: Path) -> bytes:
@@ -93,13 +102,16 @@ def _read(path: Path) -> bytes:
 
 def between(before: Side, after: Side) -> Differences:
     """Everything that is different, with the text of small text files."""
+    files = file_changes(before.files, after.files, _texts(before, after))
+    if broken := before.broken or after.broken:
+        return Differences(before.name, after.name, files, (), None, broken)
     packages = None
     if before.packages is not None and after.packages is not None:
         packages = changes(before.packages, after.packages)
     return Differences(
         before.name,
         after.name,
-        file_changes(before.files, after.files, _texts(before, after)),
+        files,
         changes(_flat(before.configuration), _flat(after.configuration)),
         packages,
     )

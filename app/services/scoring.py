@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -69,6 +70,7 @@ class Order:
     bad: Path | None = None
     rows: str = ""
     restart: bool = False
+    force: bool = False
 
     @property
     def bad_path(self) -> Path:
@@ -178,9 +180,22 @@ class _Run:
         found = None if self.order.restart else self.part.found()
         if found:
             _refuse_another(found, wanted)
+        elif not self.order.force:
+            self._refuse_existing()
         self.part.begin(found or Journal(wanted))
         self.first_bad = self.journal.bad if self.journal.rows < FIRST else 0
         return self.journal.rows
+
+    def _refuse_existing(self) -> None:
+        """Raise Problem where a file would be overwritten that this order has not begun."""
+        for path in filter(None, (self.order.out, self.order.bad)):
+            if os.path.lexists(path):
+                if not self.part.found():
+                    self.part.remove()
+                raise Problem(
+                    f'"{path}" is there already.',
+                    remedy="Choose another name; or overwrite it with --force.",
+                )
 
     def _identity(self) -> dict[str, Any]:
         """All that must be the same for a run to go on."""

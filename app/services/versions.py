@@ -123,18 +123,20 @@ def diff(work: Workspace, a: str, b: str | None = None) -> differences.Differenc
         return differences.between(before, differences.of_version(store, *find(store, b)))
 
 
-def restore(work: Workspace, reference: str, commit_first: bool = False) -> Restored:
+def restore(
+    work: Workspace, reference: str, commit_first: bool = False, discard: bool = False
+) -> Restored:
     """Put a version back into its model's folder.
 
     What the folder holds must be a version already, so that nothing is lost; `commit_first` makes
-    it one.
+    it one. discard: it may be lost, as when it is too broken to be committed.
     """
     with work.open_store() as store:
         model, version = find(store, reference)
         Path(model.folder).mkdir(parents=True, exist_ok=True)
         now = snapshot.look(store, model)
         committed = None
-        if not _is_kept(store, model, now):
+        if not discard and not _is_kept(store, model, now):
             if not commit_first:
                 raise _uncommitted(model)
             committed = _commit(store, model, f"Before restoring {reference}", "", False).version
@@ -242,5 +244,6 @@ def _is_kept(store: Store, model: Model, taken: Snapshot) -> bool:
 def _uncommitted(model: Model) -> Problem:
     return Problem(
         f'The folder of "{model.name}" has changes that are in no version.',
-        remedy=f"See them: rhythmicml diff {model.name}; keep them: --commit-first",
+        remedy=f"See them: rhythmicml diff {model.name}; keep them: --commit-first; "
+        "lose them: --discard",
     )

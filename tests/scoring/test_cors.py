@@ -36,14 +36,18 @@ def test_a_listed_page_may_ask_and_read(open_to_page):
     assert asked.headers["Access-Control-Allow-Origin"] == PAGE
     assert "POST" in asked.headers["Access-Control-Allow-Methods"]
     allowed = asked.headers["Access-Control-Allow-Headers"].lower()
-    for name in ("authorization", "content-type", "x-request-id", "prefer"):
+    for name in ("authorization", "content-type", "x-request-id", "prefer", "traceparent"):
         assert name in allowed
+    assert "content-encoding" in allowed
     assert int(asked.headers["Access-Control-Max-Age"]) > 0
     assert "Content-Length" not in asked.headers
     answer = open_to_page.post("/score", [1], Origin=PAGE)
     assert answer.headers["Access-Control-Allow-Origin"] == PAGE
     assert answer.headers["Vary"] == "Origin"
     assert answer.headers["X-Release"]
+    shown = answer.headers["Access-Control-Expose-Headers"]
+    for name in ("X-Release", "X-Ignored-Columns", "Location", "traceparent"):
+        assert name in shown
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", PAGE + ".evil", "null", PAGE + ":444"])

@@ -114,6 +114,38 @@ def test_a_sample_that_fails_ends_the_front(serve, sample):
     assert "sample" in front.log
 
 
+def test_a_failed_sample_is_told_in_a_sentence(serve):
+    script = "def predict(m, i):\n    return 1 / i[0]\n"
+    front = serve(script, ready=False, files={"sample.json": b"[0]"}, sample="sample.json")
+    assert front.process.wait(20) == 1
+    said = "The sample was not predicted: The model failed on this request. It raised"
+    assert f"{said} ZeroDivisionError. Its log has the traceback.\n" in front.log
+
+
+@pytest.mark.parametrize("answer", ["[1, 2, 3]", "[]", "[i[0], i[0]]"])
+def test_a_sample_with_more_or_fewer_answers_than_rows_ends_the_front(serve, answer):
+    script = f"def predict(m, i):\n    return {answer}\n"
+    front = serve(script, ready=False, files={"sample.json": b"[41]"}, sample="sample.json")
+    assert front.process.wait(20) == 1
+    assert "The sample has 1 row, but its answer has" in front.log
+    assert "batch = false" in front.log
+
+
+@pytest.mark.parametrize(
+    ("answer", "sample", "settings"),
+    [
+        ("[1, 2, 3]", b"[41]", {"batch": None}),
+        ("[1, 2, 3]", b'{"prompt": "Once"}', {}),
+        ('{"all": 1}', b"[41]", {}),
+        ("(n for n in range(3))", b"[41]", {}),
+    ],
+)
+def test_a_sample_that_is_joined_with_nothing_may_have_any_answer(serve, answer, sample, settings):
+    script = f"def predict(m, i):\n    return {answer}\n"
+    front = serve(script, files={"sample.json": sample}, sample="sample.json", **settings)
+    assert front.post("/score", sample).status == 200
+
+
 @pytest.mark.parametrize("when", ["loading", "ready"])
 def test_sigterm_is_answered_with_exit_0(serve, when):
     front = serve(SLOW_LOAD if when == "loading" else MODEL, ready=when == "ready")

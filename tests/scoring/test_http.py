@@ -126,6 +126,7 @@ def test_an_unknown_address_is_404_in_json(front):
     answer = front.get("/nowhere")
     assert answer.status == 404
     assert answer.json["error"]["what"]
+    assert "GET /docs" in answer.json["error"]["remedy"]
 
 
 @pytest.mark.parametrize("path", ["/livez?x=1", "/livez/", "http://x/livez", "/%6civez"])
@@ -354,6 +355,13 @@ def test_malformed_json_is_the_callers_fault(front, path, case):
     assert answer.status == 400
     assert "error" in answer.json or "error_code" in answer.json
     assert b"Traceback" not in answer.body
+
+
+@pytest.mark.parametrize("path", ["/score", "/invocations", "/v2/models/churn/infer"])
+def test_errors_of_syntax_are_called_malformed(front, path):
+    for body in (b'{"inputs": [[1, 2]', b"[1] [2]", b"[1,]", b"a=1", b'{"a": 01}', b'["\\q"]'):
+        assert b"JSON is malformed: " in front.post(path, body).body
+    assert b"JSON is malformed: it ends too early." in front.post(path, b"[1").body
 
 
 @pytest.mark.parametrize("depth", [100, 900, 980, 990, 1000, 1100])

@@ -235,8 +235,9 @@ def test_declared_types_decide_what_travels(said, values, code, data):
         ({"type": "bool"}, 1, "expected true or false, got a number."),
         ({"type": "string"}, 1, "expected text, got a number."),
         ({"type": "string", "nullable": False}, None, "expected text, got null."),
-        ({"type": "category", "values": ["NL"]}, "DE", "one of its allowed values, got another"),
-        ({"type": "int8", "values": [1, 2]}, 3, "one of its allowed values, got another"),
+        ({"type": "category", "values": ["NL", "BE"]}, "DE", 'one of "NL", "BE", got another'),
+        ({"type": "int8", "values": [1, 2]}, 3, "one of 1, 2, got another"),
+        ({"type": "int8", "values": [*range(11)]}, 12, "one of its allowed values, got another"),
         ({"type": "category", "values": ["NL"]}, {}, "expected text, got an object."),
         ({"type": "datetime"}, "2026-02-30", "expected a time such as .*, got other text."),
         ({"type": "datetime"}, "yesterday", "expected a time such as .*, got other text."),
@@ -250,6 +251,13 @@ def test_what_is_not_as_declared_is_refused_by_column_and_row(said, value, words
     with pytest.raises(Refusal, match=f'Column "a", row 1: .*{words}') as caught:
         declared([good.get(said["type"], 1), value], **said)
     assert caught.value.status == 400
+
+
+def test_one_of_the_allowed_times_is_taken():
+    days = ["2026-10-01", "2026-10-02"]
+    assert declared(days, type="datetime", values=days).codes == ("M8[us]",)
+    with pytest.raises(Refusal, match='one of "2026-10-01", "2026-10-02", got another'):
+        declared(["2026-10-03"], type="datetime", values=days)
 
 
 def test_a_declared_matrix_has_its_type_and_shape():
@@ -322,5 +330,5 @@ def test_only_what_is_nested_too_deeply_is_refused():
     for body in (b"[" * 64 + b"]" * 64, b'["' + b"[" * 100 + b'"]', b"[" + b"[],{}," * 99 + b"[]]"):
         read_json(body)
     for body in (b"[" * 65 + b"]" * 65, b'{"a":' * 65 + b'"]"' + b"}" * 65, b"[" * 10**5):
-        with pytest.raises(Refusal, match=r"nested|malformed|trunc"):
+        with pytest.raises(Refusal, match=r"nested|malformed"):
             read_json(body)

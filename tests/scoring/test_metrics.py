@@ -63,6 +63,13 @@ def test_requests_are_counted_by_endpoint_and_code(serve):
     assert "nowhere" not in text
 
 
+def test_the_sample_is_counted_by_itself(serve):
+    front = serve(ECHO, files={"sample.json": b"[1]"}, sample="sample.json")
+    text = front.get("/metrics").body.decode()
+    assert 'endpoint="sample",code="200"} 1' in text
+    assert 'endpoint="other"' not in text
+
+
 def test_a_failed_request_is_logged_without_its_content(serve):
     front = serve(BAD)
     answer = front.post("/score", ["a secret"], **{"X-Request-Id": "req-42"})

@@ -333,6 +333,7 @@ def test_the_page_may_run_its_own_script_and_nothing_else(matrix):
 
 def test_the_page_loads_nothing_from_elsewhere(matrix):
     page = matrix.get("/docs").body.decode()
+    assert "Accept: text/event-stream" in page
     assert not re.search(r"https?://|<link|src=|@import|url\(", page)
 
 

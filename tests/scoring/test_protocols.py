@@ -5,6 +5,9 @@ import subprocess
 
 import pytest
 
+from app.scoring.errors import Refusal, nothing_here, too_many_rows
+from app.scoring.protocols import mlflow
+
 from .conftest import environment, wait_for
 
 ARRAY = """
@@ -307,6 +310,18 @@ def test_another_model_or_version_is_404(array, path):
     answer = array.post(path, {"inputs": [tensor()]})
     assert answer.status == 404
     assert answer.json.keys() == {"error"}
+    here = 'model here is "churn"' if "other" in path else 'version of "churn" here is 1.'
+    assert here in answer.json["error"]
+    assert "other" not in answer.json["error"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2/models/churn", "/v2/models/churn/versions/7", "/v1/models/churn:predict", "/v2/x"]
+)
+def test_an_address_of_the_right_model_is_just_unknown(path):
+    refusal = nothing_here(path.encode() + b"/none", "churn", 7)
+    assert (refusal.status, refusal.cause) == (404, "")
+    assert "/docs" in refusal.remedy
 
 
 def test_health_bodies_are_what_clients_read(array):
@@ -464,6 +479,30 @@ def test_other_content_types_are_415_in_mlflows_words(array, kind):
     assert answer.status == 415
     assert answer.json["error_code"] == "UNSUPPORTED_MEDIA_TYPE"
     assert "text/csv" in answer.json["message"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code"),
+    [
+        (Refusal(400, "x"), "BAD_REQUEST"),
+        (Refusal(401, "x"), "UNAUTHENTICATED"),
+        (too_many_rows(1), "MAX_BLOCK_SIZE_EXCEEDED"),
+        (Refusal(429, "x"), "REQUEST_LIMIT_EXCEEDED"),
+        (Refusal(500, "x"), "INTERNAL_ERROR"),
+        (Refusal(504, "x"), "DEADLINE_EXCEEDED"),
+    ],
+)
+def test_error_codes_are_those_of_mlflow(refusal, code):
+    assert json.loads(mlflow.error(refusal))["error_code"] == code
+
+
+@pytest.mark.parametrize("kind", ["text/csv", "Text/CSV; charset=utf-8", "application/x-parquet"])
+def test_a_table_at_score_is_sent_to_invocations(array, kind):
+    refused = array.post("/score", "a,b\n1,2\n", **{"Content-Type": kind})
+    assert refused.status == 400
+    assert "/invocations" in refused.json["error"]["remedy"]
+    assert not array.post("/score", "a,b\n1,2\n").json["error"]["remedy"]
+    assert array.post("/score", ROWS, **{"Content-Type": kind}).status == 200
 
 
 @pytest.mark.parametrize(

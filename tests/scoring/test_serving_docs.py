@@ -17,10 +17,11 @@ import subprocess
 import pytest
 
 from app.config import read_configuration
+from app.deployer import certificates
 
 from .conftest import ROOT, Front, Instance, environment
 from .test_auth import ADMIN, SCORE, tokens
-from .test_tls import certificate, write
+from .test_tls import write
 
 PAGES = [ROOT / "docs" / "serving.md", *sorted((ROOT / "docs" / "serving").glob("*.md"))]
 PORT = "8101"
@@ -118,7 +119,9 @@ def python():
 
 @pytest.fixture(scope="module")
 def pair():
-    return certificate("first")
+    """As `deploy` makes it."""
+    made = certificates.make("churn", certificates.EVERY_HOST)
+    return made.certificate, made.key
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +189,7 @@ def test_commands_are_answered(fronts, python, pair, tmp_path, note, example):
 
 
 @pytest.mark.parametrize(("note", "example"), [*blocks("python")])
-def test_programs_run(fronts, serve_script, tmp_path, note, example):
+def test_programs_run(fronts, serve_script, pair, tmp_path, note, example):
     if "script" in note:
         answer = serve_script(example).post("/score", note["script"])
         assert answer.status == 200, answer.body
@@ -195,7 +198,9 @@ def test_programs_run(fronts, serve_script, tmp_path, note, example):
     front = fronts(note.get("model", "churn"))
     client = next(name for name in CLIENTS if re.search(rf"^(import|from) {name}\b", example, re.M))
     program = environment(CLIENTS[client], "3.11") / "bin" / "python"
-    output = run([program, "-c", placed(example, front)], tmp_path, {"PYTHONWARNINGS": "ignore"})
+    (tmp_path / "rhythmicml.pem").write_text(pair[0])
+    held = {"PYTHONWARNINGS": "ignore", "TOKEN": SCORE}
+    output = run([program, "-c", placed(example, front)], tmp_path, held)
     assert output.strip()
 
 

@@ -199,6 +199,13 @@ def test_the_open_inference_protocol_streams_whole_answers(shared, path):
     assert end == ("end", {})
 
 
+def test_a_body_of_the_open_inference_protocol_is_streamed_so_at_score_too(shared):
+    answer = shared(ROWS).post("/score", {**OIP, "id": "7"}, **LINES)
+    said = lines(answer.body)
+    assert [one["outputs"][0]["data"] for one in said] == [[1], [2]]
+    assert {one["id"] for one in said} == {"7"}
+
+
 def test_every_dialect_streams(shared):
     front = shared(ROWS)
     assert lines(front.post("/invocations", {"instances": [{"x": 1}, {"x": 2}]}, **LINES).body) == [

@@ -3,6 +3,7 @@
 import json
 import socket
 import ssl
+import subprocess
 import time
 import warnings
 from datetime import datetime, timedelta, timezone
@@ -13,6 +14,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from app.deployer import certificates
 
 from .conftest import call, read_all, wait_for
 from .test_auth import SCORE, bearer, tokens
@@ -109,6 +112,27 @@ def test_a_client_that_does_not_trust_it_goes_away(public):
     with pytest.raises(ssl.SSLCertVerificationError):
         score(front, certificate("other"))
     assert "Traceback" not in front.log
+
+
+def test_what_was_fetched_is_trusted_under_its_names_and_can_be_compared(
+    public, instance, tmp_path
+):
+    made = certificates.make("churn", certificates.EVERY_HOST)
+    front = public()
+    write(instance.folder / "tls", (made.certificate, made.key))
+    assert front.admin("POST", "/admin/certificate").status == 200
+    pem = tmp_path / "rhythmicml.pem"
+    address = f"127.0.0.1:{front.port}"
+    fetch = f"openssl s_client -connect {address} -showcerts </dev/null | openssl x509 >{pem}"
+    subprocess.run(["sh", "-c", fetch], check=True, capture_output=True, timeout=20)
+    show = ["openssl", "x509", "-in", pem, "-noout", "-fingerprint", "-sha256"]
+    said = subprocess.run(show, check=True, capture_output=True, text=True, timeout=20).stdout
+    assert said.strip().endswith(f"={certificates.describe(made.certificate).fingerprint}")
+    for name, code in (("127.0.0.1", 0), ("localhost", 0), ("other.example", 60)):
+        asked = ("--cacert", pem, "--resolve", f"{name}:{front.port}:127.0.0.1")
+        curl = ["curl", "-sS", *asked, f"https://{name}:{front.port}/livez"]
+        done = subprocess.run(curl, check=False, capture_output=True, timeout=20)
+        assert done.returncode == code, done.stderr
 
 
 def test_versions_and_protocols(public, pair):

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from app.scoring.errors import worker_died
 from app.scoring.launch import ending
 
 from .conftest import wait_for
@@ -335,6 +336,23 @@ def test_a_worker_killed_from_outside_may_have_been_out_of_memory(serve):
     wait_for(lambda: ready(front))
     assert front.score("1")
     assert state(front)["error"] == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("SIGKILL", "more memory"), ("SIGSEGV", "Compiled code"), ("SIGABRT", "gave up")],
+)
+def test_the_caller_learns_how_the_process_died(serve, name, words):
+    said = serve(LOADS).post("/score", {"crash": name}).json["error"]
+    assert said["cause"].startswith(f"It ended by {name}")
+    assert words in said["remedy"]
+    assert ("out of memory" in said["cause"]) == (name == "SIGKILL")
+
+
+def test_other_ends_of_a_process_have_no_known_cause():
+    for fate in ("with exit code 3", "by SIGTERM", "by signal 200", "by us"):
+        said = worker_died(fate)
+        assert (said.cause, said.remedy) == (f"It ended {fate}.", "Its log may say why.")
 
 
 def test_a_segfault_leaves_a_traceback_in_the_log(serve):

@@ -410,6 +410,24 @@ def test_what_was_deleted_comes_back_without_a_question(work, folder):
     assert contents(folder) == before
 
 
+@pytest.mark.parametrize("broken", ["[model", "[deploy]\nworker = 2\n"])
+def test_a_broken_configuration_can_be_looked_at_and_undone(work, folder, broken):
+    before = contents(folder)
+    commit(work)
+    write(folder, {"rhythmicml.toml": broken, "mine": "x"})
+    found = versions.diff(work, "churn")
+    assert "rhythmicml.toml" in found.broken
+    assert {"mine", "rhythmicml.toml"} <= {each.path for each in found.files}
+    with pytest.raises(Problem) as refused:
+        versions.restore(work, "churn@1")
+    assert "--discard" in refused.value.remedy
+    with pytest.raises(Problem, match=r"rhythmicml\.toml"):
+        versions.restore(work, "churn@1", commit_first=True)
+    assert versions.restore(work, "churn@1", discard=True).committed is None
+    assert contents(folder) == before
+    assert not versions.diff(work, "churn@1")
+
+
 def test_uncommitted_work_is_refused_or_committed_first(work, folder):
     commit(work)
     write(folder, {"mine": "precious"})

@@ -98,10 +98,18 @@ def read_json(body: bytes, *, python: bool = False) -> Any:
         if python and (b"NaN" in body or b"Infinity" in body):
             with suppress(ValueError, RecursionError):
                 return json.loads(body)
-        raise bad_input(f"{error}." if body else "The body is empty.") from None
+        raise bad_input(_malformed(error) if body else "The body is empty.") from None
     if body.count(b"[") + body.count(b"{") > DEEPEST and deeper(body, value):
         raise _too_deep()
     return value
+
+
+def _malformed(error: msgspec.DecodeError) -> str:
+    """Where the JSON is, in msgspec's words, which for a body that ends early are others."""
+    said = str(error)
+    if said.startswith("Input data was truncated"):
+        said = "JSON is malformed: it ends too early"
+    return f"{said}."
 
 
 def deeper(body: bytes, value: Any) -> bool:

@@ -16,6 +16,8 @@ from . import OCTETS, Answer, Asked, Dialect, blocks, csv, predictions, read_jso
 SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _MARKS = frozenset(SHAPES[:3])
 UNWRAPPED = ("messages", "prompt", "input")  # of language models, whose answers have no wrapper
+CSV = b"text/csv"
+PARQUET = (b"application/vnd.apache.parquet", b"application/x-parquet")
 FORM = b"application/x-www-form-urlencoded"  # what curl says when it is told nothing
 
 
@@ -30,10 +32,20 @@ def read(request: Request, reader: Reader) -> Asked:
     return _READERS[_content_type(request)](request.body, reader)
 
 
+def is_table(request: Request) -> bool:
+    """Whether the body says that it is CSV or Parquet."""
+    return _media_type(request)[0] in (CSV, *PARQUET)
+
+
+def _media_type(request: Request) -> list[bytes]:
+    """That of the body and its parameters, in small letters."""
+    said = request.headers.get(b"content-type", b"").lower()
+    return [part.strip() for part in said.split(b";")]
+
+
 def _content_type(request: Request) -> bytes:
     """The media type of the body, in small letters; JSON when none is said."""
-    said = request.headers.get(b"content-type", b"").lower()
-    name, *parameters = (part.strip() for part in said.split(b";"))
+    name, *parameters = _media_type(request)
     known = not any(one.replace(b'"', b"") not in (b"", b"charset=utf-8") for one in parameters)
     if name not in _READERS or not known:
         raise Refusal(
@@ -133,15 +145,18 @@ _READERS = {
     b"": _json,
     b"application/json": _json,
     FORM: _json,
-    b"text/csv": _csv,
-    b"application/vnd.apache.parquet": _parquet,
-    b"application/x-parquet": _parquet,
+    CSV: _csv,
+    **dict.fromkeys(PARQUET, _parquet),
 }
-_CODES = {
-    415: "UNSUPPORTED_MEDIA_TYPE",
+_CODES = {  # of mlflow/protos/databricks.proto, but 415, for which that has none
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
     404: "ENDPOINT_NOT_FOUND",
+    413: "MAX_BLOCK_SIZE_EXCEEDED",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    429: "REQUEST_LIMIT_EXCEEDED",
     503: "TEMPORARILY_UNAVAILABLE",
-    504: "REQUEST_TIMEOUT",
+    504: "DEADLINE_EXCEEDED",
 }
 
 dialect = Dialect("invocations", read, error)

@@ -6,6 +6,8 @@ takes. A row is a list of values, a record, or one number. The answer is `{"pred
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from ..errors import Refusal
@@ -21,7 +23,7 @@ def read(request: Request, reader: Reader) -> Asked:
     fast = blocks.rows(body, reader, "inputs", "instances")
     if fast:
         return Asked(fast, predictions)
-    value = read_json(body)
+    value = _json(request)
     if reader.whole:
         return Asked(json_text(body), predictions)
     if type(value) is not dict:
@@ -33,6 +35,16 @@ def read(request: Request, reader: Reader) -> Asked:
     if "inputs" in value and len(value) == 1:
         value = value["inputs"]
     return Asked(reader.value(value), predictions)
+
+
+def _json(request: Request) -> Any:
+    """The JSON in the body. A table in its place is told where it would be understood."""
+    try:
+        return read_json(request.body)
+    except Refusal as refusal:
+        if mlflow.is_table(request):
+            refusal.remedy = "CSV and Parquet are understood at /invocations."
+        raise
 
 
 def error(refusal: Refusal) -> bytes:

@@ -255,6 +255,11 @@ def write(wish: Wish, model: str, version: str, outputs: Outputs) -> Answer:
     return Answer(b"".join((text, *data)), OCTETS, header)
 
 
+def is_ours(asked: Asked) -> bool:
+    """Whether the answer is to be written by `write`, wherever the body came in."""
+    return isinstance(asked.write, partial) and asked.write.func is write
+
+
 def _wanted(wish: Wish, parts: list[Part]) -> Iterable[tuple[Part, bool]]:
     """The outputs that were asked for, and whether as bytes."""
     if not wish.outputs:
