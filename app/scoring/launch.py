@@ -1,4 +1,4 @@
-"""How a worker's process is started. Imports little, for it is what a front does first."""
+"""How processes of the front are started. Imports little, for it is what a front does first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import socket
 import struct
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -33,7 +33,7 @@ class Process(Protocol):
 
 
 class Begun(NamedTuple):
-    """A process that was told to load, and our end of the socket to it."""
+    """A process that runs, and our end of the socket to it."""
 
     process: Process
     sock: socket.socket
@@ -56,31 +56,42 @@ class Launch(NamedTuple):
 
     def begin(self) -> Begun:
         """Start a process and tell it what to load. Raises OSError when it cannot be run."""
-        ours, theirs = pair()
-        try:
-            process = self._spawn(theirs)
-            ours.sendall(self._order())
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        ours.setblocking(False)
-        return Begun(process, ours)
-
-    def _spawn(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [str(self.python), str(SHIM), str(theirs.fileno())],
-            cwd=self.files,
-            env=self.environment(),
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=2,
-        )
+        command = [str(self.python), str(SHIM)]
+        return begin(command, self._order(), cwd=self.files, env=self.environment())
 
     def _order(self) -> bytes:
         order = {"script": self.script, "artifacts": self.artifacts, "input": self.input}
         return frame({**order, "preload": self.preload})
+
+
+def begin(
+    command: Sequence[str],
+    order: bytes = b"",
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Begun:
+    """Start a process that is told, as last argument, which of its files is the socket to us.
+
+    order: what it finds there. Raises OSError when it cannot be run.
+    """
+    ours, theirs = pair()
+    try:
+        process = subprocess.Popen(
+            [*command, str(theirs.fileno())],
+            cwd=cwd,
+            env=env,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=2,
+        )
+        ours.sendall(order)
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    ours.setblocking(False)
+    return Begun(process, ours)
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

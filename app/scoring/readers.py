@@ -17,20 +17,22 @@ import pickle
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import traceback
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from math import prod
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from . import compression
+from .channel import Channel, Form
 from .errors import Refusal, overloaded
 from .http import Request
 from .inputs import Reader
+from .launch import begin
 from .outputs import Column, Outputs
 from .protocols import Dialect, take
 
@@ -40,6 +42,7 @@ MOST_BYTES = 256 * 1024 * 1024
 IDLE_SECONDS = 60.0
 PATIENCE = 60.0
 HEAD = struct.Struct("!QQ")
+_PICKLED = Form(HEAD, partial(pickle.dumps, protocol=5), pickle.loads)
 _PIECE = 1 << 20
 _START = """import sys
 sys.path.insert(0, sys.argv[1])
@@ -98,24 +101,20 @@ class Helper:
     """One process and what it has been asked, which it does in that order."""
 
     def __init__(self) -> None:
-        self.ended = False
         self.waiting: deque[Done] = deque()
-        self.sending = 0  # bytes that it has not taken yet
         self.since = monotonic()  # when it last finished something, or had nothing to do
         self._loop = asyncio.get_running_loop()
-        self._unsent: deque[memoryview] = deque()
-        self._received = bytearray()
-        ours, theirs = socket.socketpair()
-        try:
-            self.process = _spawn(theirs)
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        ours.setblocking(False)
-        self._sock = ours
-        self._loop.add_reader(ours, self._readable)
+        self.process, sock = begin(_command())
+        self._channel = Channel(sock, _PICKLED, self._heard, self._lost, _PIECE)
+
+    @property
+    def ended(self) -> bool:
+        return self._channel.closed
+
+    @property
+    def sending(self) -> int:
+        """Bytes that it has not taken yet."""
+        return self._channel.unsent
 
     def ask(self, what: str, about: Any, payload: bytes, done: Done) -> None:
         if self.ended:
@@ -124,63 +123,14 @@ class Helper:
         if not self.waiting:
             self.since = monotonic()
         self.waiting.append(done)
-        self._send(what, about, payload)
+        self._channel.send((what, about), (payload,) if payload else ())
 
-    def _send(self, what: str, about: Any, payload: bytes) -> None:
-        header = pickle.dumps((what, about), 5)
-        for part in (HEAD.pack(len(header), len(payload)) + header, payload):
-            if part:
-                self._unsent.append(memoryview(part))
-                self.sending += len(part)
-        self._flush()
+    def _heard(self, header: tuple[str, Any], payload: Any) -> None:
+        got = self._result(*header, payload)
+        self.since = monotonic()
+        self.waiting.popleft()(got)
 
-    def _flush(self) -> None:
-        unsent = self._unsent
-        try:
-            while unsent:
-                sent = self._sock.send(unsent[0][:_PIECE])
-                self.sending -= sent
-                if sent == len(unsent[0]):
-                    unsent.popleft()
-                else:
-                    unsent[0] = unsent[0][sent:]
-        except BlockingIOError:
-            self._loop.add_writer(self._sock, self._flush)
-            return
-        except OSError:
-            unsent.clear()  # the reader hears of the end too
-        self._loop.remove_writer(self._sock)
-
-    def _readable(self) -> None:
-        try:
-            received = self._sock.recv(_PIECE)
-        except BlockingIOError:
-            return
-        except OSError:
-            received = b""
-        if not received:
-            self._lost()
-            return
-        self._received += received
-        self._frames()
-
-    def _frames(self) -> None:
-        buffer = self._received
-        while len(buffer) >= HEAD.size and not self.ended:
-            header_size, size = HEAD.unpack_from(buffer)
-            start = HEAD.size + header_size
-            if len(buffer) < start + size:
-                return
-            # What follows is copied; what is there may be large, and stays where it is.
-            self._received = bytearray(buffer[start + size :])
-            view = memoryview(buffer).toreadonly()
-            kind, about = pickle.loads(view[HEAD.size : start])  # noqa: S301 - our own process
-            got = self._result(kind, about, view[start : start + size])
-            buffer = self._received
-            self.since = monotonic()
-            self.waiting.popleft()(got)
-
-    def _result(self, kind: str, about: Any, payload: memoryview) -> Any:
+    def _result(self, kind: str, about: Any, payload: Any) -> Any:
         if kind == "refused":
             return Refusal(**about)
         if kind == "read":
@@ -201,15 +151,12 @@ class Helper:
 
     def close(self) -> None:
         """Let it end: it reads the end of the socket."""
-        self.ended = True
-        self._loop.remove_reader(self._sock)
-        self._loop.remove_writer(self._sock)
-        self._sock.close()
+        self._channel.close()
         self._reap()
 
     def _lost(self) -> None:
         """It died: of the first that it was asked, most likely; the others may be tried again."""
-        self.close()
+        self._reap()
         waiting, self.waiting = self.waiting, deque()
         for number, done in enumerate(waiting):
             done(_gone() if number else Refusal(500, "The body could not be read.", reason="front"))
@@ -222,19 +169,13 @@ class Helper:
             self._loop.call_later(0.05, self._reap, max(0, tries - 1))
 
 
-def _spawn(theirs: socket.socket) -> subprocess.Popen[bytes]:
+def _command() -> list[str]:
     package = __name__.rpartition(".")[0]
     top = Path(__file__).parents[package.count(".") + 1]
-    arguments = (str(top), __name__, str(theirs.fileno()))
-    return subprocess.Popen(
-        [sys.executable, "-I", "-c", _START, *arguments],
-        pass_fds=[theirs.fileno()],
-        stdin=subprocess.DEVNULL,
-        stdout=2,
-    )
+    return [sys.executable, "-I", "-c", _START, str(top), __name__]
 
 
-def _cut(payload: memoryview, sizes: list[int]) -> Any:
+def _cut(payload: Any, sizes: list[int]) -> Any:
     start = 0
     for size in sizes:
         part = payload[start : start + size]

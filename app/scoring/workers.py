@@ -1,25 +1,23 @@
-"""The front's side of a worker: start it, speak frames with it, end it."""
+"""The front's side of a worker: start it, speak with it, end it."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import sys
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
 
+from .channel import Channel, Form
 from .inputs import Inputs
 from .launch import HEAD, Begun, Launch, Process, ending, frame, pair
 
-_READ = 1 << 18
-_SMALL = 1 << 17
 _LOOK = 0.005  # how often a dying process is looked at
 _DEAF = 5.0  # how long a template may take to kill a fork
 _DYING = 0.5  # how long a process without its socket may live
-_encode, _decode = msgspec.json.encode, msgspec.json.decode
+_JSON = Form(HEAD, msgspec.json.encode, msgspec.json.decode)
 
 SLOTS = 64
 """How many requests an asynchronous model is given at once."""
@@ -78,8 +76,6 @@ class Worker:
         self.on_flight: Callable[[Worker, dict[str, Any], bytes], None] = on_answer
         self.pinged = 0.0  # when an asynchronous worker was asked for a sign of life
         self._number = 0
-        self._received = bytearray()
-        self._unsent: deque[memoryview] = deque()
 
     @property
     def pid(self) -> int | None:
@@ -104,12 +100,10 @@ class Worker:
         """Start the process and tell it what to load. Raises OSError when it cannot be run."""
         self._loop = asyncio.get_running_loop()
         begun, self.begun = self.begun or self.origin.begin(), None
-        self.process, self._sock = begun
-        self._received.clear()
-        self._unsent.clear()
+        self.process = begun.process
+        self._channel = Channel(begun.sock, _JSON, self._heard, self._ended)
         self.warm, self.big, self.served, self._pid, self._killed = False, False, 0, 0, ""
         self.state, self.failed = LOADING, False
-        self._loop.add_reader(self._sock, self._readable)
         self.pinged = 0.0
         self.flights.clear()
 
@@ -133,7 +127,7 @@ class Worker:
     def tell(self, **header: Any) -> None:
         """Send a frame without rows, such as cancel=5."""
         if self.state in (IDLE, BUSY):
-            self._send(header)
+            self._channel.send(header)
 
     def _send_rows(self, inputs: Inputs) -> int:
         self._number += 1
@@ -146,7 +140,7 @@ class Worker:
             "names": inputs.names,
             "sizes": [len(part) for part in inputs.parts],
         }
-        self._send(header, inputs.parts)
+        self._channel.send(header, inputs.parts)
         return self._number
 
     def kill(self, why: str = "") -> None:
@@ -159,10 +153,11 @@ class Worker:
     async def close(self, patience: float = 1.0) -> None:
         """Let the process end by itself, then make it."""
         if self.begun is not None:
-            self.process, self._sock = self.begun
-            self._sock.close()
+            self.process = self.begun.process
+            self.begun.sock.close()
         elif self.state != DEAD:
-            self._disconnect()
+            self.state = DEAD
+            self._channel.close()
         process = self.process
         for step in range(int(patience / 0.01) * 2):
             if process is None or process.poll() is not None:
@@ -171,59 +166,7 @@ class Worker:
                 process.kill()
             await asyncio.sleep(0.01)
 
-    # The socket
-
-    def _send(self, header: dict[str, Any], parts: list[bytes] = []) -> None:  # noqa: B006
-        text = _encode(header)
-        size = sum(map(len, parts))
-        head = HEAD.pack(len(text), size) + text
-        if size < _SMALL:
-            self._unsent.append(memoryview(b"".join((head, *parts))))
-        else:
-            self._unsent.extend(memoryview(part) for part in (head, *parts) if part)
-        self._flush()
-
-    def _flush(self) -> None:
-        """Write as much as the socket takes now; the loop calls again when it takes more."""
-        unsent = self._unsent
-        try:
-            while unsent:
-                sent = self._sock.send(unsent[0])
-                if sent == len(unsent[0]):
-                    unsent.popleft()
-                else:
-                    unsent[0] = unsent[0][sent:]
-        except BlockingIOError:
-            self._loop.add_writer(self._sock, self._flush)
-            return
-        except OSError:
-            unsent.clear()  # the reader hears of the end too
-        self._loop.remove_writer(self._sock)
-
-    def _readable(self) -> None:
-        try:
-            received = self._sock.recv(_READ)
-        except BlockingIOError:
-            return
-        except OSError:
-            received = b""
-        if not received:
-            self._ended()
-            return
-        self._received += received
-        self._frames()
-
-    def _frames(self) -> None:
-        buffer = self._received
-        while len(buffer) >= HEAD.size and self.state != DEAD:
-            header_size, size = HEAD.unpack_from(buffer)
-            start = HEAD.size + header_size
-            if len(buffer) < start + size:
-                return
-            header = _decode(buffer[HEAD.size : start])
-            payload = bytes(buffer[start : start + size])
-            del buffer[: start + size]
-            self._heard(header, payload)
+    # What it says
 
     def _heard(self, header: dict[str, Any], payload: bytes) -> None:
         if "ready" in header:
@@ -245,17 +188,8 @@ class Worker:
             self.state = IDLE
             self.on_answer(self, header, payload)
 
-    def _disconnect(self) -> None:
-        self.state = DEAD
-        if self._sock.fileno() < 0:
-            return
-        self._loop.remove_reader(self._sock)
-        self._loop.remove_writer(self._sock)
-        self._sock.close()
-
     def _ended(self) -> None:
         """Its socket has closed: learn how the process ends, then say so."""
-        self._disconnect()
         self.state = ENDING
         self._look(self._loop.time() + _DYING)
 
@@ -317,7 +251,7 @@ class Template(Worker):
 
     def kill_fork(self, fork: Fork) -> None:
         if self.state == IDLE:
-            self._send({"kill": fork.number})
+            self._channel.send({"kill": fork.number})
             self._loop.call_later(_DEAF, self._kill_with, fork)
         else:
             self.kill("while it was loading")
@@ -332,7 +266,7 @@ class Template(Worker):
             with theirs:
                 try:
                     order = frame({"fork": fork.number})
-                    socket.send_fds(self._sock, [order], [theirs.fileno()])
+                    socket.send_fds(self._channel.sock, [order], [theirs.fileno()])
                 except OSError:
                     pass  # it is ending, which both readers hear of
         self._asked.clear()

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from base64 import b64decode
 from contextlib import suppress
 
 import psutil
@@ -106,6 +107,32 @@ def test_a_large_body_with_no_rows_has_no_predictions(shared, science):
 def test_a_large_answer_to_a_small_request_is_written_whole(shared):
     front = shared(MODEL, max_body=BIG, max_request_rows=10**8)
     assert front.score({"rows": 300_000}) == ["x" * 100] * 300_000
+
+
+RESULTS = {
+    "array": ("numpy.arange(300_000.0)", "[0.0,1.0,2.0,"),
+    "table": ("pandas.DataFrame({'a': range(300_000)})", '[{"a":0},{"a":1},'),
+    "json": ("['x' * 3_000_000]", '["xxx'),
+    "bytes": ("b'x' * 3_000_000", "xxx"),
+}
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+@pytest.mark.parametrize("how", ["return", "yield"])
+def test_a_large_result_of_every_kind_is_answered(shared, science, kind, how):
+    source, start = RESULTS[kind]
+    imports = f"import {source.partition('.')[0]}\n" if "." in source.partition("(")[0] else ""
+    script = f"{imports}def predict(model, inputs):\n    {how} {source}\n"
+    front = shared(script, python=science, max_body=BIG, input="json")
+    answer = front.post("/score", [1])
+    whole = answer.body.decode()
+    if how == "yield":
+        (item,) = answer.json["predictions"]
+        whole = b64decode(item).decode() if kind == "bytes" else json.dumps(item)
+        whole = whole.replace(", ", ",").replace(": ", ":")
+    assert answer.status == 200, answer.body
+    assert whole.removeprefix('{"predictions":').startswith(start)
+    assert len(whole) > 2_000_000
 
 
 def test_probes_are_answered_while_90_mb_are_read(serve):
