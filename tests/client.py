@@ -69,6 +69,11 @@ class Client:
         words = ("--identity", str(guest.key), "--accept-key", guest.fingerprint, *more)
         self("location", "add", name, url, *words)
 
+    def undeploy_all(self) -> None:
+        """Leave nothing of this user's models on any host."""
+        for row in self("status"):
+            self("undeploy", row["model"], "--purge", "--yes")
+
 
 PREDICT = """
 import json, time

@@ -48,6 +48,7 @@ class Channel:
         self._read = read
         self._received = bytearray()
         self._unsent: deque[memoryview] = deque()
+        self._blocked = False  # whether the loop calls when the socket takes more
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock, self._readable)
 
@@ -87,11 +88,15 @@ class Channel:
                 else:
                     unsent[0] = unsent[0][sent:]
         except BlockingIOError:
-            self._loop.add_writer(self.sock, self._flush)
+            if not self._blocked:
+                self._blocked = True
+                self._loop.add_writer(self.sock, self._flush)
             return
         except OSError:
             unsent.clear()  # the reader hears of the end too
-        self._loop.remove_writer(self.sock)
+        if self._blocked:
+            self._blocked = False
+            self._loop.remove_writer(self.sock)
 
     def _readable(self) -> None:
         try:
@@ -109,19 +114,20 @@ class Channel:
 
     def _frames(self) -> None:
         lengths, buffer = self._lengths, self._received
-        while len(buffer) >= lengths.size and not self.closed:
+        first = lengths.size
+        while len(buffer) >= first and not self.closed:
             header_size, size = lengths.unpack_from(buffer)
-            start = lengths.size + header_size
+            start = first + header_size
             end = start + size
             if len(buffer) < end:
                 return
             if end <= _LARGE:
-                header = self._decode(buffer[lengths.size : start])
+                header = self._decode(buffer[first:start])
                 payload: Any = bytes(buffer[start:end])
                 del buffer[:end]
             else:  # it stays where it is; what follows is at most one `recv`, and copied
                 view = memoryview(buffer).toreadonly()
                 buffer = self._received = buffer[end:]
-                header, payload = self._decode(view[lengths.size : start]), view[start:end]
+                header, payload = self._decode(view[first:start]), view[start:end]
                 del view
             self._on_frame(header, payload)

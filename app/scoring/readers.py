@@ -25,7 +25,7 @@ from functools import partial
 from math import prod
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import compression
 from .channel import Channel, Form
@@ -52,6 +52,12 @@ import_module(sys.argv[2]).main(int(sys.argv[3]))"""
 Done = Callable[[Any], None]  # is told what was read or written, or a Refusal
 
 
+class Unread(NamedTuple):
+    """A body that the front may as well read itself; what was in it, if it was compressed."""
+
+    unpacked: Any
+
+
 class Readers:
     """The front's side: at most one helper, started when it is needed."""
 
@@ -71,7 +77,8 @@ class Readers:
         if helper.sending + len(request.body) > self.most_bytes and helper.waiting:
             raise overloaded()
         asks = (request.method, request.path, request.query, request.headers)
-        helper.ask("read", (dialect, asks, reader, self.limits), request.body, done)
+        about = (dialect, asks, reader, self.limits)
+        helper.ask("read", about, request.body, partial(_told, request, done))
 
     def writes(self, outputs: Outputs) -> bool:
         """Whether writing this answer would keep the front from all else."""
@@ -139,7 +146,7 @@ class Helper:
             return asked._replace(inputs=asked.inputs._replace(parts=parts))
         if kind == "written":
             return about
-        return None
+        return Unread(payload)
 
     def check(self, now: float) -> None:
         quiet = now - self.since
@@ -167,6 +174,16 @@ class Helper:
             if not tries:
                 self.process.kill()
             self._loop.call_later(0.05, self._reap, max(0, tries - 1))
+
+
+def _told(request: Request, done: Done, got: Any) -> None:
+    """What was read; a body that was not read is at least not unpacked again."""
+    if isinstance(got, Unread):
+        if got.unpacked:
+            request.body = got.unpacked
+            del request.headers[b"content-encoding"]
+        got = None
+    done(got)
 
 
 def _command() -> list[str]:
@@ -250,7 +267,7 @@ def _read(about: Any, payload: bytes) -> tuple[str, Any, list[bytes]]:
     compression.open_body(request, max_body)
     asked = take(lambda: dialect.read(request, reader), reader, most_rows)
     if asked.then is not None:
-        return "here", None, []
+        return "here", None, [] if request.body is payload else [request.body]
     parts = asked.inputs.parts
     asked = asked._replace(inputs=asked.inputs._replace(parts=[]))
     return "read", (asked, list(map(len, parts))), parts

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guests import Guest, why_not
+from client import Client
+from guests import USERS_BY_MODE, Guest, why_not
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -29,3 +30,19 @@ def fresh_guest() -> Iterator[Guest]:
     """A server with internet for one test alone, which may break it."""
     with Guest.boot("fresh") as guest:
         yield guest
+
+
+@pytest.fixture(params=list(USERS_BY_MODE))
+def mode(request: pytest.FixtureRequest) -> str:
+    """How we may install on the server."""
+    mode: str = request.param
+    return mode
+
+
+@pytest.fixture
+def client(tmp_path: Path, guest: Guest, mode: str) -> Client:
+    """Somebody whose location `srv` is the shared server."""
+    guest.linger("ds")
+    client = Client(tmp_path / "home")
+    client.add_location(guest, USERS_BY_MODE[mode])
+    return client

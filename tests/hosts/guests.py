@@ -42,6 +42,7 @@ PACKAGES = (
 )
 VARIANTS = {"plain": "", "venv": ",python3-venv", "polkit": ",polkitd"}
 USERS = ("root", "ds", "ops")
+USERS_BY_MODE = {"root": "root", "sudo": "ops", "user": "ds"}
 
 # What a base needs beyond its packages. Host keys and the machine id are each guest's own.
 FURNISH = """

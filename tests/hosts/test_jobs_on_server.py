@@ -1,9 +1,8 @@
 """Answers to jobs are kept where systemd confines an instance, and outlive its process."""
 
 import pytest
-from client import Client, write_model
+from client import write_model
 
-USERS = {"root": "root", "user": "ds"}
 JOB = """
 import json, sys, time, urllib.request
 
@@ -23,11 +22,8 @@ for _ in range(300):
 """
 
 
-@pytest.mark.parametrize("mode", USERS)
-def test_a_job_survives_a_restart_and_a_switch(tmp_path, guest, mode):
-    guest.linger("ds")
-    client = Client(tmp_path / "home")
-    client.add_location(guest, USERS[mode])
+@pytest.mark.parametrize("mode", ["root", "user"], indirect=True)
+def test_a_job_survives_a_restart_and_a_switch(tmp_path, client, guest, mode):
     name = f"keeps-jobs-{mode}"
     folder = write_model(tmp_path / "model", name)
     port = client("deploy", str(folder), "--to", "srv")["port"]

@@ -12,23 +12,8 @@ from functools import partial
 
 import pytest
 from client import PREDICT, ROOT, Client, Failed, Together, write_model
-from guests import soon
+from guests import USERS_BY_MODE, soon
 from load import Load
-
-USERS = {"root": "root", "sudo": "ops", "user": "ds"}
-
-
-@pytest.fixture(params=list(USERS))
-def mode(request):
-    return request.param
-
-
-@pytest.fixture
-def client(tmp_path, guest, mode):
-    guest.linger("ds")
-    client = Client(tmp_path / "home")
-    client.add_location(guest, USERS[mode])
-    return client
 
 
 @pytest.fixture
@@ -75,7 +60,7 @@ def test_whole_main_job(client, folder, mode):
     assert again["sent"] == {"files": 0, "bytes": 0}
 
     # A factor of its own: one that another test's model has is on the server already.
-    factor = 30.0 + list(USERS).index(mode)
+    factor = 30.0 + list(USERS_BY_MODE).index(mode)
     write_model(folder, name, factor=factor)
     second = client("deploy", name, "--to", "srv")
     assert (second["version"], second["sent"]["files"]) == (2, 1)

@@ -12,24 +12,14 @@ import pytest
 from client import Client, Failed, write_model
 from guests import soon
 
-USERS = {"root": "root", "sudo": "ops", "user": "ds"}
 BODY = b'{"inputs": [[1, 2, 3]]}'
 ANSWER = {"predictions": [12.0]}
 
 
-@pytest.fixture(params=list(USERS))
-def mode(request):
-    return request.param
-
-
 @pytest.fixture
-def client(tmp_path, guest, mode):
-    guest.linger("ds")
-    client = Client(tmp_path / "home")
-    client.add_location(guest, USERS[mode])
+def client(client):
     yield client
-    for row in client("status"):
-        client("undeploy", row["model"], "--purge", "--yes")
+    client.undeploy_all()
 
 
 def model(folder, name, expose="public", **more):

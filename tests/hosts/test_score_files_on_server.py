@@ -5,10 +5,9 @@ import json
 import os
 
 import pytest
-from client import Client, write_model
+from client import write_model
 from guests import soon
 
-USERS = {"root": "root", "user": "ds"}
 SCRIPT = """
 def load(artifacts):
     return 2.0
@@ -17,21 +16,13 @@ def predict(model, inputs: list):
     return [{"score": model * row["x"], "odd": row["x"] % 2 == 1} for row in inputs]
 """
 ROWS = 60_000
-
-
-@pytest.fixture(params=list(USERS))
-def mode(request):
-    return request.param
+pytestmark = pytest.mark.parametrize("mode", ["root", "user"], indirect=True)
 
 
 @pytest.fixture
-def client(tmp_path, guest, mode):
-    guest.linger("ds")
-    client = Client(tmp_path / "home")
-    client.add_location(guest, USERS[mode])
+def client(client):
     yield client
-    for row in client("status"):
-        client("undeploy", row["model"], "--purge", "--yes")
+    client.undeploy_all()
 
 
 def deploy_with_token(client, folder, name, expose):

@@ -1,21 +1,26 @@
 """Large bodies and answers: read and written beside the front, which goes on answering."""
 
 import asyncio
+import gzip
 import json
 import os
+import random
 import signal
 import threading
 import time
+import zlib
 from base64 import b64decode
 from contextlib import suppress
 
 import psutil
 import pytest
 
+from app.scoring import compression
 from app.scoring.errors import Refusal
+from app.scoring.http import Request
 from app.scoring.inputs import Reader
-from app.scoring.protocols import native
-from app.scoring.readers import Helper
+from app.scoring.protocols import mlflow, native
+from app.scoring.readers import Helper, Readers
 
 from .conftest import wait_for
 
@@ -32,6 +37,7 @@ def predict(model, inputs: np.ndarray):
     return inputs.sum(axis=1)
 """
 BIG = 200 << 20
+PARQUET = b"application/vnd.apache.parquet"
 
 
 def helper(front):
@@ -233,6 +239,42 @@ def run_helper(story):
             await asyncio.to_thread(helper.process.wait, 20)
 
     asyncio.run(told())
+
+
+def read_beside(request):
+    """What a reader's process makes of a request."""
+
+    async def story():
+        readers = Readers(BIG, 10**8)
+        assert readers.wanted(request, Reader())
+        told = asyncio.get_running_loop().create_future()
+        readers.read(mlflow.dialect, request, Reader(), told.set_result)
+        try:
+            return await asyncio.wait_for(told, 20)
+        finally:
+            readers.close()
+            await asyncio.to_thread(readers.helper.process.wait, 20)
+
+    return asyncio.run(story())
+
+
+@pytest.mark.parametrize("size", [1000, 20_000])
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
+def test_a_body_left_to_the_front_is_unpacked_once(size, pack):
+    file = random.Random(1).randbytes(100_000) * (size // 1000)
+    encoding = b"gzip" if pack is gzip.compress else b"deflate"
+    headers = {b"content-type": PARQUET, b"content-encoding": encoding}
+    request = Request(b"POST", b"/invocations", headers, pack(file))
+    assert read_beside(request) is None
+    assert request.body == file
+    compression.open_body(request, BIG)
+    assert request.body == file
+
+
+def test_a_body_left_to_the_front_stays_as_it_was():
+    request = Request(b"POST", b"/invocations", {b"content-type": PARQUET}, bytes(2_000_000))
+    assert read_beside(request) is None
+    assert request.body == bytes(2_000_000)
 
 
 def test_a_helper_that_nobody_needs_ends():

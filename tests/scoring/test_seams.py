@@ -1,10 +1,12 @@
 """Where batches, streams, tasks, jobs, large bodies, tokens and recycling meet."""
 
+import gzip
 import json
 import os
 import re
 import signal
 import socket
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
@@ -80,6 +82,25 @@ def test_an_asynchronous_model_takes_parquet(shared, arrow, parquet, how):  # no
     front = shared(script % how, python=arrow)
     answer = front.post("/invocations", parquet, **PARQUET)
     assert (answer.status, answer.json) == (200, {"predictions": [1, 2**53 + 1]})
+
+
+@pytest.mark.parametrize("rows", [5_000, 200_000])
+def test_a_large_compressed_parquet_file_is_predicted(shared, arrow, tmp_path, rows):  # noqa: F811
+    write = (
+        "import numpy, pandas, sys; rows = int(sys.argv[2]); some = numpy.random.default_rng(1);"
+        "pandas.DataFrame({'x': some.random(rows), 'y': some.random(rows)}).to_parquet(sys.argv[1])"
+    )
+    path = tmp_path / "rows.parquet"
+    subprocess.run([arrow / "bin" / "python", "-c", write, path, str(rows)], check=True)
+    script = "import pandas as pd\ndef predict(model, inputs: pd.DataFrame):\n    return inputs.x\n"
+    samples = {"sample.json": b'[{"x": 1.5}]'}
+    front = shared(script, python=arrow, **LARGE, files=samples, sample="sample.json")
+    packed = gzip.compress(path.read_bytes())
+    assert len(packed) > (1 << 20) / 20
+    answer = front.post("/invocations", packed, **PARQUET, **{"Content-Encoding": "gzip"})
+    assert answer.status == 200, answer.body
+    assert len(answer.json["predictions"]) == rows
+    assert answer.headers["X-Ignored-Columns"] == "y"
 
 
 # Large bodies
