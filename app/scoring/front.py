@@ -6,12 +6,14 @@ It never runs the model's code. See docs/design.md, "The scoring program".
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import socket
 import ssl
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from time import monotonic
 from typing import Any
@@ -41,6 +43,9 @@ from .workers import say
 SWEEP = 0.25
 SETTLE = 0.1
 """Seconds for connections that were accepted a moment before to be known to us."""
+KEPT = 4 << 20
+"""Bytes of freed memory that are not given back to the system, but used for the next large body."""
+TOP_PAD = -2  # of glibc's mallopt
 LONGEST_DRAIN = float(os.environ.get("RHYTHMICML_DRAIN_SECONDS", "30"))
 
 
@@ -63,11 +68,19 @@ def main(argv: Sequence[str], begun: Iterable[Begun] = ()) -> int:
         say(f"cannot start: {type(error).__name__}: {error}")
         return 1
     allow_many_files()
+    keep_memory()
     try:
         return run(Front(release, sockets, private, tokens, context, begun).run())
     finally:
         if arguments.private:
             unlink_socket(arguments.private)
+
+
+def keep_memory() -> None:
+    """Have glibc keep what a large body took: giving that back and taking it again cost 200 of
+    360 microseconds a request of 240 kB. Other C libraries have no such setting."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(TOP_PAD, KEPT)
 
 
 def address(text: str) -> tuple[str, int]:
