@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from app.deployer.forward import hang_up
 from app.errors import Problem, Refused, Unreachable
-from app.services import deployments
+from app.services import places
 from app.services.instances import Through, front_of, refusal_of
 from app.services.tables import Row
 
@@ -56,7 +56,7 @@ class Way:
     def __init__(self, work: Workspace, name: str, to: str | None) -> None:
         self.name = name
         self.work = work
-        self.location = deployments.location_of(work, name, to)
+        self.location = places.location_of(work, name, to)
         self.closed = threading.Event()
         self._renewing = threading.Lock()
         self.road = work.reach(self.location)

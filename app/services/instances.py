@@ -16,7 +16,7 @@ from app.deployer import certificates
 from app.deployer.plan import PUBLIC
 from app.errors import Problem, Unreachable
 from app.models import Deployment, Event, Instance, Location
-from app.services import deployments
+from app.services import deployments, places
 
 if TYPE_CHECKING:
     from app.deployer.road import Road
@@ -57,7 +57,7 @@ def _ask(work: Workspace, location: Location) -> dict[str, dict[str, Any]] | Pro
     """Instance name → what the host says of it; or why it says nothing."""
     try:
         with work.reach(location) as road:
-            host = deployments.host_of(location, road)
+            host = places.host_of(location, road)
             found = road.call("status", name=None, history=0)
             return {each["name"]: {**each, "host": host} for each in found}
     except Problem as problem:
@@ -94,7 +94,7 @@ def _access(known: Instance, said: dict[str, Any]) -> dict[str, Any]:
     tls = certificates.known(said["certificate"]) if public else None
     access = {
         "exposure": said["exposure"],
-        "url": deployments.url_of(said["exposure"], said["host"], said["port"]),
+        "url": places.url_of(said["exposure"], said["host"], said["port"]),
         "tokens": said["tokens"],
         "certificate": tls.as_dict() if tls else None,
     }
@@ -156,7 +156,7 @@ def logs(
     work: Workspace, name: str, *, lines: int = 100, follow: bool = False, to: str | None = None
 ) -> Iterator[str]:
     """The last lines that an instance said; with follow, what comes, until closed."""
-    location = deployments.location_of(work, name, to, or_default=True)
+    location = places.location_of(work, name, to, or_default=True)
     said: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
     with work.reach(location) as road:
         args = {"name": name, "lines": lines, "follow": follow}
@@ -181,7 +181,7 @@ def score(work: Workspace, name: str, body: bytes, *, to: str | None = None) -> 
     It goes to the front's private socket, for which who may log in to the host needs no token.
     Raises Problem with the instance's own reason when it refuses.
     """
-    location = deployments.location_of(work, name, to)
+    location = places.location_of(work, name, to)
     with work.reach(location) as road:
         private = front_of(road, name, location)["private"]
         status, headers, content = _post(road, private, body)
@@ -204,7 +204,7 @@ def front_of(road: Road, name: str, location: Location) -> dict[str, Any]:
     """The front that answers the public, with `port` and `exposure` of the instance."""
     found = road.call("status", name=name, history=0)
     if not found:
-        raise deployments.not_deployed(name, location.name)
+        raise places.not_deployed(name, location.name)
     if found[0]["stopped"]:
         raise Problem(f"{name} is stopped on {location.name}.", remedy=f"rhythmicml start {name}")
     front: dict[str, Any] | None = next(
@@ -292,7 +292,7 @@ def tunnel(work: Workspace, name: str, *, port: int = 0, to: str | None = None) 
 
     Its own port is at the other end, so it wants a token if it has any, and TLS if it is public.
     """
-    location = deployments.location_of(work, name, to)
+    location = places.location_of(work, name, to)
     with work.reach(location) as road:
         front = front_of(road, name, location)
         forward = road.forward(port, front["port"])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from app import config
 from app.errors import NotFound, Problem
 from app.models import Location
-from app.services import deployments
+from app.services import attempts, places
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
@@ -131,10 +131,10 @@ def _change(
 ) -> dict[str, Any]:
     """Replace the tokens of an instance, under its lock; what runs is told at once."""
     location = _location(work, model, to)
-    with deployments.attempting(work, action, model, location) as attempt:
+    with attempts.attempting(work, action, model, location) as attempt:
         there = lasting(attempt.road.call("tokens", name=model, tokens=None)["tokens"])
         wanted = changed(there)
-        with deployments.recorded(attempt, None, "", "", detail=name):
+        with attempts.recorded(attempt, None, "", "", detail=name):
             history = {**attempt.entry(), "token": name}
             said = attempt.road.call("tokens", name=model, tokens=wanted, entry=history)
     mine = [each for each in wanted if each["name"] == name]
@@ -156,10 +156,10 @@ def _location(work: Workspace, model: str, to: str | None) -> Location:
         known = store.instances.all(model=model)
         latest = store.versions.latest(tracked)
     if to or known:
-        return deployments.location_of(work, model, to)
+        return places.location_of(work, model, to)
     folder = Path(tracked.folder)
     if folder.is_dir():
         configured = config.read_configuration(folder).location
     else:
         configured = latest.configuration.location if latest else None
-    return deployments.location_for(work, configured, None)
+    return places.location_for(work, configured, None)

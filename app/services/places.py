@@ -1,0 +1,62 @@
+"""Which location is meant, and by which address an instance there is reached."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from app.deployer import plan as planning
+from app.errors import NotFound, Problem
+from app.models import Location
+
+if TYPE_CHECKING:
+    from app.deployer.road import Road
+    from app.workspace import Workspace
+
+
+def location_for(work: Workspace, configured: str | None, to: str | None) -> Location:
+    """Where to deploy: as asked, else as configured, else the default location."""
+    with work.open_store() as store:
+        chosen = to or configured
+        return store.locations.get(chosen) if chosen else store.locations.default()
+
+
+def location_of(work: Workspace, name: str, to: str | None, or_default: bool = False) -> Location:
+    """Where an instance is: as asked, else the only location it was deployed to.
+
+    or_default: the default location when it is deployed nowhere, for what may be left of it.
+    """
+    with work.open_store() as store:
+        known = store.instances.all(model=name)
+        if not known:
+            store.models.get(name)
+        if to:
+            return store.locations.get(to)
+        if not known and or_default:
+            return store.locations.default()
+        if not known:
+            raise NotFound(f"{name} is not deployed anywhere.", remedy=f"rhythmicml deploy {name}")
+        if len(known) > 1:
+            places = ", ".join(each.location for each in known)
+            raise Problem(
+                f"{name} is deployed to several locations.",
+                cause=f"They are: {places}.",
+                remedy="Say which with --to LOCATION.",
+            )
+        return store.locations.get(known[0].location)
+
+
+def host_of(location: Location, road: Road) -> str:
+    """The name by which others reach a location."""
+    return urlsplit(location.url).hostname or str(road.hello["hostname"])
+
+
+def url_of(exposure: str, host: str, port: int | None) -> str:
+    """Where an instance answers; on loopback, as its own host sees it."""
+    if exposure != planning.PUBLIC:
+        return f"http://127.0.0.1:{port}"
+    return f"https://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def not_deployed(name: str, place: str) -> NotFound:
+    return NotFound(f"{name} is not deployed on {place}.", remedy=f"rhythmicml deploy {name}")
