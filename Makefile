@@ -41,7 +41,7 @@ bench: $(DEV_STAMP)
 	$(BIN)/python -m bench
 
 faults: $(DEV_STAMP)
-	$(BIN)/python -m pytest -m host tests/hosts
+	$(BIN)/python -m pytest -m "host or faults" tests
 	RHYTHMICML_CASES=60 RHYTHMICML_SLOWEST=1 $(BIN)/python -m pytest -rP tests/scoring/test_schemathesis.py
 
 clean:
