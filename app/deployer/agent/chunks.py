@@ -2,8 +2,8 @@
 
 While it grows, a blob lies in `incoming/` under its digest, so that an upload that was cut goes on
 from there. `chunks/` says of each large blob which chunks it is made of, so that the next one can
-be made of them too: nothing is kept twice, and nothing is cut on the host. Each chunk is verified
-when it is used, and the whole before it appears.
+be made of them too: nothing is kept twice, and nothing is cut on the host. The whole is verified
+before it appears; when it is not what it should be, so is every blob that it was made of.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import struct
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,8 @@ def grow(agent: Agent, args: dict[str, Any], payload: Payload) -> int:
     """
     sources, sent = _sources[agent.base], arriving(args, payload)
     with growing(agent, args) as blob:
-        for size, digest in args["parts"]:
-            blob.add([sources.read(bytes.fromhex(digest), size)] if digest else sent.chunks(size))
+        for size, source, at in sources.runs(args["parts"]):
+            blob.add(sources.read(source, at, size) if source else sent.chunks(size), source)
         return blob.done
 
 
@@ -79,9 +80,10 @@ def finish(agent: Agent, args: dict[str, Any], payload: Payload) -> None:
     """Verify the blob `digest` and let it appear. The payload says which chunks it is made of."""
     chunks = unpack(payload.whole())
     with growing(agent, args) as blob:
+        if not blob.verified():
+            raise refused(_growing.pop(blob.temporary), _sources[agent.base])
         blob.appear()
-    del _growing[blob.temporary]
-    blob.close()
+    _growing.pop(blob.temporary).close()
     replace(chunk_list(agent.base, args["digest"]), pack(chunks), 0o600)
     _sources[agent.base].add(args["digest"], chunks)
 
@@ -106,29 +108,50 @@ def growing(agent: Agent, args: dict[str, Any]) -> Iterator[Growing]:
     except ClientGone:
         raise
     except Failure as failure:
-        if failure.kind != "Stale":
+        if failure.kind != "Stale" and temporary in _growing:
             _growing.pop(temporary).discard()
         raise
 
 
+def refused(blob: Growing, sources: Sources) -> Failure:
+    """Throw away a blob that is not what its name says, and what made it so."""
+    blob.discard()
+    damaged = [each for each in blob.sources if not sources.sound(each)]
+    if damaged:
+        path = blob_path(sources.base, damaged[0])
+        return stale(f'"{path}" on the host was damaged; it is out of use.', detail=damaged[0])
+    if blob.came_before:
+        return stale(f'What came of "{blob.digest}" before was damaged; it was thrown away.')
+    return Failure(
+        f'What arrived as "{blob.digest}" is something else; it was thrown away.',
+        cause=f"its SHA-256 is {blob.sha256.hexdigest()}",
+        remedy="Check the store: rhythmicml verify",
+    )
+
+
 class Growing:
-    """A large blob on its way in. Who grows it holds a lock on its file; others wait."""
+    """A large blob on its way in. Who grows it holds a lock on its file; others wait.
+
+    sources: digests of the blobs it is made of. came_before: bytes that an earlier upload brought.
+    """
 
     def __init__(self, agent: Agent, digest: str, size: int) -> None:
         self.digest, self.size = digest, size
         self.path, self.temporary = place(agent, digest), incoming(agent.base, digest)
+        self.sources: set[str] = set()
         make_base(agent)
         for folder in (self.temporary.parent, chunk_list(agent.base, digest).parent):
             make_folder(folder, 0o700)
         make_folder(self.path.parent)
         self.fd = os.open(self.temporary, os.O_RDWR | os.O_CREAT, 0o600)
+        self._hasher = ThreadPoolExecutor(1)
+        self._hashing: Future[None] | None = None
         try:
             self._wait_for_lock(agent)
-            self.sha256, self.done = self._what_came_before()
+            self._read_what_came_before()
         except BaseException:
-            os.close(self.fd)
+            self.close()
             raise
-        self._started = self.done
 
     def _wait_for_lock(self, agent: Agent) -> None:
         while True:
@@ -141,34 +164,38 @@ class Growing:
         if self.path.exists():
             raise stale(f'"{self.digest}" came from somebody else meanwhile.')
 
-    def _what_came_before(self) -> tuple[Any, int]:
-        """Read again; what was written over its end belongs to nothing."""
-        sha256, done = hashlib.sha256(), 0
+    def _read_what_came_before(self) -> None:
         if os.fstat(self.fd).st_size > self.size:
             os.ftruncate(self.fd, 0)
+        self.sha256 = hashlib.sha256()
         while piece := os.read(self.fd, CHUNK):
-            sha256.update(piece)
-            done += len(piece)
-        return sha256, done
+            self.sha256.update(piece)
+        self.done = self.came_before = self._started = os.fstat(self.fd).st_size
 
-    def add(self, pieces: Iterable[bytes]) -> None:
+    def add(self, pieces: Iterable[bytes], source: str) -> None:
+        """Write pieces of the blob `source` ("": that were sent), each hashed meanwhile."""
+        if source:
+            self.sources.add(source)
         for piece in pieces:
+            self._hash_is_done()
+            self._hashing = self._hasher.submit(self.sha256.update, piece)
             with full_disk_explained(self.temporary.parent, self.size - self.done):
                 write_all(self.fd, piece)
-            self.sha256.update(piece)
             self.done += len(piece)
             if self.done - self._started >= EARLY:
                 start_writeback(self.fd, self._started, self.done - self._started)
                 self._started = self.done
 
+    def _hash_is_done(self) -> None:
+        if self._hashing:
+            self._hashing.result()
+
+    def verified(self) -> bool:
+        self._hash_is_done()
+        return self.done == self.size and self.sha256.hexdigest() == self.digest
+
     def appear(self) -> None:
-        """Verified, on the disk for good, and only then under its name."""
-        if self.done != self.size or self.sha256.hexdigest() != self.digest:
-            raise Failure(
-                f'What arrived as "{self.digest}" is something else; it was thrown away.',
-                cause=f"its SHA-256 is {self.sha256.hexdigest()}",
-                remedy="Check the store: rhythmicml verify",
-            )
+        """On the disk for good, and only then under its name."""
         with full_disk_explained(self.temporary.parent, 0):
             os.fchmod(self.fd, 0o444)
             os.fsync(self.fd)
@@ -176,6 +203,7 @@ class Growing:
         sync_folder(self.path.parent)
 
     def close(self) -> None:
+        self._hasher.shutdown()
         os.close(self.fd)
 
     def discard(self) -> None:
@@ -214,25 +242,46 @@ class Sources:
             self.places.setdefault(chunk[:KEY], (digest, at))
             at += size
 
-    def read(self, chunk: bytes, size: int) -> bytes:
-        """The chunk, as its digest says. Stale when it is not here any more, or was damaged."""
-        digest, at = self.places.get(chunk[:KEY], ("", 0))
-        if not digest:
-            raise stale(f'No chunk "{chunk.hex()}" is here.')
-        with contextlib.suppress(OSError), blob_path(self.base, digest).open("rb") as file:
-            content = os.pread(file.fileno(), size, at)
-            if hashlib.sha256(content).digest() == chunk:
-                return content
-        raise self._given_up(digest)
+    def runs(self, parts: list[list[Any]]) -> Iterator[tuple[int, str, int]]:
+        """Bytes, blob ("" for what is sent) and place of each part; those side by side joined."""
+        run = (0, "", 0)
+        for size, chunk in parts:
+            blob, at = self._find(chunk) if chunk else ("", 0)
+            if blob and (blob, at) == (run[1], run[2] + run[0]):
+                run = (run[0] + size, blob, run[2])
+                continue
+            if run[0]:
+                yield run
+            run = (size, blob, at)
+        yield run
 
-    def _given_up(self, digest: str) -> Failure:
-        """A damaged blob is taken out of the store, so that nothing is made of it again."""
-        chunk_list(self.base, digest).unlink(missing_ok=True)
-        path = blob_path(self.base, digest)
-        if sha256_of(path) == digest:
-            return stale(f'The list of chunks of "{digest}" was wrong.')
+    def _find(self, chunk: str) -> tuple[str, int]:
+        try:
+            return self.places[bytes.fromhex(chunk)[:KEY]]
+        except KeyError:
+            raise stale(f'No chunk "{chunk}" is here.') from None
+
+    def read(self, blob: str, at: int, size: int) -> Iterator[bytes]:
+        """A part of a blob, in pieces. Stale when there is no such part any more."""
+        try:
+            with blob_path(self.base, blob).open("rb", buffering=0) as file:
+                while size and (piece := os.pread(file.fileno(), min(size, CHUNK), at)):
+                    at, size = at + len(piece), size - len(piece)
+                    yield piece
+        except FileNotFoundError:
+            pass
+        if size:
+            self.sound(blob)
+            raise stale(f'"{blob_path(self.base, blob)}" on the host was cut off.', detail=blob)
+
+    def sound(self, blob: str) -> bool:
+        """Whether a blob is what its name says; else it is put out of use, and its list with it."""
+        path = blob_path(self.base, blob)
+        if sha256_of(path) == blob:
+            return True
         path.unlink(missing_ok=True)
-        return stale(f'"{path}" on the host was damaged, and is out of use now.', detail=digest)
+        chunk_list(self.base, blob).unlink(missing_ok=True)
+        return False
 
 
 def stale(what: str, detail: str = "") -> Failure:
