@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app import words
 from app.deployer.agent.chunks import KEY, pack
 from app.deployer.chunking import LARGE, Lists
 from app.deployer.squeeze import Squeeze
@@ -30,6 +31,9 @@ GROUP_SIZE = 32 * CHUNK
 AHEAD = 8
 TRIES = 5
 """How often in a row an upload may fail without having come further."""
+
+COMES_BACK = 12.0
+"""For how many seconds a host that was lost is looked for again."""
 
 Blob = tuple[str, int, Path]
 Tell = Callable[[int, int], None]
@@ -64,10 +68,10 @@ class Progress:
             self.add(len(piece))
 
 
-def persist(road: Road, blobs: list[Blob], tell: Tell | None = None, wait: float = 0.5) -> Progress:
+def persist(road: Road, blobs: list[Blob], tell: Tell | None = None) -> Progress:
     """Upload, over new connections when one is lost, and by other chunks when some are damaged.
 
-    Gives up, with the last Problem, when it has failed TRIES times without coming further.
+    Gives up when it has failed TRIES times without coming further, or the host stays away.
     """
     progress = Progress(sum(size for _, size, _ in blobs), tell)
     missing, furthest, left = blobs, -1, TRIES
@@ -82,29 +86,36 @@ def persist(road: Road, blobs: list[Blob], tell: Tell | None = None, wait: float
                 left -= 1
             if not left:
                 raise
-        except Unreachable:
+        except Unreachable as problem:
             left = TRIES if progress.there > furthest else left - 1
             furthest = max(furthest, progress.there)
             if not left:
-                raise
-        missing = _still_missing(road, blobs, left, wait)
+                raise lost(road.place, progress) from problem
+            _go_again(road, progress)
+        digests = [digest for digest, _, _ in blobs]
+        there = set(road.call("missing", digests=digests))
+        missing = [blob for blob in blobs if blob[0] in there]
 
 
-def _still_missing(road: Road, blobs: list[Blob], tries: int, wait: float) -> list[Blob]:
-    """What has to be sent yet, asked over a new connection where the old one was lost."""
-    for attempt in reversed(range(tries)):
+def _go_again(road: Road, progress: Progress) -> None:
+    """A new connection, tried for as long as a person waits."""
+    end, pause = time.monotonic() + COMES_BACK, 0.2
+    while True:
         try:
-            if road.lost:
-                road.reopen()
-            digests = [digest for digest, _, _ in blobs]
-            there = set(road.call("missing", digests=digests))
-            return [blob for blob in blobs if blob[0] in there]
-        except Unreachable:
-            if not attempt:
-                raise
-            time.sleep(wait)
-            wait *= 2
-    raise AssertionError("unreachable")
+            return road.reopen()
+        except Unreachable as problem:
+            if time.monotonic() + pause > end:
+                raise lost(road.place, progress) from problem
+        time.sleep(pause)
+        pause *= 2
+
+
+def lost(place: str, progress: Progress) -> Unreachable:
+    return Unreachable(
+        f"The connection to {place} was lost during the upload, "
+        f"after some {words.size(progress.done)} of {words.size(progress.total)}.",
+        remedy="Check the network, then run the same command again: it goes on where it was.",
+    )
 
 
 def upload(road: Road, blobs: list[Blob], progress: Progress) -> None:
