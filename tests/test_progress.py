@@ -16,13 +16,13 @@ def test_rate_and_time_left_follow_the_last_seconds():
         progress_words(at(n), t, pace.of(at(n), t)) for t, n in ((0, 400), (0.1, 401), (1, 410))
     ]
     assert said == [
-        "400.0 MB of 512.0 MB",
-        "401.0 MB of 512.0 MB",
-        "410.0 MB of 512.0 MB, 10.0 MB/s, 10 s left",
+        "400 MB of 512 MB",
+        "401 MB of 512 MB",
+        "410 MB of 512 MB, 10.0 MB/s, 10 s left",
     ]
     for second in range(2, 12):
         rate = pace.of(at(410 + second), second)
-    assert progress_words(at(421), 11, rate) == "421.0 MB of 512.0 MB, 1.0 MB/s, 1 min 31 s left"
+    assert progress_words(at(421), 11, rate) == "421 MB of 512 MB, 1.0 MB/s, 1 min 31 s left"
 
 
 def test_upload_that_begins_again_has_no_rate_at_first():
