@@ -51,6 +51,13 @@ class Unreachable(Problem):
     """The host did not answer, or stopped answering."""
 
 
+class Stale(Problem):
+    """What was known of the host is not so any more; asked anew, it may do.
+
+    detail: the digest of a blob that was found damaged, if that is why.
+    """
+
+
 class Refused(Problem):
     """The host answered and did not let us in."""
 

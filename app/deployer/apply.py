@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from app.deployer import uploads
 from app.deployer.plan import Step
 from app.models import Event
 
@@ -78,15 +79,14 @@ def _do(step: Step, road: Road, source: Source, tell: Tell) -> Any:
     return road.call(step.do, payload=step.payload, on_event=pass_on, **step.args)
 
 
-def _upload(step: Step, road: Road, source: Source, tell: Tell) -> dict[str, int]:
+def _upload(step: Step, road: Road, source: Source, tell: Tell) -> dict[str, Any]:
     blobs = [(digest, source(digest)[1], source(digest)[0]) for digest in step.uploads]
-    whole = sum(size for _, size, _ in blobs)
 
-    def progress(sent: int, whole: int) -> None:
-        tell(Event("progress", done=sent, total=whole, unit="B"))
+    def progress(there: int, whole: int) -> None:
+        tell(Event("progress", done=there, total=whole, unit="B"))
 
-    road.upload(blobs, on_progress=progress)
-    return {"files": len(blobs), "bytes": whole}
+    done = uploads.persist(road, blobs, progress)
+    return {"files": len(blobs), "bytes": done.total, "sent": done.sent, "damaged": done.damaged}
 
 
 def _event(said: dict[str, Any]) -> Event:

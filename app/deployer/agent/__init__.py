@@ -7,6 +7,7 @@ module named in OPS registers operations with `@op`; adding one is adding its na
 OPS = (
     "host",
     "blobs",
+    "chunks",
     "run",
     "locks",
     "relay",

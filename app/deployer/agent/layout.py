@@ -133,6 +133,16 @@ def blob(base: Path, digest: str) -> Path:
     return base / "blobs" / digest[:2] / digest
 
 
+def incoming(base: Path, digest: str) -> Path:
+    """Where a large blob lies while it grows."""
+    return base / "incoming" / digest
+
+
+def chunk_list(base: Path, digest: str) -> Path:
+    """What says which chunks a large blob is made of."""
+    return base / "chunks" / digest
+
+
 def environment(base: Path, key: str) -> Path:
     return base / "envs" / key
 
@@ -167,13 +177,26 @@ def put_files(base: Path, root: Path, files: list[list[Any]]) -> None:
     folders = {root, *(folder for folder in folders if root in folder.parents)}
     for folder in folders:
         make_folder(folder)
-    for path, digest, _size, executable, target in files:
+    for path, digest, size, executable, target in files:
         if target:
             (root / path).symlink_to(target)
         else:
+            _refuse_cut_off(blob(base, digest), size, path)
             _link(blob(base, digest), root / path, executable)
     for folder in folders:
         sync_folder(folder)
+
+
+def _refuse_cut_off(source: Path, size: int, path: str) -> None:
+    """A blob of another size than it was put with goes, so that it is sent again."""
+    there = source.stat().st_size
+    if there != size:
+        source.unlink()
+        raise Failure(
+            f'"{path}" was damaged on the host: {there} bytes are left of {size}.',
+            remedy="Run the same command again: it is sent anew.",
+            detail=str(source),
+        )
 
 
 def _link(source: Path, path: Path, executable: bool) -> None:

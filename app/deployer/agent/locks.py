@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -15,6 +16,8 @@ from typing import Any
 from .failure import Failure
 from .layout import Instance, make_base
 from .loop import Agent, Payload, op
+
+TAKING_OVER = 5.0
 
 _held: dict[Path, tuple[int, dict[str, str]]] = {}
 _base: int | None = None
@@ -33,13 +36,31 @@ def lock(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, str]
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(fd)
-        raise busy(path) from None
-    _held[path] = fd, {}
+        if not taken_over(path, fd, args.get("client", "")):
+            os.close(fd)
+            raise busy(path) from None
+    _held[path] = fd, {"client": args.get("client", ""), "pid": str(os.getpid())}
     since = datetime.now(timezone.utc).isoformat(timespec="seconds")
     return note(
         path, who=args["who"], host=args.get("host", ""), since=since, step=args.get("step", "")
     )
+
+
+def taken_over(path: Path, fd: int, client: str) -> bool:
+    """Whether the lock was that of an agent whose client has come again, over a new connection."""
+    holder = read_holder(path) or {}
+    if not client or holder.get("client") != client:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(int(holder["pid"]), signal.SIGKILL)
+    end = time.monotonic() + TAKING_OVER
+    while time.monotonic() < end:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(0.02)
+    return False
 
 
 def open_lock(path: Path) -> int:
