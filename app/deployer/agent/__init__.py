@@ -11,6 +11,7 @@ OPS = (
     "locks",
     "relay",
     "environments",
+    "interpreters",
     "ports",
     "access",
     "releases",
