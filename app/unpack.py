@@ -24,7 +24,7 @@ ARCHS = ("x86_64", "aarch64")
 GLIBC = (17, 28, *range(31, 41))
 """The minor versions of glibc 2 that uv knows as platforms."""
 
-REFUSED = re.compile(r"(\S+?)==(\S+) has no usable wheels")
+REFUSED = re.compile(r"(\S+?)==(\S+) has no (?:usable )?wheels")
 MISMATCH = re.compile(r"Hash mismatch for `([^`]+)`")
 UNBUILT = re.compile(r"Failed to (?:download and )?build `([^`]+)`")
 NO_NETWORK = ("was not found in the cache", *UNREACHED)
@@ -72,7 +72,7 @@ def unpack(lock: Path, target: Target, folder: Path) -> None:
         only = [] if same else ["--only-binary", ":all:"]
         done = _uv(
             [
-                *("pip", "install", "--python", str(folder), "--no-progress", "--color", "never"),
+                *("pip", "install", "--quiet", "--color", "never", "--python", str(folder)),
                 *("--python-platform", target.platform, "--python-version", target.python),
                 *(*only, "--require-hashes", "--requirement", lock.name),
             ],
@@ -80,8 +80,8 @@ def unpack(lock: Path, target: Target, folder: Path) -> None:
         )
         if done.returncode:
             raise _failed(target, without_secrets(done.stderr), bool(same))
-    for path in own:
-        path.unlink()
+    for path in {*own, folder / ".lock"}:
+        path.unlink(missing_ok=True)
     for library in [*folder.glob("lib/python3.*"), *folder.glob("include/site/python3.*")]:
         library.rename(library.with_name(f"python{target.python}"))
 

@@ -60,7 +60,7 @@ def build_environment(agent: Agent, args: dict[str, Any], payload: Payload) -> d
         if whole(folder):
             return {"built": False}
         with cleared(folder):
-            python = args["python"] or own_pythons(agent)[args["version"]]
+            python = args["python"] or _own_python(agent, args["version"])
             if args["tree"]:
                 put_environment(agent, args["tree"], folder, python, args["version"])
             else:
@@ -142,6 +142,13 @@ def _install(
 def _pins_nothing(lock: Path) -> bool:
     lines = (line.strip() for line in lock.read_text("utf-8").splitlines())
     return not any(line and not line.startswith(("#", "--")) for line in lines)
+
+
+def _own_python(agent: Agent, version: str) -> str:
+    """The one of that version that was put here."""
+    if path := own_pythons(agent).get(version):
+        return path
+    raise Failure(f"Python {version} was put here and is gone again.", remedy="Deploy again.")
 
 
 def base_python(agent: Agent) -> dict[str, str]:
