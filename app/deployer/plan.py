@@ -37,11 +37,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Sent:
-    """What is made on this side, since the host cannot: digests of the listings of trees."""
+    """What is made on this side, since the host cannot: digests of the listings of trees.
+
+    blobs: digest → size of all that these trees need.
+    """
 
     environment: str = ""
     runtime: str = ""
     python: str = ""
+    blobs: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Wanted:
     start_timeout: float = 300.0
     certificate: Pair | None = None
     location: str = ""
-    sent: Sent = Sent()
+    sent: Sent = field(default_factory=Sent)
 
     @property
     def exposure(self) -> str:
@@ -341,23 +345,19 @@ def rollback_target(
 
 
 def _needed(wanted: Wanted, found: Found) -> dict[str, int]:
-    """Digests to send, with sizes: what is missing there, less what its user already has."""
-    spared: set[str] = set()
-    if found.tool or not uses_tool(wanted, found):
-        spared.add(wanted.tool[1])
-    if found.runtime:
-        spared |= set(wanted.runtime_files.values())
-    if found.runtime or wanted.sent.runtime:
-        spared.add(wanted.runtime_lock)
-    if found.environment or wanted.sent.environment:
-        spared.add(wanted.lock)
-    if found.release:
-        spared |= {entry[1] for entry in wanted.manifest["files"]}
-    return {
-        digest: size
-        for digest, size in wanted.blobs.items()
-        if digest in found.missing and digest not in spared
-    }
+    """Digests to send, with sizes: what is missing there of all that its user lacks."""
+    needed = set(wanted.sent.blobs)
+    if uses_tool(wanted, found) and not found.tool:
+        needed.add(wanted.tool[1])
+    if not found.runtime:
+        needed |= {*wanted.runtime_files.values()}
+        needed |= set() if wanted.sent.runtime else {wanted.runtime_lock}
+    if not found.environment and not wanted.sent.environment:
+        needed.add(wanted.lock)
+    if not found.release:
+        needed |= {entry[1] for entry in wanted.manifest["files"] if entry[1]}
+    sizes = {**wanted.blobs, **wanted.sent.blobs}
+    return {digest: sizes[digest] for digest in needed & found.missing}
 
 
 def _refuse_full_disk(found: Found, needed: dict[str, int], wanted: Wanted) -> None:
@@ -376,7 +376,7 @@ def _prepare() -> Step:
 
 
 def _send(needed: dict[str, int], wanted: Wanted) -> Step:
-    sent, whole = sum(needed.values()), sum(wanted.blobs.values())
+    sent, whole = sum(needed.values()), sum({**wanted.blobs, **wanted.sent.blobs}.values())
     words = f"Send {_count(len(needed), 'file')}, {size(sent)} of {size(whole)}"
     return Step(words, "upload", uploads=tuple(sorted(needed)))
 

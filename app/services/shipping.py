@@ -169,13 +169,12 @@ def _with(
     """The release with these trees, and which of their blobs the host lacks."""
     parts = {digest: part for tree in made.values() for digest, part in tree.parts().items()}
     missing = attempt.road.call("missing", digests=sorted(parts))
-    sent = Sent(**{field: tree.listing.digest for field, tree in made.items()})
-    wanted = replace(
-        wanted, sent=sent, blobs={**wanted.blobs, **{d: part.size for d, part in parts.items()}}
-    )
+    sizes = {digest: part.size for digest, part in parts.items()}
+    sent = Sent(**{field: tree.listing.digest for field, tree in made.items()}, blobs=sizes)
 
     def both(digest: str) -> tuple[Path, int]:
         part = parts.get(digest)
         return (part.path, part.size) if part else source(digest)
 
-    return wanted, replace(found, missing=found.missing | frozenset(missing)), both
+    found = replace(found, missing=found.missing | frozenset(missing))
+    return replace(wanted, sent=sent), found, both

@@ -128,10 +128,9 @@ def test_changed_file_sends_that_file_alone_and_lets_the_old_release_finish_last
 
 
 def test_what_is_made_here_needs_no_uv_and_no_lock_there():
-    sent = Sent(environment="tree-e", runtime="tree-r")
-    blobs = {**WANTED.blobs, "tree-e": 700, "tree-r": 600, "numpy": 20_000_000}
-    wanted = dataclasses.replace(WANTED, sent=sent, blobs=blobs)
-    steps = plan(wanted, found(EMPTY, missing=frozenset(blobs)))
+    blobs = {"tree-e": 700, "tree-r": 600, "numpy": 20_000_000}
+    wanted = dataclasses.replace(WANTED, sent=Sent("tree-e", "tree-r", blobs=blobs))
+    steps = plan(wanted, found(EMPTY, missing=EMPTY.missing | frozenset(blobs)))
     assert ops(steps)[:5] == ["prepare", "upload", "runtime", "environment", "place"]
     assert steps[1].uploads == ("f1", "f2", "front", "numpy", "tree-e", "tree-r")
     assert [steps[2].args["tree"], steps[3].args["tree"]] == ["tree-r", "tree-e"]
@@ -139,14 +138,21 @@ def test_what_is_made_here_needs_no_uv_and_no_lock_there():
     assert steps[3].args["key"] == plan(WANTED, EMPTY)[4].args["key"]
 
 
+def test_content_that_two_things_share_is_sent_while_one_lacks_it():
+    """An empty lock, and an empty file of a package or of the model, are one blob."""
+    sent = dataclasses.replace(WANTED, sent=Sent("tree-e", "tree-r", blobs={"lock": 900}))
+    assert "lock" in plan(sent, EMPTY)[1].uploads
+    files = [*MANIFEST["files"], ["empty", "lock", 900, False, ""]]
+    shared = dataclasses.replace(WANTED, manifest={**MANIFEST, "files": files})
+    assert "lock" in plan(shared, found(EMPTY, environment=True))[1].uploads
+
+
 def test_host_of_another_architecture_is_served_without_uv():
     """Planned only: it has not run on such a host."""
     manifest = {**MANIFEST, "environment": "0123456789abcdef-cp311-aarch64"}
-    sent = Sent(environment="tree-e", runtime="tree-r")
+    sent = Sent("tree-e", "tree-r", blobs={"tree-e": 700, "tree-r": 600})
     blobs = {digest: size for digest, size in WANTED.blobs.items() if digest != "uv"}
-    wanted = dataclasses.replace(
-        WANTED, manifest=manifest, tool=("", ""), sent=sent, blobs=blobs | {"tree-e": 1}
-    )
+    wanted = dataclasses.replace(WANTED, manifest=manifest, tool=("", ""), sent=sent, blobs=blobs)
     steps = plan(wanted, EMPTY)
     assert "tool" not in ops(steps)
     assert not any("uv" in step.uploads for step in steps)
