@@ -118,7 +118,10 @@ class Version:
 
 @dataclass(frozen=True)
 class Location:
-    """Where instances run. `url` is empty for this machine, else ssh://user@host:port."""
+    """Where instances run. `url` is empty for this machine, else ssh://user@host:port.
+
+    internet: whether it reaches package indexes: "auto" (tried when it matters), "never", "always".
+    """
 
     name: str
     kind: str = "ssh"
@@ -128,6 +131,7 @@ class Location:
     base: str = ""
     default: bool = False
     created: str = ""
+    internet: str = "auto"
 
 
 @dataclass(frozen=True)

@@ -36,13 +36,26 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Sent:
+    """What is made on this side, since the host cannot: digests of the listings of trees.
+
+    blobs: digest → size of all that these trees need.
+    """
+
+    environment: str = ""
+    runtime: str = ""
+    python: str = ""
+    blobs: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Wanted:
     """A release as it should be on a host.
 
     manifest: what release.json will be. blobs: digest → size of all it needs, in any order.
     tool: (name, digest) of uv. runtime_files: path → digest. links_beside: the lock takes packages
     from files of the release itself (`--find-links ./wheels`). certificate: what has to be put
-    there. location: what people call the host.
+    there. location: what people call the host. sent: what it need not build.
     """
 
     manifest: dict[str, Any]
@@ -57,6 +70,7 @@ class Wanted:
     start_timeout: float = 300.0
     certificate: Pair | None = None
     location: str = ""
+    sent: Sent = field(default_factory=Sent)
 
     @property
     def exposure(self) -> str:
@@ -94,6 +108,8 @@ class Found:
     """What `look` found on the host.
 
     exposure: who reaches the port, if it listens. certificate: PEM. addresses: of the host.
+    runtime_python: major.minor of the Python that a runtime would be built on.
+    fetches_pythons: whether uv can fetch Pythons there; asked only where one is lacking.
     """
 
     mode: str
@@ -126,6 +142,8 @@ class Found:
     certificate: str | None = None
     ipv6: bool = True
     addresses: tuple[str, ...] = ()
+    runtime_python: str = ""
+    fetches_pythons: bool = False
 
 
 def parse_found(answer: dict[str, Any]) -> Found:
@@ -178,13 +196,13 @@ def _put_there(wanted: Wanted, found: Found) -> list[Step]:
     steps = [] if found.ready else [_prepare()]
     if needed:
         steps.append(_send(needed, wanted))
-    if not found.tool:
+    if uses_tool(wanted, found) and not found.tool:
         name, digest = wanted.tool
         steps.append(Step(f"Put {name} on the host", "tool", {"name": name, "digest": digest}))
     if not found.runtime:
         steps.append(_runtime(wanted))
     if not found.environment:
-        steps.append(_environment(wanted, found))
+        steps += [*_python(wanted, found), _environment(wanted, found)]
     if not found.release:
         words = f"Put release {wanted.release} together"
         steps.append(Step(words, "place", {"manifest": wanted.manifest}))
@@ -327,21 +345,19 @@ def rollback_target(
 
 
 def _needed(wanted: Wanted, found: Found) -> dict[str, int]:
-    """Digests to send, with sizes: what is missing there, less what its user already has."""
-    spared: set[str] = set()
-    if found.tool:
-        spared.add(wanted.tool[1])
-    if found.runtime:
-        spared |= {*wanted.runtime_files.values(), wanted.runtime_lock}
-    if found.environment:
-        spared.add(wanted.lock)
-    if found.release:
-        spared |= {entry[1] for entry in wanted.manifest["files"]}
-    return {
-        digest: size
-        for digest, size in wanted.blobs.items()
-        if digest in found.missing and digest not in spared
-    }
+    """Digests to send, with sizes: what is missing there of all that its user lacks."""
+    needed = set(wanted.sent.blobs)
+    if uses_tool(wanted, found) and not found.tool:
+        needed.add(wanted.tool[1])
+    if not found.runtime:
+        needed |= {*wanted.runtime_files.values()}
+        needed |= set() if wanted.sent.runtime else {wanted.runtime_lock}
+    if not found.environment and not wanted.sent.environment:
+        needed.add(wanted.lock)
+    if not found.release:
+        needed |= {entry[1] for entry in wanted.manifest["files"] if entry[1]}
+    sizes = {**wanted.blobs, **wanted.sent.blobs}
+    return {digest: sizes[digest] for digest in needed & found.missing}
 
 
 def _refuse_full_disk(found: Found, needed: dict[str, int], wanted: Wanted) -> None:
@@ -360,7 +376,7 @@ def _prepare() -> Step:
 
 
 def _send(needed: dict[str, int], wanted: Wanted) -> Step:
-    sent, whole = sum(needed.values()), sum(wanted.blobs.values())
+    sent, whole = sum(needed.values()), sum({**wanted.blobs, **wanted.sent.blobs}.values())
     words = f"Send {_count(len(needed), 'file')}, {size(sent)} of {size(whole)}"
     return Step(words, "upload", uploads=tuple(sorted(needed)))
 
@@ -371,26 +387,31 @@ def _runtime(wanted: Wanted) -> Step:
         "files": wanted.runtime_files,
         "lock": wanted.runtime_lock,
         "tool": wanted.tool[0],
+        "tree": wanted.sent.runtime,
     }
-    return Step("Build the scoring runtime", "runtime", args)
+    words = (
+        "Put the scoring runtime together" if wanted.sent.runtime else "Build the scoring runtime"
+    )
+    return Step(words, "runtime", args)
 
 
-def _environment(wanted: Wanted, found: Found) -> Step:
-    args = {
-        "key": wanted.manifest["environment"],
-        "lock": wanted.lock,
-        "python": _interpreter(str(wanted.manifest["python"]), found),
-        "tool": wanted.tool[0],
-        "files": wanted.manifest["files"] if wanted.links_beside else [],
-    }
-    return Step(f"Build environment {wanted.manifest['environment'][:8]}", "environment", args)
+def uses_tool(wanted: Wanted, found: Found) -> bool:
+    """Whether uv has something to do on the host."""
+    environment, runtime = wanted.sent.environment, wanted.sent.runtime
+    return not ((found.environment or environment) and (found.runtime or runtime))
 
 
-def _interpreter(version: str, found: Found) -> str:
-    """The path of a Python of that version on the host."""
-    for each in found.pythons:
-        if each["version"] == version or each["version"].startswith(f"{version}."):
-            return each["path"]
+def _python(wanted: Wanted, found: Found) -> list[Step]:
+    """The Python of the model, if the host has none of that version."""
+    version = str(wanted.manifest["python"])
+    if interpreter(version, found):
+        return []
+    if wanted.sent.python:
+        args = {"version": version, "tree": wanted.sent.python}
+        return [Step(f"Put Python {version} on the host", "python", args)]
+    if found.fetches_pythons:
+        args = {"version": version, "tool": wanted.tool[0], "tree": ""}
+        return [Step(f"Have uv fetch Python {version} there", "python", args)]
     there = ", ".join(each["version"] for each in found.pythons) or "none"
     raise Problem(
         f"Python {version} is not on that host.",
@@ -398,6 +419,30 @@ def _interpreter(version: str, found: Found) -> str:
         remedy="Set `python` under [dependencies] to one of these and deploy again, "
         f"or have Python {version} installed there.",
     )
+
+
+def _environment(wanted: Wanted, found: Found) -> Step:
+    version, tree = str(wanted.manifest["python"]), wanted.sent.environment
+    args = {
+        "key": wanted.manifest["environment"],
+        "lock": wanted.lock,
+        "version": version,
+        "python": interpreter(version, found),
+        "tool": wanted.tool[0],
+        "files": wanted.manifest["files"] if wanted.links_beside else [],
+        "tree": tree,
+    }
+    name = wanted.manifest["environment"][:8]
+    words = f"Put environment {name} together" if tree else f"Build environment {name}"
+    return Step(words, "environment", args)
+
+
+def interpreter(version: str, found: Found) -> str:
+    """The path of a Python of that version on the host; empty when there is none."""
+    for each in found.pythons:
+        if each["version"] == version or each["version"].startswith(f"{version}."):
+            return each["path"]
+    return ""
 
 
 def _listen(wanted: Wanted, found: Found) -> list[Step]:

@@ -15,7 +15,7 @@ from app.deployer import plan as planning
 from app.deployer.plan import Found, Step
 from app.errors import NotFound, Problem
 from app.models import Event, Location, Model, Version
-from app.services import models, releases, schemas, versions
+from app.services import models, releases, schemas, shipping, versions
 from app.services.attempts import (
     Attempt,
     Events,
@@ -55,12 +55,15 @@ def deploy(
         with work.open_store() as store:
             wanted, source = releases.wanted(store, model, version, attempt.road.hello, port)
         found = look(attempt.road, wanted)
+        yield Event("done", f"Look at {location.name}")
+        wanted, found, source = yield from shipping.completed(
+            attempt, version, wanted, found, source
+        )
         wanted = certified(attempt, wanted, found, version.configuration)
         steps = planning.plan(wanted, found)
         if not (dry_run or wanted.port or found.port):
             found = replace(found, port=attempt.road.call("reserve", name=model.name))
             steps = planning.plan(wanted, found)
-        yield Event("done", f"Look at {location.name}")
         breaking = _breaking(work, model, version, found)
         if dry_run:
             yield planned(wanted, location, steps, breaking)

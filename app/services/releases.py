@@ -63,8 +63,9 @@ def wanted(
     files = shipped(manifest.parse(store.blobs.read(version.manifest)), configuration)
     python, arch = configuration.python, hello["arch"]
     host_python = ".".join(hello["python"].split(".")[:2])
-    tool_name, tool = runtime.tool(arch)
-    own = {each.digest: each for each in (*runtime.program().values(), runtime.lock(), tool)}
+    tool = runtime.tool(arch)
+    parts = [*runtime.program().values(), runtime.lock(), *([tool[1]] if tool else [])]
+    own = {each.digest: each for each in parts}
     lock_path = store.blobs.path(version.lock)
     blobs = {entry.digest: entry.size for entry in files if entry.digest}
     blobs |= {digest: part.size for digest, part in own.items()}
@@ -79,7 +80,7 @@ def wanted(
     release = Wanted(
         manifest=_manifest(model, version, content),
         blobs=blobs,
-        tool=(tool_name, tool.digest),
+        tool=(tool[0], tool[1].digest) if tool else ("", ""),
         lock=version.lock,
         runtime_lock=runtime.lock().digest,
         runtime_files={path: part.digest for path, part in runtime.program().items()},

@@ -101,7 +101,9 @@ ALTER TABLE instances ADD COLUMN fingerprint TEXT NOT NULL DEFAULT '';
 
 SCHEMA = "ALTER TABLE versions ADD COLUMN schema TEXT"
 
-MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA)
+INTERNET = "ALTER TABLE locations ADD COLUMN internet TEXT NOT NULL DEFAULT 'auto'"
+
+MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA, INTERNET)
 
 
 def migrate(database: Database, scripts: Sequence[str] = MIGRATIONS) -> None:

@@ -202,14 +202,15 @@ class Locations:
         """The location as changed; which one is the default is for `set_default` alone."""
         with self._database.write():
             self._database.execute(
-                "UPDATE locations SET kind = ?, url = ?, identity = ?, privilege = ?, base = ?"
-                " WHERE name = ?",
+                "UPDATE locations SET kind = ?, url = ?, identity = ?, privilege = ?, base = ?,"
+                " internet = ? WHERE name = ?",
                 [
                     location.kind,
                     location.url,
                     location.identity,
                     location.privilege,
                     location.base,
+                    location.internet,
                     self.get(location.name).name,
                 ],
             )

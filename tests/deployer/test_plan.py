@@ -9,6 +9,7 @@ from app.deployer.certificates import Pair
 from app.deployer.plan import (
     Found,
     Running,
+    Sent,
     Wanted,
     kept,
     parse_found,
@@ -124,6 +125,50 @@ def test_changed_file_sends_that_file_alone_and_lets_the_old_release_finish_last
     assert steps[2].words == f"Start {RELEASE} beside {BEFORE} and wait until it is ready"
     assert steps[4].words == f"Make {RELEASE} production, let {BEFORE} finish and stop"
     assert (steps[4].args["expected"], steps[4].args["unit"]) == (BEFORE, RELEASE)
+
+
+def test_what_is_made_here_needs_no_uv_and_no_lock_there():
+    blobs = {"tree-e": 700, "tree-r": 600, "numpy": 20_000_000}
+    wanted = dataclasses.replace(WANTED, sent=Sent("tree-e", "tree-r", blobs=blobs))
+    steps = plan(wanted, found(EMPTY, missing=EMPTY.missing | frozenset(blobs)))
+    assert ops(steps)[:5] == ["prepare", "upload", "runtime", "environment", "place"]
+    assert steps[1].uploads == ("f1", "f2", "front", "numpy", "tree-e", "tree-r")
+    assert [steps[2].args["tree"], steps[3].args["tree"]] == ["tree-r", "tree-e"]
+    assert steps[3].words == "Put environment 01234567 together"
+    assert steps[3].args["key"] == plan(WANTED, EMPTY)[4].args["key"]
+
+
+def test_content_that_two_things_share_is_sent_while_one_lacks_it():
+    """An empty lock, and an empty file of a package or of the model, are one blob."""
+    sent = dataclasses.replace(WANTED, sent=Sent("tree-e", "tree-r", blobs={"lock": 900}))
+    assert "lock" in plan(sent, EMPTY)[1].uploads
+    files = [*MANIFEST["files"], ["empty", "lock", 900, False, ""]]
+    shared = dataclasses.replace(WANTED, manifest={**MANIFEST, "files": files})
+    assert "lock" in plan(shared, found(EMPTY, environment=True))[1].uploads
+
+
+def test_host_of_another_architecture_is_served_without_uv():
+    """Planned only: it has not run on such a host."""
+    manifest = {**MANIFEST, "environment": "0123456789abcdef-cp311-aarch64"}
+    sent = Sent("tree-e", "tree-r", blobs={"tree-e": 700, "tree-r": 600})
+    blobs = {digest: size for digest, size in WANTED.blobs.items() if digest != "uv"}
+    wanted = dataclasses.replace(WANTED, manifest=manifest, tool=("", ""), sent=sent, blobs=blobs)
+    steps = plan(wanted, EMPTY)
+    assert "tool" not in ops(steps)
+    assert not any("uv" in step.uploads for step in steps)
+
+
+def test_python_that_is_lacking_comes_before_its_environment():
+    none = found(EMPTY, pythons=())
+    sent = dataclasses.replace(WANTED, sent=Sent("tree-e", "tree-r", "tree-p"))
+    steps = plan(sent, none)
+    assert ops(steps)[2:5] == ["runtime", "python", "environment"]
+    assert steps[3].args == {"version": "3.11", "tree": "tree-p"}
+    assert (steps[4].args["python"], steps[4].args["version"]) == ("", "3.11")
+    fetched = plan(WANTED, dataclasses.replace(none, fetches_pythons=True))
+    assert ops(fetched)[2:6] == ["tool", "runtime", "python", "environment"]
+    assert fetched[4].args == {"version": "3.11", "tool": "uv-1.0-x86_64", "tree": ""}
+    assert fetched[4].words == "Have uv fetch Python 3.11 there"
 
 
 def test_what_the_host_built_already_is_not_sent_again():

@@ -12,6 +12,7 @@ OPS = (
     "locks",
     "relay",
     "environments",
+    "interpreters",
     "ports",
     "access",
     "releases",

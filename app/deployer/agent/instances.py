@@ -42,6 +42,7 @@ OURS = frozenset(
         "cache",
         "envs",
         "instances",
+        "pythons",
         "runtime",
         "tmp",
         "tools",
@@ -63,13 +64,15 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
     manager = supervisor(agent)
     port, listening = instance.port(), manager.listening(instance)
     has_environment = environments.whole(environment(agent.base, args["environment"]))
+    has_runtime = environments.whole(runtime(agent.base, args["runtime"]))
     return {
         **_manager_facts(agent, manager),
         "mode": manager.mode,
         "base": str(agent.base),
         "missing": [each for each in args["blobs"] if not blob(agent.base, each).exists()],
         "tool": (agent.base / "tools" / args["tool"]).exists(),
-        "runtime": environments.whole(runtime(agent.base, args["runtime"])),
+        "runtime": has_runtime,
+        "runtime_python": "" if has_runtime else environments.runtime_python(agent),
         "environment": has_environment,
         "pythons": [] if has_environment else pythons(agent),
         "release": whole_release(instance.release(args["release"])),
