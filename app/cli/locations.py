@@ -25,9 +25,10 @@ def location() -> None:
 @click.option("--accept-key", metavar="SHA256:…", help="The host key you expect.")
 @click.option(
     "--privilege",
-    type=click.Choice(["auto", "user"]),
+    type=click.Choice(["auto", "sudo", "user"]),
     default="auto",
-    help="auto: system-wide as root or with sudo -n, else as the user. user: as the user.",
+    help="auto: system-wide as root or with sudo -n, else as the user. sudo: system-wide, with "
+    "sudo's password where it wants one. user: as the user.",
 )
 @click.option("--remember", is_flag=True, help="Keep what you type in the OS keyring.")
 @click.option("--base", default="", metavar="FOLDER", help="Where things go on the host.")
@@ -79,11 +80,13 @@ def check(name: str, as_json: bool) -> None:
 
 
 def _fact_words(facts: dict[str, Any]) -> str:
+    from app.services.places import WAYS, way_words
+
     pythons = ", ".join(each["version"] for each in facts["pythons"]) or "none"
     system = f"{facts['distribution']} {facts['distribution_version']}".strip()
     lines = {
         "Host": f"{facts['hostname']} ({system or facts['os']}, {facts['arch']}, {facts['libc']})",
-        "User": f"{facts['user']} (installs {_mode_words(facts['mode'])})",
+        "User": f"{facts['user']} (installs {way_words(facts['mode']) or WAYS['user']})",
         "Base folder": facts["base"],
         "Python": pythons,
         "systemd": facts["systemd"] or "no",
@@ -98,11 +101,6 @@ def _fact_words(facts: dict[str, Any]) -> str:
 
 def _yes(value: bool | None) -> str:
     return "not known" if value is None else "yes" if value else "no"
-
-
-def _mode_words(mode: str) -> str:
-    ways = {"root": "system-wide, as root", "sudo": "system-wide, with sudo"}
-    return ways.get(mode, "for this user only")
 
 
 @location.command()

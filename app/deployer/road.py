@@ -422,4 +422,5 @@ def open_road(location: Location, home: Path, *, ask: Ask | None = None) -> Road
     """The way to a location, whichever kind it is. home: the user's data folder."""
     if location.kind == "local":
         return open_local(Path(location.base or home / "local"))
-    return open_ssh(location, trust=Trust.of(home), ask=keychain.first(ask))
+    with keychain.answering(ask) as answers:
+        return open_ssh(location, trust=Trust.of(home), ask=answers)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -23,7 +24,8 @@ from app.deployer.ssh_config import Target, parse_url, route
 from app.deployer.ssh_errors import FORBIDDEN, ssh_problems
 from app.deployer.ssh_login import Login
 from app.deployer.ssh_socket import ChannelSocket, close_channel
-from app.deployer.starting import COMMANDS, NO_PYTHON, start_agent
+from app.deployer.starting import NO_PYTHON, command, no_python, start_agent
+from app.deployer.sudo import get_through
 from app.deployer.trust import HostKey, Trust
 from app.errors import Problem, Unreachable
 
@@ -83,7 +85,7 @@ def connect(location: Location, trust: Trust, ask: Ask | None) -> SshLink:
     try:
         for target in targets:
             opened.append(go_to(target, opened[-1] if opened else None, location.name, trust, ask))
-        return SshLink(opened, targets[-1].place, location)
+        return SshLink(opened, targets[-1].place, location, ask)
     except BaseException:
         close_all(opened)
         raise
@@ -181,17 +183,23 @@ def close_all(transports: list[Transport]) -> None:
 class SshLink:
     """The channel of one agent."""
 
-    def __init__(self, transports: list[Transport], place: str, location: Location) -> None:
+    def __init__(
+        self, transports: list[Transport], place: str, location: Location, ask: Ask | None
+    ) -> None:
         self.place = place
         self.patience = PATIENCE
         self._transports = transports
         self._location = location
+        self._ask = ask
         self._channel = self._start_command()
 
     def _start_command(self) -> paramiko.Channel:
+        token = secrets.token_hex(16)
         with ssh_problems(self.place, "while starting the agent"):
             channel = self._open_session()
-            channel.exec_command(COMMANDS[self._location.privilege])
+            channel.exec_command(command(self._location.privilege, token))
+            if self._location.privilege == "sudo":
+                get_through(channel, self.place, token, self._ask)
         return channel
 
     def _open_session(self) -> paramiko.Channel:
@@ -268,7 +276,8 @@ class SshLink:
                 except ChannelException as error:
                     if error.code != FORBIDDEN:
                         raise
-        return SshLink(self._transports, self.place, self._location).hand_over(address)
+        link = SshLink(self._transports, self.place, self._location, self._ask)
+        return link.hand_over(address)
 
     def hand_over(self, address: Address) -> ChannelSocket:
         """Make this link the socket to an address."""
@@ -304,12 +313,4 @@ def lost(place: str, said: str) -> Unreachable:
         f"The connection to {place} was lost.",
         detail=said,
         remedy="Check the network, then run the same command again: it goes on where it was.",
-    )
-
-
-def no_python(place: str, said: str) -> Problem:
-    return Problem(
-        f"There is no Python on {place} that we can use: python3, 3.9 or later, is needed.",
-        detail=said,
-        remedy="Install it there, for example: apt-get install python3",
     )

@@ -27,7 +27,7 @@ from app.services.attempts import (
     planned,
     single,
 )
-from app.services.places import location_for, location_of, not_deployed
+from app.services.places import location_for, location_of, not_deployed, way_words
 
 if TYPE_CHECKING:
     from app.deployer.road import Road
@@ -60,10 +60,11 @@ def deploy(
         if not (dry_run or wanted.port or found.port):
             found = replace(found, port=attempt.road.call("reserve", name=model.name))
             steps = planning.plan(wanted, found)
-        yield Event("done", f"Look at {location.name}")
+        way = way_words(attempt.road.hello["mode"])
+        yield Event("done", f"Look at {location.name}" + (f" ({way})" if way else ""))
         breaking = _breaking(work, model, version, found)
         if dry_run:
-            yield planned(wanted, location, steps, breaking)
+            yield planned(wanted, attempt, steps, breaking)
             return
         yield from carry_out(attempt, wanted, found, steps, source, breaking)
 
