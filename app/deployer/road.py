@@ -250,7 +250,7 @@ class Road:
         for number in list(self._waiting):
             pending = self._waiting.pop(number, None)
             if pending:
-                pending.hear("error", self._ended)
+                pending.hear("error", at(pending.do, self._ended))
 
     # What the two threads do
 
@@ -305,6 +305,14 @@ class Road:
                     return  # the listening thread notices too, and says why
                 finally:
                     self._sending.release()
+
+
+def at(do: str, why: Problem) -> Problem:
+    """A lost connection, with what was being done."""
+    if not isinstance(why, Unreachable) or why.cause:
+        return why
+    cause = f'It was at "{do}".'
+    return Unreachable(why.what, cause=cause, detail=why.detail, remedy=why.remedy)
 
 
 def silent(place: str) -> Unreachable:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import secrets
 import socket
 import time
@@ -15,13 +16,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import paramiko
-from paramiko.ssh_exception import ChannelException, SSHException
+from paramiko.ssh_exception import ChannelException, IncompatiblePeer, SSHException
 
 from app.deployer.agent import frames
 from app.deployer.keychain import Ask
 from app.deployer.link import PATIENCE, Address, Lost
 from app.deployer.ssh_config import Target, parse_url, route
-from app.deployer.ssh_errors import FORBIDDEN, ssh_problems
+from app.deployer.ssh_errors import FORBIDDEN, Weak, hung_up, ssh_problems
 from app.deployer.ssh_login import Login
 from app.deployer.ssh_socket import ChannelSocket, close_channel
 from app.deployer.starting import NO_PYTHON, command, no_python, start_agent
@@ -41,6 +42,7 @@ PIECE = 1024 * 1024
 ENDLESS = 1 << 62
 LAST_WORDS = 4096
 ATTEMPTS = 5
+PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2)
 
 CIPHERS = (
     "aes128-gcm@openssh.com",
@@ -72,6 +74,11 @@ class Transport(paramiko.Transport):
     """With the host key types we choose, and never a host certificate, which we cannot verify."""
 
     wanted_keys: tuple[str, ...] = HOST_KEYS
+    offered: dict[str, Any]
+
+    def _really_parse_kex_init(self, *message: Any, **options: Any) -> dict[str, Any]:
+        self.offered = super()._really_parse_kex_init(*message, **options)  # type: ignore[misc]
+        return self.offered
 
     @property
     def preferred_keys(self) -> tuple[str, ...]:
@@ -95,22 +102,37 @@ def go_to(
     target: Target, through: Transport | None, name: str, trust: Trust, ask: Ask | None
 ) -> Transport:
     """A logged-in connection to one server, its host key checked before anything is said."""
-    with ssh_problems(target.place, "while connecting"):
-        sock = open_socket(target) if through is None else open_hop(through, target)
-    transport = None
+    transport = greet(target, through, trust.keys(target.known_as))
     try:
         with ssh_problems(target.place, "while agreeing on keys"):
-            transport = shake_hands(sock, trust.keys(target.known_as))
             shown = transport.get_remote_server_key()
         trust.check(target.known_as, HostKey(shown.get_name(), shown.asbytes()), name)
         with ssh_problems(target.place, "while logging in"):
             Login(transport, target, ask).run()
     except BaseException:
-        close_all([transport] if transport else [])
-        sock.close()
+        close_all([transport])
         raise
     transport.set_keepalive(KEEPALIVE)
     return transport
+
+
+def greet(target: Target, through: Transport | None, stored: list[HostKey]) -> Transport:
+    """Connected and agreed on keys. A server that hangs up without a word is tried again: busy."""
+    for pause in (*PAUSES, None):
+        with ssh_problems(target.place, "while connecting"):
+            sock = open_socket(target) if through is None else open_hop(through, target)
+        try:
+            with ssh_problems(target.place, "while agreeing on keys"):
+                return shake_hands(sock, stored)
+        except HungUp as error:
+            if pause is None:
+                raise hung_up(target.place) from error.__cause__
+            time.sleep(pause * random.uniform(0.5, 1.5))
+    raise AssertionError("unreachable")
+
+
+class HungUp(Exception):
+    """The server closed the connection before it said anything."""
 
 
 class Socket(socket.socket):
@@ -154,6 +176,14 @@ def shake_hands(sock: Any, stored: list[HostKey]) -> Transport:
     transport.channel_timeout = CHANNEL
     try:
         transport.start_client(timeout=BANNER + HANDSHAKE)
+    except (SSHException, EOFError) as error:
+        close_all([transport])
+        if isinstance(error, IncompatiblePeer):
+            raise Weak(error, transport.offered) from error
+        closed = isinstance(error.__context__, EOFError | ConnectionError)
+        if closed and not transport.remote_version:
+            raise HungUp from error
+        raise
     except BaseException:
         close_all([transport])
         raise

@@ -6,6 +6,7 @@ nothing is sent but a password, and that only to a question; each wait has an en
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,8 @@ def answer(channel: paramiko.Channel, place: str, ask: Ask | None) -> None:
             remedy="Give it at a terminal, or once and for all with --remember: "
             "rhythmicml location add … --privilege sudo --remember",
         )
-    channel.sendall(password.encode() + b"\n")
+    with contextlib.suppress(OSError):  # sudo has ended meanwhile; it says why
+        channel.sendall(password.encode() + b"\n")
 
 
 def question(place: str) -> str:

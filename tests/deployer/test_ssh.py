@@ -248,10 +248,16 @@ def test_server_that_never_speaks_is_unreachable(server, reach, monkeypatch):
 
 
 def test_weak_algorithms_are_refused(serve, reach):
-    with pytest.raises(Refused, match="no algorithm that is safe"):
-        reach(serve("Ciphers aes128-cbc,3des-cbc"))
-    with pytest.raises(Refused, match="no algorithm that is safe"):
-        reach(serve("Ciphers aes128-ctr", "MACs hmac-sha1,hmac-md5"))
+    """F11"""
+    for weak, cause in {
+        ("Ciphers aes128-cbc,3des-cbc",): "ciphers",
+        ("Ciphers aes128-ctr", "MACs hmac-sha1,hmac-md5"): "macs",
+        ("KexAlgorithms diffie-hellman-group1-sha1",): "kex",
+    }.items():
+        with pytest.raises(Refused, match="no algorithm that is safe") as caught:
+            reach(serve(*weak))
+        assert cause in caught.value.cause
+        assert weak[-1].split()[1].replace(",", ", ") in caught.value.detail
 
 
 def test_strong_algorithms_without_gcm_work(serve, reach):
@@ -428,8 +434,9 @@ def test_lost_connection_is_unreachable_and_soon(serve, reach):
         begun = time.monotonic()
         for child in sshd.children():
             os.kill(child, signal.SIGKILL)
-        with pytest.raises(Unreachable, match=r"connection to .* was lost"):
+        with pytest.raises(Unreachable, match=r"connection to .* was lost") as caught:
             pending.result()
+        assert caught.value.cause == 'It was at "run".'
         assert time.monotonic() - begun < 3
         with pytest.raises(Unreachable):
             road.call("ping")
