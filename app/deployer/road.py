@@ -149,17 +149,17 @@ class Road:
             number = next(self._numbers)
             self._waiting[number] = pending
             header = {"id": number, "do": do, "args": args}
-            self._write(frames.encode(header, size), exactly(payload, size))
+            self._write(do, frames.encode(header, size), exactly(payload, size))
         return pending
 
-    def _write(self, header: bytes, pieces: Iterable[bytes]) -> None:
+    def _write(self, do: str, header: bytes, pieces: Iterable[bytes]) -> None:
         """A frame, whole. Broken off, it would leave the agent waiting: then the road ends."""
         try:
             for piece in joined(header, pieces):
                 self._link.write(piece)
         except Lost:
             self._end(self._link.ending())
-            raise self._ended or self._link.ending() from None
+            raise at(do, self._ended or self._link.ending()) from None
         except BaseException:
             self._end(Problem(f"The way to {self.place} was closed in the middle of a request."))
             self._link.close()

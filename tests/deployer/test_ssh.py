@@ -432,8 +432,7 @@ def test_lost_connection_is_unreachable_and_soon(serve, reach):
         pending = road.send("run", argv=["sleep", "97"])
         time.sleep(0.2)
         begun = time.monotonic()
-        for child in sshd.children():
-            os.kill(child, signal.SIGKILL)
+        sshd.cut()
         with pytest.raises(Unreachable, match=r"connection to .* was lost") as caught:
             pending.result()
         assert caught.value.cause == 'It was at "run".'
@@ -450,8 +449,7 @@ def test_dialled_socket_whose_connection_is_lost_fails_as_sockets_do(serve, reac
         if lost == "by us":
             road.close()
         else:
-            for child in sshd.children():
-                os.kill(child, signal.SIGKILL)
+            sshd.cut()
         with pytest.raises(OSError, match=r"closed|gone|lost"):
             used.sendall(bytes(1 << 28))
         for dialled in (used, unused):
@@ -467,8 +465,7 @@ def test_connection_lost_in_the_middle_of_an_upload_is_unreachable(serve, reach,
 
     def cut(done: int, total: int) -> None:
         if done > 1 << 26:
-            for child in sshd.children():
-                os.kill(child, signal.SIGKILL)
+            sshd.cut()
 
     with reach(sshd) as road, pytest.raises(Unreachable):
         road.upload([("0" * 64, 1 << 30, path)], cut)
