@@ -25,9 +25,10 @@ def location() -> None:
 @click.option("--accept-key", metavar="SHA256:…", help="The host key you expect.")
 @click.option(
     "--privilege",
-    type=click.Choice(["auto", "user"]),
+    type=click.Choice(["auto", "sudo", "user"]),
     default="auto",
-    help="auto: system-wide as root or with sudo -n, else as the user. user: as the user.",
+    help="auto: system-wide as root or with sudo -n, else as the user. sudo: system-wide, with "
+    "sudo's password where it wants one. user: as the user.",
 )
 @click.option(
     "--internet",
@@ -86,11 +87,13 @@ def check(name: str, as_json: bool) -> None:
 
 
 def _fact_words(facts: dict[str, Any]) -> str:
+    from app.services.places import WAYS, way_words
+
     pythons = ", ".join(each["version"] for each in facts["pythons"]) or "none"
     system = f"{facts['distribution']} {facts['distribution_version']}".strip()
     lines = {
         "Host": f"{facts['hostname']} ({system or facts['os']}, {facts['arch']}, {facts['libc']})",
-        "User": f"{facts['user']} (installs {_mode_words(facts['mode'])})",
+        "User": f"{facts['user']} (installs {way_words(facts['mode']) or WAYS['user']})",
         "Base folder": facts["base"],
         "Python": pythons,
         "systemd": facts["systemd"] or "no",
@@ -111,11 +114,6 @@ def _internet(facts: dict[str, Any]) -> str:
     """What was tried, and what is done about it when something else was said."""
     reached, wanted = _yes(facts["internet"]), facts["internet_wanted"]
     return reached if wanted == "auto" else f"{reached} (set to {wanted})"
-
-
-def _mode_words(mode: str) -> str:
-    ways = {"root": "system-wide, as root", "sudo": "system-wide, with sudo"}
-    return ways.get(mode, "for this user only")
 
 
 @location.command()

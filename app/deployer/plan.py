@@ -178,12 +178,15 @@ def _refuse_unfit(found: Found) -> None:
     if not found.linger:
         raise Problem(
             f"Services of {found.user} end at logout on that host: lingering is off.",
-            remedy=f"Ask its administrator to run, once: loginctl enable-linger {found.user}",
+            remedy="If that user may use sudo there, add the location with --privilege sudo. "
+            f"Else ask its administrator to run, once: loginctl enable-linger {found.user}",
         )
     if not found.user_manager:
         raise Problem(
             f"The systemd of {found.user} does not answer on that host.",
-            remedy=f"Ask its administrator to run: systemctl start user@$(id -u {found.user})",
+            remedy="If that user may use sudo there, add the location with --privilege sudo. "
+            "Else ask its administrator to run: "
+            f"systemctl start user@$(id -u {found.user})",
         )
 
 

@@ -149,17 +149,17 @@ class Road:
             number = next(self._numbers)
             self._waiting[number] = pending
             header = {"id": number, "do": do, "args": args}
-            self._write(frames.encode(header, size), exactly(payload, size))
+            self._write(do, frames.encode(header, size), exactly(payload, size))
         return pending
 
-    def _write(self, header: bytes, pieces: Iterable[bytes]) -> None:
+    def _write(self, do: str, header: bytes, pieces: Iterable[bytes]) -> None:
         """A frame, whole. Broken off, it would leave the agent waiting: then the road ends."""
         try:
             for piece in joined(header, pieces):
                 self._link.write(piece)
         except Lost:
             self._end(self._link.ending())
-            raise self._ended or self._link.ending() from None
+            raise at(do, self._ended or self._link.ending()) from None
         except BaseException:
             self._end(Problem(f"The way to {self.place} was closed in the middle of a request."))
             self._link.close()
@@ -256,7 +256,7 @@ class Road:
         for number in list(self._waiting):
             pending = self._waiting.pop(number, None)
             if pending:
-                pending.hear("error", self._ended)
+                pending.hear("error", at(pending.do, self._ended))
 
     # What the two threads do
 
@@ -311,6 +311,14 @@ class Road:
                     return  # the listening thread notices too, and says why
                 finally:
                     self._sending.release()
+
+
+def at(do: str, why: Problem) -> Problem:
+    """A lost connection, with what was being done."""
+    if not isinstance(why, Unreachable) or why.cause:
+        return why
+    cause = f'It was at "{do}".'
+    return Unreachable(why.what, cause=cause, detail=why.detail, remedy=why.remedy)
 
 
 def silent(place: str) -> Unreachable:
@@ -370,4 +378,5 @@ def open_road(location: Location, home: Path, *, ask: Ask | None = None) -> Road
     lists = home / "chunks"
     if location.kind == "local":
         return open_local(Path(location.base or home / "local"), lists)
-    return open_ssh(location, trust=Trust.of(home), ask=keychain.first(ask), lists=lists)
+    with keychain.answering(ask) as answers:
+        return open_ssh(location, trust=Trust.of(home), ask=answers, lists=lists)

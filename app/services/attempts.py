@@ -215,7 +215,7 @@ def nothing_to_send(digest: str) -> tuple[Path, int]:
 
 
 def planned(
-    wanted: Wanted, location: Location, steps: list[Step], breaking: tuple[str, ...]
+    wanted: Wanted, attempt: Attempt, steps: list[Step], breaking: tuple[str, ...]
 ) -> Event:
     words = [step.words for step in steps]
     lines = [*(words or ["Nothing would be done."]), *map(_breaking_words, breaking)]
@@ -223,7 +223,8 @@ def planned(
         "model": wanted.name,
         "version": wanted.manifest["version"],
         "release": wanted.release,
-        "location": location.name,
+        "location": attempt.location.name,
+        "mode": attempt.road.hello["mode"],
         "changed": False,
         "plan": words,
         "breaking": breaking,

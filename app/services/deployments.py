@@ -27,7 +27,7 @@ from app.services.attempts import (
     planned,
     single,
 )
-from app.services.places import location_for, location_of, not_deployed
+from app.services.places import location_for, location_of, not_deployed, way_words
 
 if TYPE_CHECKING:
     from app.deployer.road import Road
@@ -55,7 +55,8 @@ def deploy(
         with work.open_store() as store:
             wanted, source = releases.wanted(store, model, version, attempt.road.hello, port)
         found = look(attempt.road, wanted)
-        yield Event("done", f"Look at {location.name}")
+        way = way_words(attempt.road.hello["mode"])
+        yield Event("done", f"Look at {location.name}" + (f" ({way})" if way else ""))
         wanted, found, source = yield from shipping.completed(
             attempt, version, wanted, found, source
         )
@@ -66,7 +67,7 @@ def deploy(
             steps = planning.plan(wanted, found)
         breaking = _breaking(work, model, version, found)
         if dry_run:
-            yield planned(wanted, location, steps, breaking)
+            yield planned(wanted, attempt, steps, breaking)
             return
         yield from carry_out(attempt, wanted, found, steps, source, breaking)
 

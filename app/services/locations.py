@@ -14,6 +14,7 @@ from app import dependencies
 from app.deployer import keychain
 from app.deployer.keychain import Ask
 from app.deployer.road import Road, open_ssh
+from app.deployer.starting import PRIVILEGES
 from app.deployer.trust import Trust
 from app.errors import Problem
 from app.models import Location
@@ -50,8 +51,8 @@ def add(
     for fingerprint in (accept_key or "").replace(",", " ").split():
         trust.accept(fingerprint)
     typed: dict[str, str] = {}
-    with open_ssh(location, trust=trust, ask=keychain.first(_noting(work.ask, typed))):
-        pass
+    with keychain.answering(_noting(work.ask, typed)) as answers:
+        open_ssh(location, trust=trust, ask=answers).close()
     for question, secret in typed.items() if remember else ():
         keychain.store(question, secret)
     with work.open_store() as store:
@@ -81,8 +82,10 @@ def describe(name: str, url: str, identity: str | None, privilege: str, base: st
             f'"{name}" is not a name for a location.',
             remedy="Use small letters, digits and hyphens, at most 47, a hyphen not first.",
         )
-    if privilege not in ("auto", "user"):
-        raise Problem(f'"{privilege}" is not a privilege.', remedy="Use auto or user.")
+    if privilege not in PRIVILEGES:
+        raise Problem(
+            f'"{privilege}" is not a privilege.', remedy=f"Use one of: {', '.join(PRIVILEGES)}."
+        )
     if base and not base.startswith(("/", "~/")):
         raise Problem(f'The base folder "{base}" is not absolute.', remedy="Begin it with / or ~/.")
     return Location(

@@ -263,6 +263,12 @@ class Guest:
         keys.write_text(public_key)
         os.chown(keys, uid, uid)
 
+    def add_user(self, user: str, shell: str = "/bin/bash") -> None:
+        """One more user without any rights; the same key lets her in."""
+        self.run(["useradd", "--create-home", "--shell", shell, user])
+        self.run(["install", "-d", "-m", "700", "-o", user, "-g", user, f"/home/{user}/.ssh"])
+        self.authorize(user, self.key.with_suffix(".pub").read_text())
+
     def account(self, user: str) -> tuple[int, str]:
         """The number and the home folder of one of its users."""
         for line in (self.root / "etc/passwd").read_text().splitlines():

@@ -137,7 +137,7 @@ def own_pythons(agent: Agent) -> dict[str, str]:
 
 
 def seen_by_services(agent: Agent, path: str) -> bool:
-    return agent.mode not in ("root", "sudo") or not path.startswith(HIDDEN)
+    return not agent.system_wide or not path.startswith(HIDDEN)
 
 
 def version_key(version: str) -> list[int]:

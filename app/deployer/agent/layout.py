@@ -111,7 +111,7 @@ def instances(base: Path) -> list[Instance]:
 
 def make_base(agent: Agent) -> None:
     """For services to enter when it is the system's (`prepare` closes it to others), else ours."""
-    make_folder(agent.base, 0o755 if agent.mode in ("root", "sudo") else 0o700)
+    make_folder(agent.base, 0o755 if agent.system_wide else 0o700)
 
 
 def whole_release(folder: Path) -> bool:

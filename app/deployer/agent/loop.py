@@ -121,6 +121,11 @@ class Agent:
         self._answering = 0
         self._listening_since: float | None = None
 
+    @property
+    def system_wide(self) -> bool:
+        """Whether we install for the whole host, as root; by which way does not matter."""
+        return self.mode not in ("user", "local")
+
     def event(self, **said: Any) -> None:
         """Tell the client something about the request at hand."""
         self._send({"id": self._answering, "event": said})
