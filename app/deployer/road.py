@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 OnEvent = Callable[[dict[str, Any]], None]
 Blob = tuple[str, int, Path]
 
-SILENCE = 60.0
+SILENCE = 45.0
 BEAT = 10.0
 CHUNK = 1024 * 1024
 BATCH_FILES = 256

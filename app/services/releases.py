@@ -76,8 +76,11 @@ def wanted(
         "python": python,
         "scoring": scoring(configuration),
     }
+    manifested = _manifest(model, version, content)
+    if configuration.keep_warm:
+        manifested["keep_warm"] = configuration.keep_warm
     release = Wanted(
-        manifest=_manifest(model, version, content),
+        manifest=manifested,
         blobs=blobs,
         tool=(tool_name, tool.digest),
         lock=version.lock,

@@ -101,7 +101,12 @@ ALTER TABLE instances ADD COLUMN fingerprint TEXT NOT NULL DEFAULT '';
 
 SCHEMA = "ALTER TABLE versions ADD COLUMN schema TEXT"
 
-MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA)
+JOURNAL = """
+ALTER TABLE deployments ADD COLUMN attempt TEXT NOT NULL DEFAULT '';
+ALTER TABLE deployments ADD COLUMN steps TEXT NOT NULL DEFAULT '[]';
+"""
+
+MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA, JOURNAL)
 
 
 def migrate(database: Database, scripts: Sequence[str] = MIGRATIONS) -> None:

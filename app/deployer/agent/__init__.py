@@ -14,6 +14,8 @@ OPS = (
     "ports",
     "access",
     "releases",
+    "switching",
+    "truth",
     "instances",
     "logs",
 )

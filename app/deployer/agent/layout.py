@@ -35,6 +35,8 @@ class Instance:
         self.port_file = self.folder / "port"
         self.history_file = self.folder / "history.jsonl"
         self.lock_file = self.folder / "lock"
+        self.unconfirmed_file = self.folder / "unconfirmed.json"
+        self.warm_file = self.folder / "warm.json"
         self.tokens_file = self.folder / "tokens.json"
         self.tls = self.folder / "tls"
 
