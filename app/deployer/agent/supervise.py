@@ -401,6 +401,23 @@ def listening_sockets(port: int) -> set[str]:
     return {f"socket:[{row[9]}]" for row in _listening(port)}
 
 
+def open_sockets(pid: int) -> set[str]:
+    """The sockets that a process has, as /proc/PID/fd names them."""
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").glob("*"):
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(entry))
+    return found
+
+
+def parent_of(pid: int | None) -> int | None:
+    """Who started a process, as far as that can be seen."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def open_to_all(port: int) -> bool:
     """Whether somebody listens on that port at every address of this host."""
     return any(not row[1].split(":")[0].strip("0") for row in _listening(port))

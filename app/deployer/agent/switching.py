@@ -23,7 +23,7 @@ from .loop import op
 from .managers import supervisor
 from .ports import claim
 from .releases import start_and_wait
-from .supervise import serving
+from .supervise import listening_sockets, open_sockets, parent_of, serving
 
 if TYPE_CHECKING:
     from .loop import Agent, Payload
@@ -67,8 +67,11 @@ def switch(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
 
     crash_point("current-renamed")
     if not _opens(manager, instance, unit):
+        lost = _socket_lost(manager, instance, unit)
         back()
         _forget(agent, instance)
+        if lost:
+            raise lost
         raise Failure(
             f"Release {release} was ready and then did not accept requests.",
             remedy="The last lines of its log say why. Production is as it was.",
@@ -246,6 +249,19 @@ def _opens(manager: Supervisor, instance: Instance, unit: str) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+def _socket_lost(manager: Supervisor, instance: Instance, unit: str) -> Failure | None:
+    """Whether the front was given no socket: systemd lets go of one whose unit is edited."""
+    parent = parent_of((fronts.state(manager.private(instance, unit)) or {}).get("pid"))
+    port = instance.port()
+    if parent is None or port is None or listening_sockets(port) & open_sockets(parent):
+        return None
+    return Failure(
+        f"systemd does not hold port {port} any more, so no other release can be given it.",
+        cause="The socket's unit was changed by hand. The release in production has it still.",
+        remedy=f"rhythmicml stop {instance.name}, then start; connections are refused meanwhile.",
+    )
 
 
 def _unit_of(manager: Supervisor, instance: Instance, release: str | None) -> str | None:

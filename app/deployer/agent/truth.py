@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .layout import Instance
+from .layout import CURRENT, Instance
 from .locks import held, holder
 from .loop import op
 from .switching import settle_switch, unconfirmed
@@ -21,7 +25,31 @@ def settle(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
     held(agent, args["name"])
     instance = Instance(agent.base, args["name"])
     settle_switch(agent, instance)
+    sweep(instance)
     return _facts(instance)
+
+
+def sweep(instance: Instance) -> None:
+    """Remove what was being written when somebody was cut off: no release, no file is half."""
+    kept = {_target(instance.tls), _target(instance.releases / CURRENT)}
+    half = [
+        each
+        for each in instance.releases.glob("*")
+        if each.name != CURRENT and not (each / "release.json").is_file()
+    ]
+    for path in (*instance.folder.glob(".*"), *instance.releases.glob(".*"), *half):
+        if path.name in kept:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _target(link: Path) -> str:
+    with contextlib.suppress(OSError):
+        return os.readlink(link)
+    return ""
 
 
 @op("truth")
