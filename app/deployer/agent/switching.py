@@ -159,8 +159,7 @@ def remember(instance: Instance, noted: dict[str, Any]) -> None:
     """The line of the history, once."""
     private = ("unit", "opened", "opening")
     line = {key: value for key, value in noted.items() if key not in private}
-    known = line.get("id") and any(each.get("id") == line["id"] for each in instance.history(20))
-    if line and not known:
+    if line not in instance.history(20):
         with contextlib.suppress(OSError):  # a disk that is full does not undo a switch
             instance.remember(**line)
 
