@@ -100,6 +100,15 @@ def seconds(high: float) -> Reader:
     return read
 
 
+def duration(value: Any) -> float:
+    """Seconds, from text such as "10m"; at most a day."""
+    match = re.fullmatch(r"([0-9]{1,5})([smhd])", value) if isinstance(value, str) else None
+    length = int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]] if match else -1
+    if not 0 <= length <= 86_400:
+        raise Wrong(f'must be a time such as "90s" or "10m", at most "1d", not {_said(value)}')
+    return float(length)
+
+
 def memory(value: Any) -> str:
     if not isinstance(value, str) or not SIZE.fullmatch(value):
         raise Wrong(f'must be a size such as "512M" or "2G", not {_said(value)}')
@@ -276,6 +285,7 @@ KEYS: dict[str, dict[str, Reader]] = {
         "workers": whole(1, 256),
         "memory": memory,
         "start_timeout": seconds(86_400),
+        "keep_warm": duration,
         "preload": truth,
         "recycle_requests": whole(1, 1_000_000_000),
         "recycle_memory": size,

@@ -1,4 +1,7 @@
-"""Where tests may end this process, as a power cut would."""
+"""Where tests may end this process, as a power cut would.
+
+A name with `agent:` before it ends the agent on the host instead: app/deployer/agent/crash.py.
+"""
 
 from __future__ import annotations
 

@@ -39,6 +39,7 @@ class Configuration:
     workers: int = 1
     memory: str | None = None
     start_timeout: float = 300.0
+    keep_warm: float = 0.0
     preload: bool = False
     recycle_requests: int | None = None
     recycle_memory: int | None = None
@@ -136,7 +137,13 @@ class Location:
 
 @dataclass(frozen=True)
 class Deployment:
-    """One line of history: who did what to which instance, when, and how it ended."""
+    """One line of history: who did what to which instance, when, and how it ended.
+
+    result: done, failed, interrupted (production is as it was), taken back (production was switched
+    and is again as it was), unknown (the way to the host was lost when it could have been either),
+    or empty while it is under way. attempt: by which the host's history knows it. steps: what was
+    to be done and how far that came, [{"do", "words", "began", "ended"}].
+    """
 
     id: int
     model: str
@@ -150,6 +157,13 @@ class Deployment:
     ended: str
     result: str
     detail: str = ""
+    attempt: str = ""
+    steps: tuple[dict[str, str], ...] = ()
+
+    @property
+    def step(self) -> str:
+        """The words of the last step that was begun; empty when none was."""
+        return next((each["words"] for each in reversed(self.steps) if each["began"]), "")
 
 
 @dataclass(frozen=True)
@@ -192,8 +206,8 @@ class Job:
 class Event:
     """One thing that happened during long work.
 
-    kind: step (a new line), progress (of the step), log (a line of output), done (of the step),
-    result (the last one; `data` is what the service gives back).
+    kind: note (what happened before), step (a new line), progress (of the step), log (a line of
+    output), done (of the step), result (the last one; `data` is what the service gives back).
     """
 
     kind: str

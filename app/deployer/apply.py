@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from app.crash import crash_point
 from app.deployer import uploads
 from app.deployer.plan import Step
 from app.models import Event
@@ -32,10 +33,12 @@ def apply(
     """
     answers = {}
     for number, step in enumerate(steps):
-        yield Event("step", step.words, done=number, total=len(steps))
+        yield Event("step", step.words, done=number, total=len(steps), data={"do": step.do})
+        crash_point(f"{step.do}:before")
         road.send("step", name=instance, step=step.words)
         began = time.monotonic()
         answer = yield from watched(partial(_do, step, road, source))
+        crash_point(f"{step.do}:after")
         seconds = time.monotonic() - began
         data = {"do": step.do, "seconds": round(seconds, 3), "answer": answer}
         yield Event("done", step.words, data=data)
@@ -72,11 +75,22 @@ def _until_none(said: queue.Queue[Event | None]) -> Iterator[Event]:
 def _do(step: Step, road: Road, source: Source, tell: Tell) -> Any:
     if step.do == "upload":
         return _upload(step, road, source, tell)
+    if step.do == "switch":
+        return _switch(step, road)
 
     def pass_on(said: dict[str, Any]) -> None:
         tell(_event(said))
 
     return road.call(step.do, payload=step.payload, on_event=pass_on, **step.args)
+
+
+def _switch(step: Step, road: Road) -> dict[str, Any]:
+    """Switch, and confirm it once we have heard that it is done: else the host takes it back."""
+    args = dict(step.args)
+    keep_warm = args.pop("keep_warm", 0)
+    answer = road.call("switch", **args)
+    crash_point("switch:unconfirmed")
+    return {**answer, **road.call("confirm", name=args["name"], keep_warm=keep_warm)}
 
 
 def _upload(step: Step, road: Road, source: Source, tell: Tell) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from app.deployer import units
 from app.deployer.certificates import Pair
 from app.errors import Problem
-from app.words import size
+from app.words import duration, size
 
 LOOPBACK, PUBLIC = "loopback", "public"
 
@@ -89,18 +89,27 @@ class Wanted:
         return str(self.manifest["id"])
 
     @property
+    def keep_warm(self) -> float:
+        """Seconds for which the release before stays up after the switch."""
+        return float(self.manifest.get("keep_warm") or 0)
+
+    @property
     def unit_names(self) -> list[str]:
         return list(units.names(self.name))
 
 
 @dataclass(frozen=True)
 class Running:
-    """One front that is up. `unit` is what it was started as: a release id or "current"."""
+    """One front that is up. `unit` is what it was started as: a release id or "current".
+
+    memory: bytes that it takes, with its workers.
+    """
 
     unit: str
     release: str | None
     ready: bool
     accepting: bool
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,7 @@ class Found:
     exposure: who reaches the port, if it listens. certificate: PEM. addresses: of the host.
     runtime_python: major.minor of the Python that a runtime would be built on.
     fetches_pythons: whether uv can fetch Pythons there; asked only where one is lacking.
+    warm: what is kept running idle, {"release", "unit", "until"}.
     """
 
     mode: str
@@ -144,6 +154,7 @@ class Found:
     addresses: tuple[str, ...] = ()
     runtime_python: str = ""
     fetches_pythons: bool = False
+    warm: dict[str, Any] | None = None
 
 
 def parse_found(answer: dict[str, Any]) -> Found:
@@ -154,6 +165,7 @@ def parse_found(answer: dict[str, Any]) -> Found:
             release=each["release"],
             ready=bool(each["ready"]),
             accepting=bool(each.get("accepting")),
+            memory=each.get("memory"),
         )
         for each in answer["serving"]
     )
@@ -229,7 +241,9 @@ def serve(wanted: Wanted, found: Found) -> list[Step]:
     if opening or found.current != release or not _settled(wanted, found):
         unit = on.unit if on else release
         args = {"name": name, "release": release, "unit": unit, "expected": found.current}
-        words = _switch_words(found, release)
+        if wanted.keep_warm:
+            args["keep_warm"] = wanted.keep_warm
+        words = _switch_words(wanted, found)
         if opening:
             words = _opening_words(found, release, opening)
         steps.append(Step(words, "switch", {**args, "opening": opening}))
@@ -299,15 +313,25 @@ def _opening_words(found: Found, release: str, opening: dict[str, Any]) -> str:
 
 
 def _settled(wanted: Wanted, found: Found) -> bool:
-    """The release accepts requests, alone, and will after a boot."""
-    states = [each.release == wanted.release and each.accepting for each in found.serving]
+    """The release accepts requests, alone but for one kept warm, and will after a boot."""
+    idle = (found.warm or {}).get("unit")
+    up = [each for each in found.serving if each.unit != idle or each.accepting]
+    states = [each.release == wanted.release and each.accepting for each in up]
     return states == [True] and found.enabled
 
 
-def _switch_words(found: Found, release: str) -> str:
-    others = _others(found, release)
-    ending = f", let {others} finish and stop" if others else ""
-    return f"Make {release} production{ending}"
+def _switch_words(wanted: Wanted, found: Found) -> str:
+    return f"Make {wanted.release} production{_ending(wanted, found)}"
+
+
+def _ending(wanted: Wanted, found: Found) -> str:
+    """What becomes of those that run beside it."""
+    others = _others(found, wanted.release)
+    before = [each for each in found.serving if each.release == found.current and each.ready]
+    if not (wanted.keep_warm and before and found.current != wanted.release):
+        return f", let {others} finish and stop" if others else ""
+    memory = f" ({size(before[0].memory)} of memory)" if before[0].memory else ""
+    return f", keep {found.current} warm for {duration(wanted.keep_warm)}{memory}"
 
 
 def tidy(wanted: Wanted, found: Found) -> list[Step]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 OnEvent = Callable[[dict[str, Any]], None]
 
-SILENCE = 60.0
+SILENCE = 45.0
 BEAT = 10.0
 CHUNK = 1024 * 1024
 SPECIAL = (Busy, NotFound, GateFailed, Refused, Stale, Unreachable)

@@ -25,6 +25,7 @@ from app.services.attempts import (
     look,
     nothing_to_send,
     planned,
+    recorded,
     single,
 )
 from app.services.places import location_for, location_of, not_deployed, way_words
@@ -156,6 +157,22 @@ def stop(work: Workspace, name: str, *, to: str | None = None) -> Events:
             f"Stop {name} on {location.name}", "stop", {"name": name, "entry": attempt.entry()}
         )
         yield from single(attempt, step, status, f"{name} is stopped on {location.name}.")
+
+
+def unlock(work: Workspace, name: str, *, to: str | None = None) -> Events:
+    """End whoever holds the lock of an instance; what they began is taken back."""
+    location = location_of(work, name, to, or_default=True)
+    with (
+        attempting(work, "unlock", name, location, locked=False) as attempt,
+        recorded(attempt, None, "", ""),
+    ):
+        holder = attempt.road.call("unlock", name=name, entry=attempt.entry())["holder"]
+    words = f"Nobody was changing {name} on {location.name}."
+    if holder:
+        owner = f"{holder['who']}@{holder.get('host', '')}".rstrip("@")
+        words = f"{owner} was changing {name} on {location.name}, and has been ended."
+    data = {"model": name, "location": location.name, "action": "unlock", "holder": holder}
+    yield Event("result", words, data=data)
 
 
 def undeploy(work: Workspace, name: str, *, to: str | None = None, purge: bool = False) -> Events:

@@ -77,8 +77,11 @@ def wanted(
         "python": python,
         "scoring": scoring(configuration),
     }
+    manifested = _manifest(model, version, content)
+    if configuration.keep_warm:
+        manifested["keep_warm"] = configuration.keep_warm
     release = Wanted(
-        manifest=_manifest(model, version, content),
+        manifest=manifested,
         blobs=blobs,
         tool=(tool[0], tool[1].digest) if tool else ("", ""),
         lock=version.lock,

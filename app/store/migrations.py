@@ -103,7 +103,12 @@ SCHEMA = "ALTER TABLE versions ADD COLUMN schema TEXT"
 
 INTERNET = "ALTER TABLE locations ADD COLUMN internet TEXT NOT NULL DEFAULT 'auto'"
 
-MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA, INTERNET)
+JOURNAL = """
+ALTER TABLE deployments ADD COLUMN attempt TEXT NOT NULL DEFAULT '';
+ALTER TABLE deployments ADD COLUMN steps TEXT NOT NULL DEFAULT '[]';
+"""
+
+MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA, INTERNET, JOURNAL)
 
 
 def migrate(database: Database, scripts: Sequence[str] = MIGRATIONS) -> None:

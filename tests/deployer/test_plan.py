@@ -197,6 +197,23 @@ def test_interruption_after_the_switch_leaves_only_the_old_one_to_stop():
     assert steps[0].args["unit"] == "current"
 
 
+def test_release_kept_warm_is_left_alone_and_needs_no_start():
+    both = (Running(RELEASE, RELEASE, True, True), Running(BEFORE, BEFORE, True, False, 48_100_000))
+    warm = {"release": BEFORE, "unit": BEFORE, "until": "2026-11-24T02:00:00+00:00"}
+    assert plan(WANTED, found(AS_WANTED, serving=both, warm=warm)) == []
+    assert ops(plan(WANTED, found(AS_WANTED, serving=both))) == ["switch"]
+    turned = (
+        Running(BEFORE, BEFORE, True, True, 48_100_000),
+        Running(RELEASE, RELEASE, True, False),
+    )
+    warm = {**warm, "release": RELEASE, "unit": RELEASE}
+    wanted = dataclasses.replace(WANTED, manifest={**WANTED.manifest, "keep_warm": 600.0})
+    steps = plan(wanted, found(AS_WANTED, current=BEFORE, serving=turned, warm=warm))
+    assert ops(steps) == ["gate", "switch"]
+    assert steps[1].words.endswith(f", keep {BEFORE} warm for 10 min (48.1 MB of memory)")
+    assert steps[1].args["keep_warm"] == 600.0
+
+
 def test_production_that_does_not_accept_is_told_to():
     closed = (Running(RELEASE, RELEASE, True, False),)
     assert ops(plan(WANTED, found(AS_WANTED, serving=closed))) == ["switch"]

@@ -16,6 +16,8 @@ OPS = (
     "ports",
     "access",
     "releases",
+    "switching",
+    "truth",
     "instances",
     "logs",
 )

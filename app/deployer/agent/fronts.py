@@ -74,3 +74,11 @@ def serve(private: Path) -> bool:
         return ask(private, "POST", "/admin/serve", b"")[0] == 200
     except OSError:
         return False
+
+
+def rest(private: Path) -> bool:
+    """Let it finish what it holds and accept no more, still running. Older ones cannot."""
+    try:
+        return ask(private, "POST", "/admin/rest", b"")[0] == 200
+    except OSError:
+        return False

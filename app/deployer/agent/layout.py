@@ -35,6 +35,8 @@ class Instance:
         self.port_file = self.folder / "port"
         self.history_file = self.folder / "history.jsonl"
         self.lock_file = self.folder / "lock"
+        self.unconfirmed_file = self.folder / "unconfirmed.json"
+        self.warm_file = self.folder / "warm.json"
         self.tokens_file = self.folder / "tokens.json"
         self.tls = self.folder / "tls"
 
@@ -84,10 +86,12 @@ class Instance:
         return [entry for entry in map(_entry, lines) if entry]
 
     def remember(self, **entry: Any) -> None:
-        """Append one line to the history, durably."""
+        """Append one line to the history, durably; not to what is left of a torn one."""
         line = json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n"
-        with self.history_file.open("a", encoding="utf-8") as file:
-            file.write(line)
+        with self.history_file.open("ab+") as file:
+            if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
+                file.write(b"\n")
+            file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
 
@@ -162,6 +166,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def point(link: Path, target: str) -> None:
     """Make link lead to target by one rename, whatever was there before."""
     temporary = link.with_name(f".{link.name}.{secrets.token_hex(6)}")
+    if link.is_dir() and not link.is_symlink():  # somebody copied the link by hand
+        link.rename(link.with_name(f".{link.name}.{secrets.token_hex(6)}"))
     temporary.symlink_to(target)
     try:
         os.replace(temporary, link)
