@@ -15,7 +15,7 @@ from app.deployer.apply import Source, apply
 from app.deployer.plan import Found, Step, Wanted
 from app.errors import Problem
 from app.models import Configuration, Event, Instance, Location
-from app.services import places
+from app.services import gate, places
 from app.services.person import who
 
 if TYPE_CHECKING:
@@ -109,9 +109,16 @@ def carry_out(
     if steps:
         steps = [_with_entry(step, attempt.entry(version)) for step in steps]
         steps += planning.tidy(wanted, found)
-        with recorded(attempt, version, wanted.release, found.current or ""):
-            answers = yield from apply(steps, attempt.road, attempt.model, source)
-    _learn(attempt, version, answers.get("gate") or {})
+        with recorded(attempt, version, wanted.release, found.current or "") as number:
+
+            def heed(step: Step, answer: Any) -> None:
+                if step.do == "gate":
+                    _learn(attempt, version, answer)
+                    if wanted.gate:
+                        _keep_report(attempt, number, answer)
+                gate.heed(wanted, step, answer)
+
+            answers = yield from apply(steps, attempt.road, attempt.model, source, heed)
     port = answers.get("listen", {}).get("port") or found.port
     tls = certificates.known(
         wanted.certificate.certificate if wanted.certificate else found.certificate
@@ -126,13 +133,20 @@ def carry_out(
     yield _result(attempt, wanted, found, steps, answers, instance, tls, breaking)
 
 
-def _learn(attempt: Attempt, version: int, gate: dict[str, Any]) -> None:
-    """Keep with the version what its front said that it takes and gives."""
-    schema = gate.pop("schema", None)
+def _keep_report(attempt: Attempt, number: int, report: dict[str, Any]) -> None:
+    with attempt.work.open_store() as store:
+        store.gates.keep(number, report)
+
+
+def _learn(attempt: Attempt, version: int, report: dict[str, Any]) -> None:
+    """Keep with the version what it showed at the gate: what it takes and gives, its memory."""
+    schema = report.pop("schema", None)
     with attempt.work.open_store() as store:
         model = store.models.find(attempt.model)
         if schema and model:
             store.versions.learn(model, version, schema)
+        if model and report["memory"]["new"]:
+            store.versions.weighed(model, version, report["memory"]["new"])
 
 
 def _with_entry(step: Step, entry: dict[str, Any]) -> Step:
@@ -163,7 +177,7 @@ def single(attempt: Attempt, step: Step, status: dict[str, Any], words: str) -> 
 @contextmanager
 def recorded(
     attempt: Attempt, version: int | None, release: str, previous: str, detail: str = ""
-) -> Iterator[None]:
+) -> Iterator[int]:
     """Our own history: begun before the first change, ended with what became of it."""
     with attempt.work.open_store() as store:
         number = store.deployments.start(
@@ -176,7 +190,7 @@ def recorded(
             who=who(),
         )
     try:
-        yield
+        yield number
     except Problem as problem:
         _finish(attempt.work, number, "failed", f"{problem.what} {problem.cause}"[:400].strip())
         raise
@@ -258,7 +272,8 @@ def _result(
         words += f"\nIts certificate is good until {tls.expires:%Y-%m-%d}"
         words += ", which is soon: renew it, then deploy again." if tls.ends_soon() else "."
         words += f" SHA-256 {tls.fingerprint}"
-    words = "\n".join((words, *map(_breaking_words, breaking)))
+    report = answers.get("gate") if wanted.gate else None
+    words = "\n".join((words, *gate.brief(report or {}), *map(_breaking_words, breaking)))
     data = {
         "model": name,
         "version": version,

@@ -101,7 +101,15 @@ ALTER TABLE instances ADD COLUMN fingerprint TEXT NOT NULL DEFAULT '';
 
 SCHEMA = "ALTER TABLE versions ADD COLUMN schema TEXT"
 
-MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA)
+GATE = """
+ALTER TABLE versions ADD COLUMN memory INTEGER;
+CREATE TABLE gates (
+    deployment INTEGER PRIMARY KEY NOT NULL,
+    passed INTEGER NOT NULL,
+    report TEXT NOT NULL);
+"""
+
+MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA, GATE)
 
 
 def migrate(database: Database, scripts: Sequence[str] = MIGRATIONS) -> None:
