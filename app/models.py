@@ -15,6 +15,28 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """What a release must show before it takes traffic, and just after. None: only reported.
+
+    tolerance: (relative, absolute). max_changed: share of rows. max_latency: p99 [s]. time [s]: for
+    all golden inputs. watch [s]: how long it is watched after the switch.
+    """
+
+    tolerance: tuple[float, float] = (1e-6, 1e-9)
+    must_match: bool = True
+    max_changed: float | None = None
+    max_latency: float | None = None
+    max_latency_ratio: float | None = None
+    max_memory_ratio: float | None = None
+    time: float = 60.0
+    watch: float = 2.0
+
+    def limits(self) -> dict[str, Any]:
+        """What a report is held against (app/deployer/agent/judging.py)."""
+        return {name: held for name, held in asdict(self).items() if name not in ("time", "watch")}
+
+
+@dataclass(frozen=True)
 class Configuration:
     """`rhythmicml.toml`, read and checked. Every field is one key there (docs/configuration.md)."""
 
@@ -54,6 +76,8 @@ class Configuration:
     access_log: str = "errors"
     env: dict[str, str] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
+    # [gate]
+    gate: dict[str, Any] = field(default_factory=dict)
     # [schema]
     schema: dict[str, Any] = field(default_factory=dict)
 
@@ -99,7 +123,8 @@ class Model:
 class Version:
     """An immutable, numbered snapshot of a Model. `digest` names its files and lock together.
 
-    schema: what it takes and gives (app/scoring/schema.py), where that is known.
+    schema: what it takes and gives (app/scoring/schema.py), where that is known. memory: the most
+    that it was seen to take at its gate [bytes].
     """
 
     id: int
@@ -115,6 +140,7 @@ class Version:
     size: int
     files: int
     schema: dict[str, Any] | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True)

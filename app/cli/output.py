@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from app.errors import Problem
+from app.errors import GateFailed, Problem
 from app.models import Event
 from app.words import size
 
@@ -215,6 +215,10 @@ def show_problem(problem: Problem, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"error": problem.as_dict()}, ensure_ascii=False, indent=2))
         return
+    if isinstance(problem, GateFailed) and problem.report:
+        from app.cli.gate import print_report
+
+        print_report(problem.report, err=True)
     click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(problem.what, err=True)
     for name, text in (("Cause: ", problem.cause), ("Remedy:", problem.remedy)):

@@ -22,13 +22,19 @@ Result = TypeVar("Result")
 Tell = Callable[[Event], None]
 Source = Callable[[str], tuple[Path, int]]
 """Where the content of a digest is on this side, and its size."""
+Heed = Callable[[Step, Any], None]
+
+
+def _go_on(step: Step, answer: Any) -> None:
+    pass
 
 
 def apply(
-    steps: Sequence[Step], road: Road, instance: str, source: Source
+    steps: Sequence[Step], road: Road, instance: str, source: Source, heed: Heed = _go_on
 ) -> Generator[Event, None, dict[str, Any]]:
     """Do every step; returns what each op answered. Raises the first Problem and stops there.
 
+    heed: hears each answer before the next step, and may raise.
     The lock that we hold on the instance says at which step we are, for those who find it taken.
     """
     answers = {}
@@ -40,6 +46,7 @@ def apply(
         answer = yield from watched(partial(_do, step, road, source))
         crash_point(f"{step.do}:after")
         seconds = time.monotonic() - began
+        heed(step, answer)
         data = {"do": step.do, "seconds": round(seconds, 3), "answer": answer}
         yield Event("done", step.words, data=data)
         answers[step.do] = answer

@@ -10,6 +10,7 @@ from typing import Any
 from app.deployer import units
 from app.deployer.certificates import Pair
 from app.errors import Problem
+from app.models import Gate
 from app.words import duration, size
 
 LOOPBACK, PUBLIC = "loopback", "public"
@@ -19,6 +20,17 @@ GOOD_KEPT = 5
 
 FLOOR = 512 * 1024 * 1024
 """Bytes of disk that a deployment leaves free."""
+
+SAMPLE_ALONE = {
+    "golden": [],
+    "declared": {},
+    "limits": Gate().limits(),
+    "passes": 1,
+    "time": Gate().time,
+    "beside": False,
+    "watch": 0.0,
+}
+"""What is asked of a release that was production before."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,9 @@ class Wanted:
     manifest: what release.json will be. blobs: digest → size of all it needs, in any order.
     tool: (name, digest) of uv. runtime_files: path → digest. links_beside: the lock takes packages
     from files of the release itself (`--find-links ./wheels`). certificate: what has to be put
-    there. location: what people call the host. sent: what it need not build.
+    there. location: what people call the host. sent: what it need not build. gate: what is asked of
+    it before the switch and after (services/gate.py); None for one that has proved itself before:
+    only its sample.
     """
 
     manifest: dict[str, Any]
@@ -71,6 +85,7 @@ class Wanted:
     certificate: Pair | None = None
     location: str = ""
     sent: Sent = field(default_factory=Sent)
+    gate: dict[str, Any] | None = None
 
     @property
     def exposure(self) -> str:
@@ -177,7 +192,7 @@ def parse_found(answer: dict[str, Any]) -> Found:
 def plan(wanted: Wanted, found: Found) -> list[Step]:
     """Every step from what was found to what is wanted; [] when nothing is to be done."""
     _refuse_unfit(found)
-    return [*_put_there(wanted, found), *serve(wanted, found)]
+    return [*put_there(wanted, found), *serve(wanted, found)]
 
 
 def _refuse_unfit(found: Found) -> None:
@@ -202,7 +217,7 @@ def _refuse_unfit(found: Found) -> None:
         )
 
 
-def _put_there(wanted: Wanted, found: Found) -> list[Step]:
+def put_there(wanted: Wanted, found: Found) -> list[Step]:
     """The release, complete on the host, nothing running yet."""
     if found.release and found.environment and found.runtime:
         return []
@@ -247,6 +262,8 @@ def serve(wanted: Wanted, found: Found) -> list[Step]:
         if opening:
             words = _opening_words(found, release, opening)
         steps.append(Step(words, "switch", {**args, "opening": opening}))
+        if wanted.gate and wanted.gate["watch"] and found.current not in (None, release):
+            steps.append(_watch(wanted, unit))
     return steps
 
 
@@ -528,14 +545,26 @@ def _units(wanted: Wanted, found: Found, port: int, exposure: str) -> dict[str, 
 def _gate(wanted: Wanted) -> Step:
     scoring = wanted.manifest["scoring"]
     sample = scoring["sample"]
+    asked = {**SAMPLE_ALONE, **(wanted.gate or {})}
+    golden = _count(len(asked["golden"]), "golden input")
     words = f"Check its answer to {sample}" if sample else "Check that it answers"
+    if asked["golden"]:
+        words = f"Check its answers to {f'{sample} and ' if sample else ''}{golden}"
+    del asked["watch"]
     args = {
         "name": wanted.name,
         "release": wanted.release,
         "sample": sample,
         "within": scoring["timeout"] + 5,
+        **asked,
     }
     return Step(words, "gate", args)
+
+
+def _watch(wanted: Wanted, unit: str) -> Step:
+    seconds = (wanted.gate or {})["watch"]
+    args = {"name": wanted.name, "unit": unit, "seconds": seconds}
+    return Step(f"Watch it for {seconds:g} s", "watch", args)
 
 
 def _others(found: Found, release: str) -> str:

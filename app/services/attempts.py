@@ -17,7 +17,7 @@ from app.deployer.apply import Source, apply
 from app.deployer.plan import Found, Step, Wanted
 from app.errors import GateFailed, Problem, Unreachable
 from app.models import Configuration, Event, Instance, Location
-from app.services import places, truth
+from app.services import gate, places, truth
 from app.services.person import who
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ class Attempt:
     id: str
     notes: tuple[str, ...] = ()
 
+    def then(self, action: str) -> Attempt:
+        """What follows from this one, on the same road and under the same lock."""
+        return replace(self, action=action, id=_new_id(), notes=())
+
     def entry(self, version: int | None = None) -> dict[str, Any]:
         """The line of the host's history; it says the same as ours."""
         at = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -54,12 +58,16 @@ class Attempt:
         }
 
 
+def _new_id() -> str:
+    return secrets.token_hex(8)
+
+
 @contextmanager
 def attempting(
     work: Workspace, action: str, model: str, location: Location, locked: bool = True
 ) -> Iterator[Attempt]:
     """A way to the host, with the instance locked for us."""
-    number = secrets.token_hex(8)
+    number = _new_id()
     notes: tuple[str, ...] = ()
     with work.reach(location) as road:
         if locked:
@@ -127,9 +135,16 @@ def carry_out(
         steps = [_with_entry(step, attempt.entry(version)) for step in steps]
         steps += planning.tidy(wanted, found)
         with recorded(attempt, version, wanted.release, found.current or "", steps=steps) as number:
-            events = apply(steps, attempt.road, attempt.model, source)
+
+            def heed(step: Step, answer: Any) -> None:
+                if step.do == "gate":
+                    _learn(attempt, version, answer)
+                    if wanted.gate:
+                        _keep_report(attempt, number, answer)
+                gate.heed(wanted, step, answer)
+
+            events = apply(steps, attempt.road, attempt.model, source, heed)
             answers = yield from _journaled(attempt, number, events)
-    _learn(attempt, version, answers.get("gate") or {})
     port = answers.get("listen", {}).get("port") or found.port
     tls = certificates.known(
         wanted.certificate.certificate if wanted.certificate else found.certificate
@@ -144,13 +159,20 @@ def carry_out(
     yield _result(attempt, wanted, found, steps, answers, instance, tls, breaking)
 
 
-def _learn(attempt: Attempt, version: int, gate: dict[str, Any]) -> None:
-    """Keep with the version what its front said that it takes and gives."""
-    schema = gate.pop("schema", None)
+def _keep_report(attempt: Attempt, number: int, report: dict[str, Any]) -> None:
+    with attempt.work.open_store() as store:
+        store.gates.keep(number, report)
+
+
+def _learn(attempt: Attempt, version: int, report: dict[str, Any]) -> None:
+    """Keep with the version what it showed at the gate: what it takes and gives, its memory."""
+    schema = report.pop("schema", None)
     with attempt.work.open_store() as store:
         model = store.models.find(attempt.model)
         if schema and model:
             store.versions.learn(model, version, schema)
+        if model and report["memory"]["new"]:
+            store.versions.weighed(model, version, report["memory"]["new"])
 
 
 def _with_entry(step: Step, entry: dict[str, Any]) -> Step:
@@ -325,7 +347,8 @@ def _result(
         words += f"\nIts certificate is good until {tls.expires:%Y-%m-%d}"
         words += ", which is soon: renew it, then deploy again." if tls.ends_soon() else "."
         words += f" SHA-256 {tls.fingerprint}"
-    words = "\n".join((words, *map(_breaking_words, breaking)))
+    report = answers.get("gate") if wanted.gate else None
+    words = "\n".join((words, *gate.brief(report or {}), *map(_breaking_words, breaking)))
     data = {
         "model": name,
         "version": version,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.deployer import plan as planning
 from app.deployer.plan import Found, Step
-from app.errors import NotFound, Problem
+from app.errors import GateFailed, NotFound, Problem
 from app.models import Event, Location, Model, Version
 from app.services import models, releases, schemas, shipping, versions
 from app.services.attempts import (
@@ -28,6 +28,7 @@ from app.services.attempts import (
     recorded,
     single,
 )
+from app.services.gate import Unsteady
 from app.services.places import location_for, location_of, not_deployed, way_words
 
 if TYPE_CHECKING:
@@ -70,7 +71,32 @@ def deploy(
         if dry_run:
             yield planned(wanted, attempt, steps, breaking)
             return
-        yield from carry_out(attempt, wanted, found, steps, source, breaking)
+        try:
+            yield from carry_out(attempt, wanted, found, steps, source, breaking)
+        except Unsteady as fallen:
+            yield from _fall_back(attempt, found.current or "", fallen)
+
+
+def _fall_back(attempt: Attempt, release: str, fallen: Unsteady) -> Events:
+    """Bring back the release that was production before; the failure is told all the same."""
+    yield Event("step", f"Go back to {release}")
+    try:
+        for event in _recall(attempt.then("rollback"), release):
+            if event.kind != "result":
+                yield event
+    except Problem as problem:
+        raise GateFailed(
+            f"{fallen.what} Going back to {release} failed, too.",
+            cause=f"{fallen.cause}\n{problem.what} {problem.cause}",
+            remedy=f"rhythmicml status {attempt.model} says what serves now. {problem.remedy}",
+            detail=fallen.detail,
+        ) from problem
+    raise GateFailed(
+        fallen.what,
+        cause=fallen.cause,
+        remedy=f"{fallen.remedy} {release} is production again.",
+        detail=fallen.detail,
+    ) from fallen
 
 
 def _breaking(work: Workspace, model: Model, version: Version, found: Found) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from app.deployer import runtime
 from app.deployer.plan import Wanted
 from app.models import Configuration, FileEntry, Model, Version
+from app.services import gate
 from app.store import manifest
 
 if TYPE_CHECKING:
@@ -46,11 +47,14 @@ SCORING_KEYS = (
 )
 
 
-def shipped(files: Iterable[FileEntry], configuration: Configuration) -> list[FileEntry]:
+def shipped(
+    files: Iterable[FileEntry], configuration: Configuration, *golden: tuple[str, str | None]
+) -> list[FileEntry]:
     """The files that go to the host: all but `[deploy] exclude`, which never hides what runs."""
     import pathspec
 
     needed = {configuration.script, configuration.sample}
+    needed |= {path for pair in golden for path in pair}
     rules = pathspec.GitIgnoreSpec.from_lines(configuration.exclude)
     return [each for each in files if each.path in needed or not rules.match_file(each.path)]
 
@@ -60,7 +64,9 @@ def wanted(
 ) -> tuple[Wanted, Source]:
     """The release that this version makes on the host that said hello, and where its blobs are."""
     configuration = version.configuration
-    files = shipped(manifest.parse(store.blobs.read(version.manifest)), configuration)
+    every = manifest.parse(store.blobs.read(version.manifest))
+    inputs = gate.golden((each.path for each in every), (version.schema or {}).get("kind", ""))
+    files = shipped(every, configuration, *inputs)
     python, arch = configuration.python, hello["arch"]
     host_python = ".".join(hello["python"].split(".")[:2])
     tool = runtime.tool(arch)
@@ -91,6 +97,7 @@ def wanted(
         port=port or configuration.port,
         memory=configuration.memory,
         start_timeout=configuration.start_timeout,
+        gate=gate.asked(configuration, inputs),
     )
 
     def source(digest: str) -> tuple[Path, int]:

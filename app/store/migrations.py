@@ -108,7 +108,15 @@ ALTER TABLE deployments ADD COLUMN attempt TEXT NOT NULL DEFAULT '';
 ALTER TABLE deployments ADD COLUMN steps TEXT NOT NULL DEFAULT '[]';
 """
 
-MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA, INTERNET, JOURNAL)
+GATE = """
+ALTER TABLE versions ADD COLUMN memory INTEGER;
+CREATE TABLE gates (
+    deployment INTEGER PRIMARY KEY NOT NULL,
+    passed INTEGER NOT NULL,
+    report TEXT NOT NULL);
+"""
+
+MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA, INTERNET, JOURNAL, GATE)
 
 
 def migrate(database: Database, scripts: Sequence[str] = MIGRATIONS) -> None:

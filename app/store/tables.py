@@ -150,6 +150,14 @@ class Versions:
                     [json.dumps(schema), model.id, number],
                 )
 
+    def weighed(self, model: Model, number: int, memory: int) -> None:
+        """Keep the most memory that a version was seen to take [bytes]."""
+        with self._database.write():
+            self._database.execute(
+                "UPDATE versions SET memory = ? WHERE model_id = ? AND number = ?",
+                [memory, model.id, number],
+            )
+
     def blobs(self) -> list[tuple[str, str]]:
         """Manifest and lock of every version of every model."""
         return [

@@ -16,6 +16,7 @@ OPS = (
     "ports",
     "access",
     "releases",
+    "gate",
     "switching",
     "truth",
     "instances",

@@ -55,14 +55,19 @@ def place(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any
         aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
         folder.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
-    make_folder(folder)
-    put_files(agent.base, folder / "files", manifest["files"])
-    crash_point("files-placed")
-    (folder / "env").symlink_to(_way(folder, environment(agent.base, manifest["environment"])))
-    (folder / "runtime").symlink_to(_way(folder, runtime(agent.base, manifest["runtime"])))
-    replace(folder / "release.json", json.dumps(manifest, indent=1).encode() + b"\n")
+    assemble(agent.base, folder, manifest)
     sync_folder(instance.releases)
     return {"placed": True}
+
+
+def assemble(base: Path, folder: Path, manifest: dict[str, Any]) -> None:
+    """A release's files from blobs, the ways to its environment and runtime, its release.json."""
+    make_folder(folder)
+    put_files(base, folder / "files", manifest["files"])
+    crash_point("files-placed")
+    (folder / "env").symlink_to(_way(folder, environment(base, manifest["environment"])))
+    (folder / "runtime").symlink_to(_way(folder, runtime(base, manifest["runtime"])))
+    replace(folder / "release.json", json.dumps(manifest, indent=1).encode() + b"\n")
 
 
 def _way(folder: Path, target: Path) -> str:
@@ -182,43 +187,6 @@ def _never_ready(
         cause=_said(release, detail) or f"Its process ended ({why}).",
         remedy="The lines of its log below show where. " + after,
         detail=detail,
-        kind="GateFailed",
-    )
-
-
-@op("gate")
-def gate(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
-    """Ask the started release its sample through the private socket.
-
-    args: name, release, sample (null: only /readyz is asked), within [s].
-    """
-    instance, release = Instance(agent.base, args["name"]), args["release"]
-    private = supervisor(agent).private(instance, release)
-    body = None
-    if args["sample"]:
-        body = (instance.release(release) / "files" / args["sample"]).read_bytes()
-    began = time.monotonic()
-    route = ("POST", "/score") if body is not None else ("GET", "/readyz")
-    try:
-        status, answer = fronts.ask(private, *route, body, timeout=args["within"])
-    except OSError as error:
-        status, answer = 0, str(error).encode()
-    if status != 200:
-        _fail_gate(agent, instance, release, status, answer)
-    seconds, text = round(time.monotonic() - began, 4), answer.decode("utf-8", "replace")
-    schema = (fronts.state(private) or {}).get("schema")
-    return {"seconds": seconds, "answer": text[:4000], "schema": schema}
-
-
-def _fail_gate(agent: Agent, instance: Instance, release: str, status: int, answer: bytes) -> None:
-    manager = supervisor(agent)
-    log = manager.log(instance, release, 50)
-    manager.stop(instance, release)
-    raise Failure(
-        f"Release {release} answered its sample with {status or 'nothing'}.",
-        cause=answer.decode("utf-8", "replace")[:2000],
-        remedy="Make predict answer the sample. Production is as it was.",
-        detail=log,
         kind="GateFailed",
     )
 

@@ -276,7 +276,7 @@ class Keeper:
                 stderr=log,
                 start_new_session=True,
                 cwd=str(instance.folder),
-                env=_own_environment(),
+                env=own_environment(),
             )
         assert keeper.stdout is not None
         with keeper.stdout:
@@ -352,7 +352,7 @@ PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_", "TZ", "TMPDIR", "
 MORE_PASSED_ON = ("CUDA_", "SSL_CERT_", "http_proxy", "https_proxy", "no_proxy")
 
 
-def _own_environment() -> dict[str, str]:
+def own_environment() -> dict[str, str]:
     """What a model may know of the shell it was deployed from: as little as under systemd."""
     known = (*PASSED_ON, *MORE_PASSED_ON)
     return {name: value for name, value in os.environ.items() if name.startswith(known)}
