@@ -52,9 +52,7 @@ def digest_there(guest: Guest, digest: str) -> str:
 @contextmanager
 def losing(guest: Guest, percent: int) -> Iterator[None]:
     """The guest loses so many of the packets that come to it, whatever they are."""
-    rules = (
-        "add table ip faults; add chain ip faults in { type filter hook input priority 0; }; "
-    )
+    rules = "add table ip faults; add chain ip faults in { type filter hook input priority 0; }; "
     rules += f"add rule ip faults in numgen random mod 100 < {percent} drop"
     inside = ("nsenter", f"--target={guest.leader}", "--net", "nft")
     call(*inside, rules)
@@ -110,11 +108,13 @@ def test_f19_more_than_two_gibibytes_with_new_keys_on_the_way(fresh_guest, tmp_p
     settings.write_text("RekeyLimit 256M\nLogLevel DEBUG1\n")
     fresh_guest.run(["systemctl", "restart", "ssh"])
     one = random_file(tmp_path / "large", 2304 * MIB)
+    began = time.monotonic()
     with reach(fresh_guest, tmp_path) as road:
         uploads.persist(road, [one])
+    print(f"F19: 2.25 GiB in {time.monotonic() - began:.0f} s")
     assert digest_there(fresh_guest, one[0]) == one[0]
-    log = fresh_guest.run(["journalctl", "-u", "ssh", "--no-pager"]).stdout
-    assert log.count("rekeying in progress") >= 3
+    log = fresh_guest.run(["journalctl", "-t", "sshd", "--no-pager"]).stdout
+    assert log.count("ssh_set_newkeys: rekeying out") >= 3
 
 
 @pytest.mark.faults
@@ -130,7 +130,9 @@ def test_f12_black_hole_during_an_upload_is_told_within_45_seconds(fresh_guest, 
     with reach(fresh_guest, tmp_path) as road:
         with pytest.raises(Unreachable, match="lost during the upload"):
             uploads.persist(road, [one], hole)
-        assert time.monotonic() - holed[0] <= 45
+        seconds = time.monotonic() - holed[0]
+    print(f"F12: told after {seconds:.0f} s")
+    assert seconds <= 45
     fresh_guest.connect()
     with reach(fresh_guest, tmp_path) as road:
         assert uploads.persist(road, [one]).sent < one[1] - 60 * MIB
