@@ -24,10 +24,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/hosts")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/hosts")]
 
 from client import Client  # noqa: E402
 from guests import Guest, why_not  # noqa: E402
+
+from bench.deploy import offline  # noqa: E402
 
 EXAMPLE = ROOT / "assets/examples/tumour"
 MODEL = "tumour"
@@ -227,6 +229,7 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps(found))
     print(table(found))
+    print(offline.rows(offline.measure(options.rounds)))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import platform
+import random
+import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -44,9 +49,13 @@ def send(road, tree: Tree) -> None:
 
 def environment(road, lock: str, **given) -> Path:
     """What the op makes of a lock (a digest) or of a tree."""
-    args = {"key": "k" * 8, "version": HERE, "python": BASE_PYTHON, "files": [], "tool": ""}
-    road.call("environment", **{**args, "tree": "", "lock": lock, **given})
+    road.call("environment", **wanted(lock, **given))
     return Path(road.hello["base"]) / "envs" / ("k" * 8)
+
+
+def wanted(lock: str, **given) -> dict:
+    args = {"key": "k" * 8, "version": HERE, "python": BASE_PYTHON, "files": [], "tool": ""}
+    return {**args, "tree": "", "lock": lock, **given}
 
 
 def packages(folder: Path) -> dict:
@@ -151,17 +160,32 @@ def test_f25_a_disk_that_fills_while_it_is_put_together_leaves_nothing(tmp_path)
         subprocess.run(["umount", "-l", str(base)], check=True)
 
 
-def test_f21_what_a_killed_agent_left_is_not_whole_and_is_built_again(tmp_path):
-    file = with_script(tmp_path / "w", "alpha")
-    tree = packages_tree(tmp_path / "home", lock_of(file), MINE, {f"wheels/{file.name}": file})
-    with open_local(tmp_path / "there") as road:
+def test_f21_an_agent_killed_while_it_puts_one_together_leaves_none_that_is_whole(tmp_path):
+    own = runtime.lock().path.read_bytes()
+    tree = packages_tree(tmp_path / "home", own, MINE, {})
+    base = tmp_path / "there"
+    folder = base / "envs" / ("k" * 8)
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    moments = random.Random(seed)
+    with open_local(base) as road:
         send(road, tree)
-        made = environment(road, "0" * 64, tree=tree.listing.digest)
-        (made / ".complete").unlink()  # what is there when it was killed a moment earlier
-        (made / f"lib/python{HERE}/site-packages/alpha.py").unlink()
-        again = environment(road, "0" * 64, tree=tree.listing.digest)
-        assert (again / f"lib/python{HERE}/site-packages/alpha.py").exists()
-        assert (again / ".complete").exists()
+    for _ in range(8):
+        with open_local(base) as road:
+            agent = int(road.call("run", argv=["sh", "-c", "echo $PPID"])["out"])
+            pending = road.send("environment", **wanted("0" * 64, tree=tree.listing.digest))
+            time.sleep(moments.uniform(0, 0.03))
+            os.kill(agent, signal.SIGKILL)
+            with contextlib.suppress(Problem):
+                pending.result()
+        if (folder / ".complete").exists():  # it was quicker: then all of it has to be there
+            files = [path for path in folder.rglob("*") if path.is_file()]
+            assert len(files) >= len(tree.files)
+            shutil.rmtree(folder)
+    with open_local(base) as road:
+        assert {"uvloop", "msgspec"} <= set(
+            packages(environment(road, "0" * 64, tree=tree.listing.digest))
+        )
 
 
 @pytest.fixture

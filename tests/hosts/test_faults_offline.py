@@ -149,6 +149,24 @@ def test_server_that_reaches_pythons_has_uv_fetch_one(tmp_path, fresh_guest, oth
 
 
 @pytest.mark.faults
+def test_server_that_reaches_the_index_but_no_pythons_is_sent_one(
+    tmp_path, fresh_guest, other_python
+):
+    version, listed = other_python
+    with (fresh_guest.root / "etc/environment").open("a") as file:
+        file.write("UV_PYTHON_INSTALL_MIRROR=http://127.0.0.1:9/none\n")
+    client = client_of(tmp_path, fresh_guest, "root")
+    client.environ["UV_PYTHON_DOWNLOADS_JSON_URL"] = listed.as_uri()
+    folder = model_on(tmp_path / "model", "mixed", version)
+    done = client("deploy", str(folder), "--to", "srv")
+    assert "Build the scoring runtime" in done["steps"]
+    assert f"Put Python {version} on the host" in done["steps"]
+    assert [each for each in done["steps"] if each.startswith("Build environment")]
+    [[numbers, _, _]] = json.loads(done["gate"]["answer"])["predictions"]
+    assert ".".join(map(str, numbers[:2])) == version
+
+
+@pytest.mark.faults
 def test_both_ways_give_the_scikit_learn_example_the_same_environment(tmp_path, fresh_guest):
     listing = "cd {} && find . -type f ! -name '*.pyc' ! -path './bin/*act*' | sort"
     found = {}
