@@ -102,7 +102,7 @@ def start_agent(link: Link, base: str, silence: float, request: bytes) -> None:
     """Send the agent and its first request; return when its first byte is next to be read."""
     first, modules = program()
     sentinel = secrets.token_hex(16)
-    chosen = {"sentinel": sentinel, "base": base, "silence": silence}
+    chosen = {"sentinel": sentinel[::-1], "base": base, "silence": silence}
     link.patience = START
     try:
         link.write(first + frames.encode(chosen, len(modules)) + modules + request)

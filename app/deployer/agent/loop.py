@@ -303,7 +303,8 @@ def main(chosen: dict[str, Any], mode: str) -> None:
         agent.base = base_folder(chosen["base"], os.getuid() == 0)
     except Failure as failure:
         agent.unusable = failure
-    os.write(agent.output, chosen["sentinel"].encode())
+    # Backwards: something else than we may be there, and send back what it gets.
+    os.write(agent.output, chosen["sentinel"][::-1].encode())
     agent.serve()
     agent.take_back()
     sys.stderr.flush()
