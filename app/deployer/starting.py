@@ -104,7 +104,7 @@ def start_agent(link: Link, base: str, silence: float, request: bytes) -> None:
     first, modules = program()
     sentinel = secrets.token_hex(16)
     crash = os.environ.get("RHYTHMICML_CRASH_AT", "")
-    chosen = {"sentinel": sentinel, "base": base, "silence": silence, "crash": crash}
+    chosen = {"sentinel": sentinel[::-1], "base": base, "silence": silence, "crash": crash}
     link.patience = START
     try:
         link.write(first + frames.encode(chosen, len(modules)) + modules + request)

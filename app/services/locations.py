@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from app.workspace import Workspace
 
 NAME = re.compile("[a-z0-9][a-z0-9-]{0,46}")
+UNIT_FORBIDS = re.compile(r"""['"\\:\x00-\x1f\x7f]""")
 PINGS = 5
 LOCAL = "local"
 
@@ -88,6 +89,12 @@ def describe(name: str, url: str, identity: str | None, privilege: str, base: st
         )
     if base and not base.startswith(("/", "~/")):
         raise Problem(f'The base folder "{base}" is not absolute.', remedy="Begin it with / or ~/.")
+    if UNIT_FORBIDS.search(base):
+        raise Problem(
+            f'The base folder "{base}" has a character that units of systemd cannot name.',
+            cause="They are quotes, backslashes, colons and control characters.",
+            remedy="Choose another name for it.",
+        )
     return Location(
         name=name,
         url=str(parse_url(url)),

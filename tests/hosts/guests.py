@@ -40,7 +40,7 @@ PACKAGES = (
     "systemd,systemd-sysv,dbus,libpam-systemd,dbus-user-session,openssh-server,iproute2,python3,"
     "ca-certificates,sudo,procps"
 )
-VARIANTS = {"plain": "", "venv": ",python3-venv", "polkit": ",polkitd"}
+VARIANTS = {"plain": "", "venv": ",python3-venv", "polkit": ",polkitd", "shells": ",fish,tcsh,zsh"}
 USERS = ("root", "ds", "ops")
 USERS_BY_MODE = {"root": "root", "sudo": "ops", "user": "ds"}
 

@@ -303,16 +303,6 @@ print(json.dumps(answer.headers["X-Release"]))
 """
 
 
-def test_plain_user_without_linger_is_told_before_anything_changes(tmp_path, fresh_guest):
-    client = Client(tmp_path / "home")
-    client.add_location(fresh_guest, "ds")
-    folder = write_model(tmp_path / "model", "no-linger")
-    with pytest.raises(Failed) as failed:
-        client("deploy", str(folder), "--to", "srv")
-    assert failed.value.problem["remedy"].endswith("loginctl enable-linger ds")
-    assert fresh_guest.run(["sh", "-c", "ls ~ds/.config 2>/dev/null"], check=False).stdout == ""
-
-
 def test_damaged_release_is_placed_anew_by_the_next_deployment(root_client, root_folder, guest):
     name = name_of(root_folder)
     root_client("deploy", str(root_folder), "--to", "srv")

@@ -311,7 +311,8 @@ def main(chosen: dict[str, Any], mode: str) -> None:
     except Failure as failure:
         agent.unusable = failure
     signal.signal(signal.SIGTERM, lambda *_: agent.gone.set())  # `unlock` asks us to end
-    os.write(agent.output, chosen["sentinel"].encode())
+    # Backwards: something else than we may be there, and send back what it gets.
+    os.write(agent.output, chosen["sentinel"][::-1].encode())
     agent.serve()
     agent.take_back()
     sys.stderr.flush()
