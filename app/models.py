@@ -29,7 +29,7 @@ class Gate:
     max_latency_ratio: float | None = None
     max_memory_ratio: float | None = None
     time: float = 60.0
-    watch: float = 2.0
+    watch: float = 1.0
 
     def limits(self) -> dict[str, Any]:
         """What a report is held against (app/deployer/agent/judging.py)."""

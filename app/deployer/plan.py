@@ -263,7 +263,7 @@ def serve(wanted: Wanted, found: Found) -> list[Step]:
             words = _opening_words(found, release, opening)
         steps.append(Step(words, "switch", {**args, "opening": opening}))
         if wanted.gate and wanted.gate["watch"] and found.current not in (None, release):
-            steps.append(_watch(wanted, unit))
+            steps.append(_watch(wanted, release if opening else unit))
     return steps
 
 

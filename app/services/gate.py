@@ -39,7 +39,7 @@ def _is_input(path: str, kind: str) -> bool:
 
 def recorded_of(path: str) -> str:
     """`samples/young.json` → `samples/young.expected.json`."""
-    return str(PurePosixPath(path).with_suffix(RECORDED))
+    return path.removesuffix(".json") + RECORDED
 
 
 def gate_of(configuration: Configuration) -> Gate:

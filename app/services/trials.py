@@ -35,6 +35,7 @@ def try_out(work: Workspace, what: str) -> Events:
     """
     model, version = _tried(work, what)
     report = yield from _try(work, model, version)
+    _weigh(work, model, version, report)
     name = f"{model.name} v{version.number}" if version.id else model.name
     if not report["passed"]:
         raise GateFailed(
@@ -47,6 +48,16 @@ def try_out(work: Workspace, what: str) -> Events:
         )
     words = "\n".join((f"{name} passed its test.", *gate.brief(report)))
     yield Event("result", words, data={**report, "model": model.name})
+
+
+def _weigh(work: Workspace, model: Model, version: Version, report: dict[str, Any]) -> None:
+    """Keep what it took with the version that it is, if it is one."""
+    if not report["memory"]["new"]:
+        return
+    with work.open_store() as store:
+        for each in store.versions.all(model):
+            if each.digest == version.digest:
+                store.versions.weighed(model, each.number, report["memory"]["new"])
 
 
 def record(work: Workspace, what: str, *, source: str | None = None, force: bool = False) -> Events:

@@ -7,6 +7,7 @@ import pytest
 from app.deployer import units
 from app.deployer.certificates import Pair
 from app.deployer.plan import (
+    SAMPLE_ALONE,
     Found,
     Running,
     Sent,
@@ -108,6 +109,24 @@ def ops(steps):
 
 def test_host_as_wanted_needs_nothing():
     assert plan(WANTED, AS_WANTED) == []
+
+
+ASKED = {**SAMPLE_ALONE, "golden": [("samples/a.json", None)], "passes": 3, "watch": 2.0}
+
+
+def test_new_release_answers_its_golden_inputs_and_is_watched_after_the_switch():
+    steps = plan(found(WANTED, gate=ASKED), WITH_THE_ONE_BEFORE)
+    assert ops(steps)[-3:] == ["gate", "switch", "watch"]
+    gate, _, watch = steps[-3:]
+    assert gate.words == "Check its answers to sample.json and 1 golden input"
+    assert (gate.args["golden"], gate.args["passes"]) == (ASKED["golden"], 3)
+    assert watch.args == {"name": "churn", "unit": RELEASE, "seconds": 2.0}
+
+
+def test_nothing_is_watched_when_nothing_could_come_back():
+    assert ops(plan(found(WANTED, gate=ASKED), EMPTY))[-1] == "switch"
+    unwatched = {**ASKED, "watch": 0.0}
+    assert ops(plan(found(WANTED, gate=unwatched), WITH_THE_ONE_BEFORE))[-1] == "switch"
 
 
 def test_empty_host_gets_everything_in_order():

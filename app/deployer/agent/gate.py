@@ -4,6 +4,7 @@ for a while after it has taken it. `trial` asks a release that is deployed nowhe
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 LINES = 50
 """Lines of the log that are shown of a release that failed."""
+PR_SET_PDEATHSIG = 1
 FAILURES = 3
 """How often in a row a release may be seen not ready while it is watched."""
 
@@ -47,7 +49,8 @@ class Question(NamedTuple):
 class Trial:
     """A release asked its golden inputs several times over, and beside it the current one."""
 
-    def __init__(self, new: Path, current: Path | None, args: dict[str, Any]) -> None:
+    def __init__(self, agent: Agent, new: Path, current: Path | None, args: dict[str, Any]) -> None:
+        self.agent = agent
         self.new, self.current, self.args = new, current, args
         self.tolerance = Tolerance(*args["limits"]["tolerance"])
         self.deadline = time.monotonic() + args["time"]
@@ -59,6 +62,8 @@ class Trial:
         """The first pass warms up: only the later ones count as latency."""
         for number in range(self.args["passes"]):
             for each in questions:
+                if self.agent.gone.is_set():
+                    raise ClientGone
                 if time.monotonic() < self.deadline or (number and each.sample):
                     self._ask(each, first=number == 0)
                 elif number == 0:
@@ -145,12 +150,24 @@ def questions(folder: Path, args: dict[str, Any]) -> list[Question]:
     if args["sample"]:
         found.append(Question(args["sample"], (folder / args["sample"]).read_bytes(), None, True))
     for name, recorded in args["golden"]:
-        known = json.loads((folder / recorded).read_bytes()) if recorded else None
+        known = _recording(folder, recorded) if recorded else None
         found.append(Question(name, (folder / name).read_bytes(), known, False))
     return found
 
 
+def _recording(folder: Path, name: str) -> Any:
+    try:
+        return json.loads((folder / name).read_bytes())
+    except ValueError as error:
+        raise Failure(
+            f'The recorded answer "{name}" is not valid JSON.',
+            remedy="Record it anew: rhythmicml record MODEL --force. Production is as it was.",
+            kind="GateFailed",
+        ) from error
+
+
 def prove(
+    agent: Agent,
     new: Path,
     current: Path | None,
     against: str | None,
@@ -159,7 +176,7 @@ def prove(
 ) -> dict[str, Any]:
     """The report of the gate (see `judging`), with `over` and `passed`."""
     before = _restarts(new)
-    trial = Trial(new, current, args)
+    trial = Trial(agent, new, current, args)
     trial.run(asked)
     said = fronts.state(new) or {}
     report = {
@@ -233,7 +250,12 @@ def gate(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
     against = instance.current() if args["beside"] else None
     current = _private_of(manager, instance, against)
     report = prove(
-        manager.private(instance, release), current, against if current else None, asked, args
+        agent,
+        manager.private(instance, release),
+        current,
+        against if current else None,
+        asked,
+        args,
     )
     if not report["passed"]:
         report["log"] = manager.log(instance, release, LINES)
@@ -301,7 +323,7 @@ def trial(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any
         with _front(instance, manifest["id"], private, log) as process:
             _wait_ready(agent, process, private, log, args["start_timeout"])
             ready = round(time.monotonic() - began, 3)
-            report = prove(private, None, None, questions(release / "files", args), args)
+            report = prove(agent, private, None, None, questions(release / "files", args), args)
         return {**report, "ready": ready, "log": tail(log, LINES)}
 
 
@@ -330,6 +352,7 @@ def _front(
             cwd=str(instance.folder),
             env=own_environment(),
             start_new_session=True,
+            preexec_fn=_end_with_agent,
         )
     try:
         yield process
@@ -340,6 +363,12 @@ def _front(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def _end_with_agent() -> None:
+    """Have the kernel end the front should the agent be killed (Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait_ready(
