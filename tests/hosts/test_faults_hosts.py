@@ -27,7 +27,7 @@ DIRT = {
     "garbage": "echo '{{' > unconfirmed.json; echo '[]' > warm.json; touch .instance.json.0123",
     "stale-blob": "mkdir -p ../../blobs/00; touch -d '2 hours ago' ../../blobs/00/.0011.2233",
 }
-FEW = ("nested-link", "torn-history")
+FEW = ("torn-history",)
 
 
 @pytest.fixture
