@@ -38,7 +38,9 @@ def broken_off(attempt: Deployment) -> str:
 
 def outcome(attempt: Deployment, said: dict[str, Any]) -> str | None:
     """What became of an attempt by what its host says (op `truth`); None: not decided yet."""
-    if _same(said["holder"], attempt) or _same(said["unconfirmed"], attempt):
+    noted = said["unconfirmed"]
+    waiting = _same(noted, attempt) and noted["release"] == said["current"]
+    if waiting or _same(said["holder"], attempt):
         return None
     lines = [line for line in said["history"] if _same(line, attempt)]
     if any(line["action"] == "take-back" for line in lines):

@@ -130,6 +130,7 @@ def _truth_is_told(site: Site) -> None:
         "taken back": last["previous"],
         "failed": last["previous"],
         "unknown": current if waiting else "no longer unknown",
+        "": current if waiting else "no longer under way",
     }
     assert wanted[last["result"]] == current, f"I2: {last['result']}, production is {current}"
     if last["result"] not in ("done", "failed") and rows:

@@ -19,12 +19,7 @@ FIRST = ("prepare", "tool", "runtime", "environment", "listen", "port-opened", "
 LAST = ("prune", "half-removed")
 OTHERS = {"stop", "restart", "undeploy", "certificate", "units-gone"}
 """Not of a deployment; `certificate` puts one file, as `listen` puts units."""
-FEW = (
-    "switch:unconfirmed",
-    "agent:guard-armed",
-    "agent:current-renamed",
-    "agent:switch-remembered",
-)
+FEW = ("switch:unconfirmed", "agent:current-renamed")
 
 
 def calls(path: Path, name: str, argument: int) -> Iterator[str]:
@@ -133,6 +128,28 @@ def test_f20_f21_killed_at_every_point(root_client, guest, tmp_path, point):
         guest.run(["sh", "-c", "rm -rf /var/lib/rhythmicml/envs/*"])
     held = survive(point, root_client, guest, folder, name)
     print(f"{point}: the lock was held for {held:.1f} s")
+    root_client("undeploy", name, "--purge", "--yes")
+
+
+@pytest.mark.faults
+def test_f20_f21_agent_killed_while_it_takes_back(root_client, guest, tmp_path):
+    folder, name = model(tmp_path, "twice")
+    port = serving(root_client, folder, name)
+    site = Site.on(guest, root_client, name)
+    with Load(guest, port, rate=40) as load:
+        killed(root_client, f"switch:unconfirmed,{TAKING_BACK}", "deploy", name, "--to", "srv")
+        soon(
+            "the agent's end",
+            lambda: (
+                not guest.run(
+                    ["flock", "-n", f"{site.folder}/lock", "true"], check=False
+                ).returncode
+            ),
+        )
+        assert "unconfirmed.json" in site.shell(f"ls {site.folder}"), "it was not hit"
+        assert site.current().startswith("v1-")
+        check_invariants(site)
+    assert load.failed == []
     root_client("undeploy", name, "--purge", "--yes")
 
 

@@ -11,5 +11,5 @@ asked = ""
 
 def crash_point(name: str) -> None:
     """Die here at once when RHYTHMICML_CRASH_AT says `agent:` and this name."""
-    if asked == PREFIX + name:
+    if PREFIX + name in asked.split(","):
         os.kill(os.getpid(), signal.SIGKILL)
