@@ -66,7 +66,10 @@ def unpack(lock: Path, target: Target, folder: Path) -> None:
     result runs on the host. Raises Problem, with uv's own words as its detail.
     """
     same = builder(target)
-    _uv(["venv", "--quiet", "--relocatable", "--python", same or sys.executable, str(folder)])
+    python = same or sys.executable
+    made = _uv(["venv", "--quiet", "--relocatable", "--python", python, str(folder)])
+    if made.returncode:
+        raise _failed(target, made.stderr.strip(), bool(same))
     own = set(files_of(folder))
     if pins(lock):
         only = [] if same else ["--only-binary", ":all:"]

@@ -132,7 +132,8 @@ def own_pythons(agent: Agent) -> dict[str, str]:
     for mark in sorted(complete, key=lambda mark: version_key(mark.parent.name)):
         numbers = version_key(mark.parent.name)[:2]
         version = ".".join(str(number) for number in numbers)
-        found[version] = str(mark.parent / "bin" / f"python{version}")
+        if (python := mark.parent / "bin" / f"python{version}").exists():
+            found[version] = str(python)
     return found
 
 
