@@ -65,6 +65,8 @@ class _Lines(_Quiet):
     def hear(self, event: Event) -> None:
         if event.kind == "done":
             click.echo(done_words(event), err=True)
+        elif event.kind == "note":
+            click.echo(event.text, err=True)
 
 
 class _Terminal(_Quiet):
@@ -99,6 +101,8 @@ class _Terminal(_Quiet):
         elif event.kind == "done":
             self.console.print(f"[green]✓[/green] {_escaped(done_words(event)[2:])}")
             self._spin("")
+        elif event.kind == "note":
+            self.console.print(_escaped(event.text))
 
     def _spin(self, aside: str) -> None:
         text = _escaped(self.step) + (f" [dim]{_escaped(aside)}[/dim]" if aside else "")

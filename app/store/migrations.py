@@ -101,7 +101,15 @@ ALTER TABLE instances ADD COLUMN fingerprint TEXT NOT NULL DEFAULT '';
 
 SCHEMA = "ALTER TABLE versions ADD COLUMN schema TEXT"
 
-MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA)
+GROUPS = """
+CREATE TABLE location_groups (
+    name TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    location TEXT NOT NULL REFERENCES locations(name) ON DELETE CASCADE,
+    PRIMARY KEY (name, location)) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA, GROUPS)
 
 
 def migrate(database: Database, scripts: Sequence[str] = MIGRATIONS) -> None:
