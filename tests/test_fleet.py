@@ -100,11 +100,15 @@ def test_first_that_answers_gates_and_the_rest_follow(client, folder):
 
 def test_all_go_back_when_one_fails(client, folder):
     run(client, "deploy", str(folder), "--to", "ber,cph")
-    client("stop", "churn", "--to", "cph")
     write_model(folder, "churn", script=fails_at("ber"))
     code, rows = run(client, "deploy", "churn", "--to", "ams,ber,cph", "--rollback-all")
     assert code == 1
-    assert results(rows) == {"ams": "taken back", "ber": "failed", "cph": "taken back"}
+    assert results(rows) == {"ams": "taken back", "ber": "failed", "cph": "taken back"}, rows
+    assert running(client) == {"ber": ("serving", 1), "cph": ("serving", 1)}
+
+    client("stop", "churn", "--to", "cph")
+    code, rows = run(client, "deploy", "churn", "--to", "cph,ber", "--rollback-all")
+    assert results(rows) == {"cph": "taken back", "ber": "failed"}, rows
     assert running(client) == {"ber": ("serving", 1), "cph": ("stopped", 1)}
 
     _, rows = run(client, "deploy", "churn", "--to", "down,ams", "--rollback-all")

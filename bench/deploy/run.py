@@ -202,6 +202,9 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps(found))
     print(table(found))
+    from bench.deploy import fleet
+
+    print(f"\n{fleet.table(fleet.measure(options.rounds))}")
 
 
 if __name__ == "__main__":
