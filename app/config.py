@@ -187,6 +187,15 @@ def texts(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def places(value: Any) -> str:
+    """One location or group, or a list of them, which becomes their names with commas."""
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return ",".join(value)
+    if not isinstance(value, str):
+        raise Wrong(f'must be a location such as "prod", or a list of them, not {_said(value)}')
+    return text(value)
+
+
 def anything(value: Any) -> dict[str, Any]:
     """A table of what JSON can hold too; dates become text."""
     if not isinstance(value, dict):
@@ -309,7 +318,7 @@ KEYS: dict[str, dict[str, Reader]] = {
         "allow_yanked": truth,
     },
     "deploy": {
-        "location": text,
+        "location": places,
         "port": whole(1, 65_535),
         "workers": whole(1, 256),
         "memory": memory,

@@ -247,6 +247,12 @@ def test_what_is_there_is_overwritten_only_when_told(score, tmp_path):
         assert not (tmp_path / "out.csv.part").exists()
     with pytest.raises(Failed):
         score(table(5), "two.csv", "--bad", str(tmp_path / "out.csv"))
+    earlier = tmp_path / "three.csv.bad.jsonl"
+    earlier.write_text("what was wrong last time")
+    with pytest.raises(Failed) as failed:
+        score(table(5), "three.csv")
+    assert failed.value.problem["what"] == f'"{earlier}" is there already.'
+    assert earlier.read_text() == "what was wrong last time"
     assert score(table(5), "out.csv", "--force")["rows"] == 5
     assert "precious" not in (tmp_path / "out.csv").read_text()
 

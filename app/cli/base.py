@@ -38,7 +38,7 @@ def command(function: Command) -> Command:
 
 
 to_option = click.option(
-    "--to", "--on", "to", metavar="LOCATION", help="Where: the name of a location."
+    "--to", "--on", "to", metavar="LOCATION", help="Where: a location; a,b or a group for several."
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from shlex import quote
@@ -12,19 +11,12 @@ from typing import Any
 import click
 
 from app.cli.base import command, sure, to_option, workspace
+from app.cli.fleet import finish
 from app.cli.output import ago, emit, follow, table
 from app.errors import Problem
-from app.models import Event
 from app.words import size
 
 FILE = click.Path(dir_okay=False, path_type=Path)
-
-
-def _finish(events: Iterator[Event], as_json: bool) -> dict[str, Any]:
-    """Show the work, then its result."""
-    result = follow(events, as_json)
-    emit(result.data, as_json, lambda _: click.echo(result.text))
-    return result.data
 
 
 @click.command()
@@ -33,18 +25,14 @@ def _finish(events: Iterator[Event], as_json: bool) -> dict[str, Any]:
 @click.option("--port", type=click.IntRange(1, 65535), help="The port to answer on.")
 @click.option("-m", "--message", default="", help="What changed, for the new version.")
 @click.option("--plan", "dry_run", is_flag=True, help="Only say what would be done on the host.")
+@click.option("--rollback-all", is_flag=True, help="If a location fails, all go back.")
 @command
-def deploy(
-    what: str, to: str | None, port: int | None, message: str, dry_run: bool, as_json: bool
-) -> None:
+def deploy(what: str, as_json: bool, **options: Any) -> None:
     """Put a version into production: commit what changed, send it, prove it, switch to it."""
-    from app.services import deployments
+    from app.services import fleet
 
-    done = _finish(
-        deployments.deploy(workspace(), what, to=to, port=port, message=message, dry_run=dry_run),
-        as_json,
-    )
-    if not as_json and not dry_run:
+    done = finish(fleet.deploy(workspace(), what, **options), as_json)
+    if not as_json and not options["dry_run"]:
         click.echo(f"Ask it: rhythmicml score {done['model']} --data FILE")
 
 
@@ -54,9 +42,9 @@ def deploy(
 @command
 def switch(reference: str, to: str | None, as_json: bool) -> None:
     """Make another version production that is on the host already."""
-    from app.services import deployments
+    from app.services import deployments, fleet
 
-    _finish(deployments.switch(workspace(), reference, to=to), as_json)
+    finish(fleet.each(workspace(), deployments.switch, reference, to=to), as_json)
 
 
 @click.command()
@@ -65,9 +53,9 @@ def switch(reference: str, to: str | None, as_json: bool) -> None:
 @command
 def rollback(model: str, to: str | None, as_json: bool) -> None:
     """Go back to the release that was production before."""
-    from app.services import deployments
+    from app.services import deployments, fleet
 
-    _finish(deployments.rollback(workspace(), model, to=to), as_json)
+    finish(fleet.each(workspace(), deployments.rollback, model, to=to), as_json)
 
 
 @click.command()
@@ -76,9 +64,9 @@ def rollback(model: str, to: str | None, as_json: bool) -> None:
 @command
 def start(model: str, to: str | None, as_json: bool) -> None:
     """Start an instance that was stopped."""
-    from app.services import deployments
+    from app.services import deployments, fleet
 
-    _finish(deployments.start(workspace(), model, to=to), as_json)
+    finish(fleet.each(workspace(), deployments.start, model, to=to), as_json)
 
 
 @click.command()
@@ -87,9 +75,9 @@ def start(model: str, to: str | None, as_json: bool) -> None:
 @command
 def stop(model: str, to: str | None, as_json: bool) -> None:
     """Stop an instance until it is started again."""
-    from app.services import deployments
+    from app.services import deployments, fleet
 
-    _finish(deployments.stop(workspace(), model, to=to), as_json)
+    finish(fleet.each(workspace(), deployments.stop, model, to=to), as_json)
 
 
 @click.command()
@@ -98,9 +86,9 @@ def stop(model: str, to: str | None, as_json: bool) -> None:
 @command
 def restart(model: str, to: str | None, as_json: bool) -> None:
     """Stop an instance's process and start it again; connections wait meanwhile."""
-    from app.services import deployments
+    from app.services import deployments, fleet
 
-    _finish(deployments.restart(workspace(), model, to=to), as_json)
+    finish(fleet.each(workspace(), deployments.restart, model, to=to), as_json)
 
 
 @click.command()
@@ -115,7 +103,7 @@ def undeploy(model: str, to: str | None, purge: bool, yes: bool, as_json: bool) 
 
     if purge and not sure(f"Remove {model} and all its releases from the host?", yes):
         raise click.UsageError("Nothing was done. With --yes it is done without a question.")
-    _finish(deployments.undeploy(workspace(), model, to=to, purge=purge), as_json)
+    finish(deployments.undeploy(workspace(), model, to=to, purge=purge), as_json)
 
 
 @click.command()
@@ -270,7 +258,7 @@ def _score_file(
 
     strict = given.pop("strict", False)
     order = scoring.Order(model, data, to=to, **given)
-    done = _finish(scoring.score_file(workspace(), order), as_json)
+    done = finish(scoring.score_file(workspace(), order), as_json)
     if done["bad"]:
         if not as_json:
             click.echo(f"Warning: {done['bad']:,} rows are bad: {done['bad_file']}", err=True)

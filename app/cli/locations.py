@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from app.cli.base import command, workspace
-from app.cli.output import emit, table
+from app.cli.fleet import group as location_group
+from app.cli.fleet import show_checks
+from app.cli.output import emit, follow, table
 from app.errors import NotTrusted
 from app.words import size
 
@@ -76,14 +78,25 @@ def list_locations(as_json: bool) -> None:
 
 
 @location.command()
-@click.argument("name")
+@click.argument("names", nargs=-1, metavar="[NAME ...]")
 @command
-def check(name: str, as_json: bool) -> None:
-    """Look at a location: what it is, what it has, how far away it is."""
-    from app.services import locations
+def check(names: tuple[str, ...], as_json: bool) -> None:
+    """Look at locations, all if none is named: what they are, what they have, how far away."""
+    from app.services import fleet, locations, places
 
-    facts = locations.check(workspace(), name)
-    emit(facts, as_json, lambda _: click.echo(_fact_words(facts)))
+    work = workspace()
+    if names:
+        chosen = places.named(work, ",".join(names))
+    else:
+        chosen = [each.name for each in locations.list_locations(work)]
+    if names and len(chosen) == 1:
+        facts = locations.check(work, chosen[0])
+        emit(facts, as_json, lambda _: click.echo(_fact_words(facts)))
+        return
+    result = follow(fleet.check(work, chosen), as_json)
+    emit(result.data, as_json, lambda _: show_checks(result))
+    if result.data["failed"]:
+        sys.exit(1)
 
 
 def _fact_words(facts: dict[str, Any]) -> str:
@@ -152,4 +165,5 @@ def forget_key(name: str, as_json: bool) -> None:
 
 
 def register(group: click.Group) -> None:
+    location.add_command(location_group)
     group.add_command(location)

@@ -50,7 +50,7 @@ def deploy(
     A folder or a model is committed first if anything in it changed. A second run changes nothing.
     dry_run: the result holds the plan and nothing is changed on the host.
     """
-    model, version = yield from _version_of(work, what, message)
+    model, version = yield from version_of(work, what, message)
     location = location_for(work, version.configuration.location, to)
     yield Event("step", f"Look at {location.name}")
     with attempting(work, "deploy", model.name, location, locked=not dry_run) as attempt:
@@ -147,6 +147,13 @@ def rollback(work: Workspace, name: str, *, to: str | None = None) -> Events:
         yield from _recall(attempt, target)
 
 
+def recall(work: Workspace, name: str, release: str, *, to: str | None = None) -> Events:
+    """Go back to a release that is on the host, by its id."""
+    location = location_of(work, name, to)
+    with attempting(work, "rollback", name, location) as attempt:
+        yield from _recall(attempt, release)
+
+
 def start(work: Workspace, name: str, *, to: str | None = None) -> Events:
     """Start the production release of an instance that was stopped."""
     location = location_of(work, name, to)
@@ -224,7 +231,7 @@ def _forget(work: Workspace, name: str, location: Location) -> None:
 # The parts
 
 
-def _version_of(
+def version_of(
     work: Workspace, what: str, message: str
 ) -> Generator[Event, None, tuple[Model, Version]]:
     """The model and version to deploy; a changed folder is committed first."""

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from app.deployer.plan import PUBLIC
 from app.errors import Problem, Unreachable
 from app.models import Deployment, Event, Instance, Location
 from app.services import deployments, places, truth
+from app.services.together import ASKED_AT_ONCE, Crew, values
 
 if TYPE_CHECKING:
     from app.deployer.road import Road
@@ -39,14 +41,21 @@ def status(
     with work.open_store() as store:
         if name:
             store.models.get(name)
-        if to:
-            store.locations.get(to)
-    truth.ask(work, name, to)
+    chosen = places.named(work, to) if to else None
+    for place in chosen or [None]:
+        truth.ask(work, name, place)
     with work.open_store() as store:
-        known = store.instances.all(model=name, location=to)
+        known = [
+            each
+            for each in store.instances.all(model=name)
+            if chosen is None or each.location in chosen
+        ]
         latest = {each.name: store.versions.latest(each) for each in store.models.all()}
-        places = {each.location: store.locations.get(each.location) for each in known}
-    said = {place: _ask(work, location) for place, location in places.items()}
+        asked = {each.location: store.locations.get(each.location) for each in known}
+    crew = Crew.of(work)
+    said = values(
+        crew, {name: partial(_ask, crew, at) for name, at in asked.items()}, ASKED_AT_ONCE
+    )
     rows = [_row(each, said[each.location]) for each in known]
     for row in rows:
         newest = latest.get(row["model"])
@@ -58,15 +67,12 @@ def status(
     return rows
 
 
-def _ask(work: Workspace, location: Location) -> dict[str, dict[str, Any]] | Problem:
-    """Instance name → what the host says of it; or why it says nothing."""
-    try:
-        with work.reach(location) as road:
-            host = places.host_of(location, road)
-            found = road.call("status", name=None, history=0)
-            return {each["name"]: {**each, "host": host} for each in found}
-    except Problem as problem:
-        return problem
+def _ask(work: Workspace, location: Location) -> dict[str, dict[str, Any]]:
+    """Instance name → what the host says of it."""
+    with work.reach(location) as road:
+        host = places.host_of(location, road)
+        found = road.call("status", name=None, history=0)
+        return {each["name"]: {**each, "host": host} for each in found}
 
 
 def _row(known: Instance, said: dict[str, dict[str, Any]] | Problem) -> dict[str, Any]:

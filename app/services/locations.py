@@ -48,6 +48,8 @@ def add(
     location = replace(describe(name, url, identity, privilege, base), internet=internet)
     with work.open_store() as store:
         refuse_known(name, store.locations.all())
+        if store.groups.members(name):
+            raise Problem(f'"{name}" is a group of locations.', remedy="Choose another name.")
     trust = Trust.of(work.home)
     for fingerprint in (accept_key or "").replace(",", " ").split():
         trust.accept(fingerprint)

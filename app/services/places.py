@@ -11,6 +11,7 @@ from app.models import Location
 
 if TYPE_CHECKING:
     from app.deployer.road import Road
+    from app.store import Store
     from app.workspace import Workspace
 
 
@@ -18,7 +19,33 @@ def location_for(work: Workspace, configured: str | None, to: str | None) -> Loc
     """Where to deploy: as asked, else as configured, else the default location."""
     with work.open_store() as store:
         chosen = to or configured
-        return store.locations.get(chosen) if chosen else store.locations.default()
+        return _one(store, chosen) if chosen else store.locations.default()
+
+
+def named(work: Workspace, text: str) -> list[str]:
+    """The locations that a text means: names with commas, groups spelled out, each once."""
+    with work.open_store() as store:
+        return _spelled_out(store, text)
+
+
+def _spelled_out(store: Store, text: str) -> list[str]:
+    found: list[str] = []
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        found += store.groups.members(part) or [store.locations.get(part).name]
+    if not found:
+        raise Problem(f'"{text}" names no location.', remedy="rhythmicml location list")
+    return list(dict.fromkeys(found))
+
+
+def _one(store: Store, text: str) -> Location:
+    names = _spelled_out(store, text)
+    if len(names) > 1:
+        raise Problem(
+            "This goes for one location at a time.",
+            cause=f"{len(names)} are meant: {', '.join(names)}.",
+            remedy=f"Say which: --to {names[0]}",
+        )
+    return store.locations.get(names[0])
 
 
 def location_of(work: Workspace, name: str, to: str | None, or_default: bool = False) -> Location:
@@ -31,7 +58,7 @@ def location_of(work: Workspace, name: str, to: str | None, or_default: bool = F
         if not known:
             store.models.get(name)
         if to:
-            return store.locations.get(to)
+            return _one(store, to)
         if not known and or_default:
             return store.locations.default()
         if not known:

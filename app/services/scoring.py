@@ -188,7 +188,7 @@ class _Run:
 
     def _refuse_existing(self) -> None:
         """Raise Problem where a file would be overwritten that this order has not begun."""
-        for path in filter(None, (self.order.out, self.order.bad)):
+        for path in (self.order.out, self.order.bad_path):
             if os.path.lexists(path):
                 if not self.part.found():
                     self.part.remove()

@@ -116,7 +116,15 @@ CREATE TABLE gates (
     report TEXT NOT NULL);
 """
 
-MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA, INTERNET, JOURNAL, GATE)
+GROUPS = """
+CREATE TABLE location_groups (
+    name TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    location TEXT NOT NULL REFERENCES locations(name) ON DELETE CASCADE,
+    PRIMARY KEY (name, location)) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA, INTERNET, JOURNAL, GATE, GROUPS)
 
 
 def migrate(database: Database, scripts: Sequence[str] = MIGRATIONS) -> None:

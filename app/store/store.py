@@ -12,6 +12,7 @@ from app.errors import Problem
 from app.store import caches, gates, manifest, tables
 from app.store.blobs import DAY, Blobs
 from app.store.database import PATIENCE, Database, sayings
+from app.store.groups import Groups
 from app.store.migrations import migrate
 
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "fuse.sshfs", "ceph", "lustre"})
@@ -44,6 +45,7 @@ class Store:
         self.models = tables.Models(self._database)
         self.versions = tables.Versions(self._database)
         self.locations = tables.Locations(self._database)
+        self.groups = Groups(self._database)
         self.deployments = tables.Deployments(self._database)
         self.gates = gates.Gates(self._database)
         self.instances = tables.Instances(self._database)

@@ -230,6 +230,9 @@ def main() -> None:
         options.json.write_text(json.dumps(found))
     print(table(found))
     print(offline.rows(offline.measure(options.rounds)))
+    from bench.deploy import fleet
+
+    print(f"\n{fleet.table(fleet.measure(options.rounds))}")
 
 
 if __name__ == "__main__":
