@@ -106,7 +106,7 @@ def restart(model: str, to: str | None, as_json: bool) -> None:
 @click.command()
 @click.argument("model")
 @to_option
-@click.option("--purge", is_flag=True, help="Remove its releases, tokens and certificate too.")
+@click.option("--purge", is_flag=True, help="Remove its releases, tokens, secrets too.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @command
 def undeploy(model: str, to: str | None, purge: bool, yes: bool, as_json: bool) -> None:

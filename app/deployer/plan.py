@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.deployer import units
+from app.deployer import secrets, units
 from app.deployer.certificates import Pair
 from app.errors import Problem
 from app.words import size
@@ -42,7 +42,7 @@ class Wanted:
     manifest: what release.json will be. blobs: digest → size of all it needs, in any order.
     tool: (name, digest) of uv. runtime_files: path → digest. links_beside: the lock takes packages
     from files of the release itself (`--find-links ./wheels`). certificate: what has to be put
-    there. location: what people call the host.
+    there. location: what people call the host. secrets: values that are known on this side.
     """
 
     manifest: dict[str, Any]
@@ -57,6 +57,11 @@ class Wanted:
     start_timeout: float = 300.0
     certificate: Pair | None = None
     location: str = ""
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def secret_names(self) -> list[str]:
+        return list(self.manifest["scoring"].get("secrets") or ())
 
     @property
     def exposure(self) -> str:
@@ -94,6 +99,7 @@ class Found:
     """What `look` found on the host.
 
     exposure: who reaches the port, if it listens. certificate: PEM. addresses: of the host.
+    secrets: which values the host has (`secrets.Known`).
     """
 
     mode: str
@@ -126,6 +132,7 @@ class Found:
     certificate: str | None = None
     ipv6: bool = True
     addresses: tuple[str, ...] = ()
+    secrets: secrets.Known = secrets.NONE
 
 
 def parse_found(answer: dict[str, Any]) -> Found:
@@ -141,12 +148,16 @@ def parse_found(answer: dict[str, Any]) -> Found:
     )
     lists = {key: tuple(answer[key]) for key in ("history", "releases", "pythons", "addresses")}
     missing = frozenset(answer["missing"])
-    return Found(**{**answer, **lists, "serving": serving, "missing": missing})
+    known = secrets.Known(**answer["secrets"])
+    return Found(
+        **{**answer, **lists, "serving": serving, "missing": missing, "secrets": known},
+    )
 
 
 def plan(wanted: Wanted, found: Found) -> list[Step]:
     """Every step from what was found to what is wanted; [] when nothing is to be done."""
     _refuse_unfit(found)
+    _refuse_unknown_secrets(wanted, found)
     return [*_put_there(wanted, found), *serve(wanted, found)]
 
 
@@ -194,15 +205,21 @@ def _put_there(wanted: Wanted, found: Found) -> list[Step]:
 def serve(wanted: Wanted, found: Found) -> list[Step]:
     """From a complete release to production, and the others gone."""
     _refuse_open(wanted, found)
+    _refuse_unknown_secrets(wanted, found)
     name, release = wanted.name, wanted.release
     on = next((each for each in found.serving if each.release == release), None)
     opening = _opening(wanted, found)
-    steps = [*_certify(wanted), *_listen(wanted, found)]
+    confided = confide(wanted, found)
+    steps = [*_certify(wanted), *confided, *_listen(wanted, found)]
     if on is None or not on.ready:
         others = _others(found, release)
         beside = f" beside {others}" if others else ""
         args = {"name": name, "release": release, "within": wanted.start_timeout}
         steps.append(Step(f"Start {release}{beside} and wait until it is ready", "start", args))
+    elif found.current == release and wanted.secret_names and (confided or found.secrets.stale):
+        words = f"Restart {release} with its new secrets"
+        steps.append(Step(words, "restart", {"name": name}))
+        on = None
     if found.current != release:
         steps.append(_gate(wanted))
     if opening or found.current != release or not _settled(wanted, found):
@@ -238,6 +255,34 @@ def _certify(wanted: Wanted) -> list[Step]:
     content = {"certificate": pair.certificate, "certificate_key": pair.key}
     payload = json.dumps(content).encode()
     return [Step(f"Put {pair.words} there", "certificate", {"name": wanted.name}, (), payload)]
+
+
+def _refuse_unknown_secrets(wanted: Wanted, found: Found) -> None:
+    """No release is begun that would look for a secret in vain."""
+    lacking = [
+        name
+        for name in wanted.secret_names
+        if name not in wanted.secrets and name not in found.secrets.digests
+    ]
+    if lacking:
+        to = f" --to {wanted.location}" if wanted.location else ""
+        raise Problem(
+            f"{wanted.name} needs {_count(len(lacking), 'secret')} without a value: "
+            f"{', '.join(lacking)}.",
+            cause="Neither this machine nor the host has one.",
+            remedy=f"rhythmicml secret set {wanted.name} {lacking[0]}{to}",
+        )
+
+
+def confide(wanted: Wanted, found: Found) -> list[Step]:
+    """The secrets that the host does not have yet, or has with another value."""
+    new = secrets.changed(wanted.secrets, wanted.secret_names, found.secrets)
+    if not new:
+        return []
+    used = {name for each in found.releases for name in each.get("secrets") or ()}
+    args = {"name": wanted.name, "keep": sorted({*used, *wanted.secret_names})}
+    words = f"Put {_count(len(new), 'secret')} there"
+    return [Step(words, "secrets", args, (), json.dumps(new).encode())]
 
 
 def _exposure_before_switch(wanted: Wanted, found: Found) -> str:
@@ -449,6 +494,7 @@ def _units(wanted: Wanted, found: Found, port: int, exposure: str) -> dict[str, 
         start_timeout=wanted.start_timeout,
         address=units.address(found.ipv6) if public else units.LOOPBACK,
         tls=public or wanted.public,
+        secrets=bool(wanted.secret_names),
     )
     return units.render(unit)
 

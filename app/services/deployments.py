@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.deployer import plan as planning
+from app.deployer.apply import apply
 from app.deployer.plan import Found, Step
 from app.errors import NotFound, Problem
 from app.models import Event, Location, Model, Version
-from app.services import models, releases, schemas, versions
+from app.services import models, releases, schemas, secrets, versions
 from app.services.attempts import (
     Attempt,
     Events,
@@ -55,7 +56,9 @@ def deploy(
         with work.open_store() as store:
             wanted, source = releases.wanted(store, model, version, attempt.road.hello, port)
         found = look(attempt.road, wanted)
-        wanted = certified(attempt, wanted, found, version.configuration)
+        wanted = certified(
+            attempt, secrets.confided(work, location, wanted), found, version.configuration
+        )
         steps = planning.plan(wanted, found)
         if not (dry_run or wanted.port or found.port):
             found = replace(found, port=attempt.road.call("reserve", name=model.name))
@@ -135,12 +138,22 @@ def restart(work: Workspace, name: str, *, to: str | None = None) -> Events:
             raise Problem(
                 f"{name} does not run on {location.name}.", remedy=f"rhythmicml start {name}"
             )
+        yield from _tell_secrets(attempt, status["current"])
         step = Step(
             f"Restart {status['current']}",
             "restart",
             {"name": name, "entry": attempt.entry()},
         )
         yield from single(attempt, step, status, f"{name} was restarted on {location.name}.")
+
+
+def _tell_secrets(attempt: Attempt, release: str) -> Events:
+    """Values that were set here since the host got its own."""
+    wanted = releases.recalled(attempt.road.call("manifest", name=attempt.model, release=release))
+    if wanted.secret_names:
+        wanted = secrets.confided(attempt.work, attempt.location, wanted)
+        steps = planning.confide(wanted, look(attempt.road, wanted))
+        yield from apply(steps, attempt.road, attempt.model, nothing_to_send)
 
 
 def stop(work: Workspace, name: str, *, to: str | None = None) -> Events:
@@ -221,6 +234,7 @@ def _recall(attempt: Attempt, release: str) -> Events:
     there = attempt.road.call("manifest", name=attempt.model, release=release)
     wanted = releases.recalled(there)
     found = look(attempt.road, wanted)
+    wanted = secrets.confided(attempt.work, attempt.location, wanted)
     wanted = certified(attempt, wanted, found, None)
     if not (found.environment and found.runtime):
         raise Problem(

@@ -32,6 +32,7 @@ SCORING_KEYS = (
     "start_timeout",
     "max_body",
     "env",
+    "secrets",
     "job_timeout",
     "preload",
     "recycle_requests",

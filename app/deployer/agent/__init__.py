@@ -13,6 +13,7 @@ OPS = (
     "environments",
     "ports",
     "access",
+    "credentials",
     "releases",
     "instances",
     "logs",

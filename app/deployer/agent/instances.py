@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import environments, exposure
+from . import credentials, environments, exposure
 from .access import known_certificate, known_tokens
 from .blobs import free_bytes
 from .collect import collect
@@ -62,6 +62,7 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
     instance = Instance(agent.base, args["name"])
     manager = supervisor(agent)
     port, listening = instance.port(), manager.listening(instance)
+    fronts = serving(manager, instance)
     has_environment = environments.whole(environment(agent.base, args["environment"]))
     return {
         **_manager_facts(agent, manager),
@@ -77,7 +78,7 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
         "units": manager.units(args["units"]),
         "listening": listening,
         "enabled": manager.enabled(instance),
-        "serving": serving(manager, instance),
+        "serving": fronts,
         "current": instance.current(),
         "history": instance.history(200),
         "releases": [_brief(each) for each in instance.complete()],
@@ -87,6 +88,7 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
         "disk_free": free_bytes(agent.base),
         "ready": _base_ready(agent, manager),
         **_access_facts(manager, instance),
+        "secrets": credentials.facts(instance, fronts),
     }
 
 
@@ -122,7 +124,11 @@ def _owners(wanted: str, *ports: int | None) -> dict[str, str]:
 
 def _brief(manifest: dict[str, Any]) -> dict[str, Any]:
     wanted = ("id", "version", "digest", "created", "environment", "runtime", "python")
-    return {**{key: manifest.get(key) for key in wanted}, "expose": exposure.of_release(manifest)}
+    return {
+        **{key: manifest.get(key) for key in wanted},
+        "expose": exposure.of_release(manifest),
+        "secrets": manifest["scoring"].get("secrets") or [],
+    }
 
 
 @op("status")

@@ -36,6 +36,7 @@ class Instance:
         self.history_file = self.folder / "history.jsonl"
         self.lock_file = self.folder / "lock"
         self.tokens_file = self.folder / "tokens.json"
+        self.secrets_file = self.folder / "secrets.json"
         self.tls = self.folder / "tls"
 
     def release(self, release: str) -> Path:
