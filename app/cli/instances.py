@@ -32,16 +32,31 @@ def _finish(events: Iterator[Event], as_json: bool) -> dict[str, Any]:
 @to_option
 @click.option("--port", type=click.IntRange(1, 65535), help="The port to answer on.")
 @click.option("-m", "--message", default="", help="What changed, for the new version.")
+@click.option("--stop-first", is_flag=True, help="End the old release before the new one starts.")
 @click.option("--plan", "dry_run", is_flag=True, help="Only say what would be done on the host.")
 @command
 def deploy(
-    what: str, to: str | None, port: int | None, message: str, dry_run: bool, as_json: bool
+    what: str,
+    to: str | None,
+    port: int | None,
+    message: str,
+    stop_first: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Put a version into production: commit what changed, send it, prove it, switch to it."""
     from app.services import deployments
 
     done = _finish(
-        deployments.deploy(workspace(), what, to=to, port=port, message=message, dry_run=dry_run),
+        deployments.deploy(
+            workspace(),
+            what,
+            to=to,
+            port=port,
+            message=message,
+            dry_run=dry_run,
+            stop_first=stop_first,
+        ),
         as_json,
     )
     if not as_json and not dry_run:

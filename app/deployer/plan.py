@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.deployer import secrets, units
+from app.config import size as parse_size
+from app.deployer import fit, secrets, units
 from app.deployer.certificates import Pair
 from app.errors import Problem
 from app.words import size
@@ -16,9 +17,6 @@ LOOPBACK, PUBLIC = "loopback", "public"
 
 GOOD_KEPT = 5
 """How many releases that were once production stay on a host."""
-
-FLOOR = 512 * 1024 * 1024
-"""Bytes of disk that a deployment leaves free."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,7 @@ class Wanted:
     tool: (name, digest) of uv. runtime_files: path → digest. links_beside: the lock takes packages
     from files of the release itself (`--find-links ./wheels`). certificate: what has to be put
     there. location: what people call the host. secrets: values that are known on this side.
+    packages: names in the lock, normalized. stop_first: there is no room for old and new at once.
     """
 
     manifest: dict[str, Any]
@@ -58,6 +57,8 @@ class Wanted:
     certificate: Pair | None = None
     location: str = ""
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    packages: tuple[str, ...] = ()
+    stop_first: bool = False
 
     @property
     def secret_names(self) -> list[str]:
@@ -133,6 +134,7 @@ class Found:
     ipv6: bool = True
     addresses: tuple[str, ...] = ()
     secrets: secrets.Known = secrets.NONE
+    room: fit.Room = field(default_factory=fit.Room)
 
 
 def parse_found(answer: dict[str, Any]) -> Found:
@@ -149,8 +151,17 @@ def parse_found(answer: dict[str, Any]) -> Found:
     lists = {key: tuple(answer[key]) for key in ("history", "releases", "pythons", "addresses")}
     missing = frozenset(answer["missing"])
     known = secrets.Known(**answer["secrets"])
+    flags = answer["room"]["flags"]
+    room = fit.Room(**{**answer["room"], "flags": None if flags is None else tuple(flags)})
     return Found(
-        **{**answer, **lists, "serving": serving, "missing": missing, "secrets": known},
+        **{
+            **answer,
+            **lists,
+            "serving": serving,
+            "missing": missing,
+            "secrets": known,
+            "room": room,
+        },
     )
 
 
@@ -158,6 +169,8 @@ def plan(wanted: Wanted, found: Found) -> list[Step]:
     """Every step from what was found to what is wanted; [] when nothing is to be done."""
     _refuse_unfit(found)
     _refuse_unknown_secrets(wanted, found)
+    room = replace(found.room, base=found.base, disk_free=found.disk_free)
+    fit.refuse_unfit(_need(wanted, found), room)
     return [*_put_there(wanted, found), *serve(wanted, found)]
 
 
@@ -185,7 +198,6 @@ def _put_there(wanted: Wanted, found: Found) -> list[Step]:
     if found.release and found.environment and found.runtime:
         return []
     needed = _needed(wanted, found)
-    _refuse_full_disk(found, needed, wanted)
     steps = [] if found.ready else [_prepare()]
     if needed:
         steps.append(_send(needed, wanted))
@@ -213,6 +225,10 @@ def serve(wanted: Wanted, found: Found) -> list[Step]:
     steps = [*_certify(wanted), *confided, *_listen(wanted, found)]
     if on is None or not on.ready:
         others = _others(found, release)
+        if wanted.stop_first and others:
+            words = f"Stop {others}: nobody is answered until {release} is ready"
+            steps.append(Step(words, "stop_first", {"name": name}))
+            others = ""
         beside = f" beside {others}" if others else ""
         args = {"name": name, "release": release, "within": wanted.start_timeout}
         steps.append(Step(f"Start {release}{beside} and wait until it is ready", "start", args))
@@ -389,15 +405,20 @@ def _needed(wanted: Wanted, found: Found) -> dict[str, int]:
     }
 
 
-def _refuse_full_disk(found: Found, needed: dict[str, int], wanted: Wanted) -> None:
-    need = sum(needed.values()) + FLOOR
-    if found.disk_free < need:
-        raise Problem(
-            f"The disk of {found.base} is too full for {wanted.name}.",
-            cause=f"{size(need)} needed (with a reserve of {size(FLOOR)}), "
-            f"{size(found.disk_free)} free.",
-            remedy="Make room there, or give the location another base folder.",
-        )
+def _need(wanted: Wanted, found: Found) -> fit.Need:
+    """What the host has to have room for."""
+    here = found.release and found.environment and found.runtime
+    builds = not found.environment
+    ready = any(each.release == wanted.release and each.ready for each in found.serving)
+    return fit.Need(
+        wanted.name,
+        sent=0 if here else sum(_needed(wanted, found).values()),
+        packages=wanted.packages if builds else (),
+        builds=builds,
+        files=() if here else tuple(entry[0] for entry in wanted.manifest["files"]),
+        memory=parse_size(wanted.memory) if wanted.memory else None,
+        beside=bool(found.serving) and not ready and not wanted.stop_first,
+    )
 
 
 def _prepare() -> Step:

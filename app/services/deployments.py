@@ -43,11 +43,13 @@ def deploy(
     port: int | None = None,
     message: str = "",
     dry_run: bool = False,
+    stop_first: bool = False,
 ) -> Events:
     """Put a version into production: `what` is a folder, a model, or model@version.
 
     A folder or a model is committed first if anything in it changed. A second run changes nothing.
-    dry_run: the result holds the plan and nothing is changed on the host.
+    dry_run: the result holds the plan and nothing is changed on the host. stop_first: the release
+    in production ends before the new one starts, and is started again if that one fails.
     """
     model, version = yield from _version_of(work, what, message)
     location = location_for(work, version.configuration.location, to)
@@ -55,6 +57,7 @@ def deploy(
     with attempting(work, "deploy", model.name, location, locked=not dry_run) as attempt:
         with work.open_store() as store:
             wanted, source = releases.wanted(store, model, version, attempt.road.hello, port)
+        wanted = replace(wanted, stop_first=stop_first)
         found = look(attempt.road, wanted)
         wanted = certified(
             attempt, secrets.confided(work, location, wanted), found, version.configuration

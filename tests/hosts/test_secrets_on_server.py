@@ -14,14 +14,18 @@ def places_there(guest, secret):
     return sorted(done.stdout.split())
 
 
+@pytest.fixture(params=["root", "user"])
+def mode(request):
+    return request.param
+
+
 @pytest.fixture
 def vault(client, mode, tmp_path):
     client.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
     name = f"vault-{mode}"
     client("add", str(write_secretive_model(tmp_path / "model", name)))
     assert set_secret(client, name, SECRET, "--file", "--to", "srv")[0] == 0
-    yield name
-    client("undeploy", name, "--to", "srv", "--purge", "--yes")
+    return name
 
 
 def test_secret_is_nowhere_but_with_the_model(client, guest, mode, vault, tmp_path):

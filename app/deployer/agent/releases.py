@@ -20,6 +20,7 @@ from .collect import collect
 from .failure import Failure
 from .files import replace
 from .layout import (
+    CURRENT,
     Instance,
     environment,
     make_folder,
@@ -102,6 +103,26 @@ def start(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any
     if release not in manager.running(instance):
         agent.undo.append(lambda: manager.stop(instance, release))
     return start_and_wait(agent, instance, release, args["within"])
+
+
+@op("stop_first")
+def stop_first(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
+    """End production to make room for what comes; it is started again unless that succeeds.
+
+    args: name. systemd would wake it for the next connection, so there the port is closed too,
+    until a release is started; the keeper's port stays, and connections wait.
+    """
+    instance = Instance(agent.base, args["name"])
+    manager = supervisor(agent)
+    before, running = instance.current(), manager.running(instance)
+    if before:
+        unit = before if manager.mode == "process" else CURRENT
+        agent.undo.append(lambda: manager.start(instance, unit))
+    if manager.mode == "process":
+        stop_others(manager, instance, keep="")
+    else:
+        manager.halt(instance)
+    return {"stopped": running}
 
 
 def start_and_wait(
