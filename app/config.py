@@ -174,11 +174,22 @@ def environment(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         raise Wrong(f'must be a table such as {{ NAME = "value" }}, not {_said(value)}')
     for name, held in value.items():
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        if not VARIABLE.fullmatch(name):
             raise Wrong(f'holds "{name}", which is no name for an environment variable')
         if not isinstance(held, str) or "\0" in held or "\n" in held:
             raise Wrong(f"must give {name} one line of text in quotes, not {_said(held)}")
     return value
+
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def secret_names(value: Any) -> tuple[str, ...]:
+    """Names only: what is written in the folder is versioned and shipped."""
+    for name in texts(value):
+        if not VARIABLE.fullmatch(name):
+            raise Wrong(f'must list names such as "DB_PASSWORD", not {_said(name)}')
+    return tuple(dict.fromkeys(value))
 
 
 def texts(value: Any) -> tuple[str, ...]:
@@ -273,10 +284,6 @@ def truth_of(name: str, value: Any) -> None:
         raise Wrong(f"{name} must be true or false, not {_said(value)}")
 
 
-def not_yet(value: Any) -> None:
-    raise Wrong("is not available yet")
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(held) for name, held in value.items()}
@@ -338,7 +345,7 @@ KEYS: dict[str, dict[str, Reader]] = {
         "access_log": one_of("errors", "all", "none"),
         "env": environment,
         "exclude": texts,
-        "secrets": not_yet,
+        "secrets": secret_names,
     },
     "gate": {
         "tolerance": tolerance,

@@ -75,6 +75,7 @@ class Configuration:
     cors: tuple[str, ...] = ()
     access_log: str = "errors"
     env: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     # [gate]
     gate: dict[str, Any] = field(default_factory=dict)
@@ -94,6 +95,7 @@ class Configuration:
                 "batch": Batch(**batch) if batch else None,
                 "exclude": tuple(values["exclude"]),
                 "cors": tuple(values.get("cors", ())),
+                "secrets": tuple(values.get("secrets", ())),
             }
         )
 

@@ -122,7 +122,7 @@ def test_batch_may_be_switched_off_and_on(tmp_path):
         ("[schema.inputs.who]\ntype = 'string'\nvalues = []", "values must be a list"),
         ("[schema.inputs.x]\ntype = 'float32'\nshape = [0]", "shape must be a list"),
         ("[schema.inputs.x]\ntype = 'float32'\nnullable = 1", "nullable must be true or false"),
-        ("[deploy]\nsecrets = ['KEY']", "secrets in [deploy] is not available yet."),
+        ("[deploy]\nsecrets = ['a key']", 'must list names such as "DB_PASSWORD", not "a key".'),
         ("[deploy]\nenv = { A = 1 }", "must give A one line of text in quotes, not 1."),
         ("[deploy]\nenv = { 'A-B' = 'x' }", 'holds "A-B", which is no name'),
         ("[deploy]\nenv = 'A=1'", "must be a table"),

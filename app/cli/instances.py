@@ -24,6 +24,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @to_option
 @click.option("--port", type=click.IntRange(1, 65535), help="The port to answer on.")
 @click.option("-m", "--message", default="", help="What changed, for the new version.")
+@click.option("--stop-first", is_flag=True, help="End the old release before the new one starts.")
 @click.option("--plan", "dry_run", is_flag=True, help="Only say what would be done on the host.")
 @click.option("--rollback-all", is_flag=True, help="If a location fails, all go back.")
 @command
@@ -94,7 +95,7 @@ def restart(model: str, to: str | None, as_json: bool) -> None:
 @click.command()
 @click.argument("model")
 @to_option
-@click.option("--purge", is_flag=True, help="Remove its releases, tokens and certificate too.")
+@click.option("--purge", is_flag=True, help="Remove its releases, tokens, secrets too.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @command
 def undeploy(model: str, to: str | None, purge: bool, yes: bool, as_json: bool) -> None:
@@ -114,7 +115,7 @@ def unlock(model: str, to: str | None, as_json: bool) -> None:
     """End whoever is changing an instance, and what they began; for one that hangs."""
     from app.services import deployments
 
-    _finish(deployments.unlock(workspace(), model, to=to), as_json)
+    finish(deployments.unlock(workspace(), model, to=to), as_json)
 
 
 @click.command()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.deployer import units
+from app.config import size as parse_size
+from app.deployer import fit, secrets, units
 from app.deployer.certificates import Pair
 from app.errors import Problem
 from app.models import Gate
@@ -17,9 +18,6 @@ LOOPBACK, PUBLIC = "loopback", "public"
 
 GOOD_KEPT = 5
 """How many releases that were once production stay on a host."""
-
-FLOOR = 512 * 1024 * 1024
-"""Bytes of disk that a deployment leaves free."""
 
 SAMPLE_ALONE = {
     "golden": [],
@@ -69,7 +67,8 @@ class Wanted:
     from files of the release itself (`--find-links ./wheels`). certificate: what has to be put
     there. location: what people call the host. sent: what it need not build. gate: what is asked of
     it before the switch and after (services/gate.py); None for one that has proved itself before:
-    only its sample.
+    only its sample. secrets: values that are known on this side. packages: names in the lock,
+    normalized. stop_first: there is no room for old and new at once.
     """
 
     manifest: dict[str, Any]
@@ -86,6 +85,13 @@ class Wanted:
     location: str = ""
     sent: Sent = field(default_factory=Sent)
     gate: dict[str, Any] | None = None
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    packages: tuple[str, ...] = ()
+    stop_first: bool = False
+
+    @property
+    def secret_names(self) -> list[str]:
+        return list(self.manifest["scoring"].get("secrets") or ())
 
     @property
     def exposure(self) -> str:
@@ -135,6 +141,7 @@ class Found:
     runtime_python: major.minor of the Python that a runtime would be built on.
     fetches_pythons: whether uv can fetch Pythons there; asked only where one is lacking.
     warm: what is kept running idle, {"release", "unit", "until"}.
+    secrets: which values the host has (`secrets.Known`).
     """
 
     mode: str
@@ -170,6 +177,8 @@ class Found:
     runtime_python: str = ""
     fetches_pythons: bool = False
     warm: dict[str, Any] | None = None
+    secrets: secrets.Known = secrets.NONE
+    room: fit.Room = field(default_factory=fit.Room)
 
 
 def parse_found(answer: dict[str, Any]) -> Found:
@@ -186,12 +195,27 @@ def parse_found(answer: dict[str, Any]) -> Found:
     )
     lists = {key: tuple(answer[key]) for key in ("history", "releases", "pythons", "addresses")}
     missing = frozenset(answer["missing"])
-    return Found(**{**answer, **lists, "serving": serving, "missing": missing})
+    known = secrets.Known(**answer["secrets"])
+    flags = answer["room"]["flags"]
+    room = fit.Room(**{**answer["room"], "flags": None if flags is None else tuple(flags)})
+    return Found(
+        **{
+            **answer,
+            **lists,
+            "serving": serving,
+            "missing": missing,
+            "secrets": known,
+            "room": room,
+        },
+    )
 
 
 def plan(wanted: Wanted, found: Found) -> list[Step]:
     """Every step from what was found to what is wanted; [] when nothing is to be done."""
     _refuse_unfit(found)
+    _refuse_unknown_secrets(wanted, found)
+    room = replace(found.room, base=found.base, disk_free=found.disk_free)
+    fit.refuse_unfit(_need(wanted, found), room)
     return [*put_there(wanted, found), *serve(wanted, found)]
 
 
@@ -222,7 +246,6 @@ def put_there(wanted: Wanted, found: Found) -> list[Step]:
     if found.release and found.environment and found.runtime:
         return []
     needed = _needed(wanted, found)
-    _refuse_full_disk(found, needed, wanted)
     steps = [] if found.ready else [_prepare()]
     if needed:
         steps.append(_send(needed, wanted))
@@ -242,15 +265,25 @@ def put_there(wanted: Wanted, found: Found) -> list[Step]:
 def serve(wanted: Wanted, found: Found) -> list[Step]:
     """From a complete release to production, and the others gone."""
     _refuse_open(wanted, found)
+    _refuse_unknown_secrets(wanted, found)
     name, release = wanted.name, wanted.release
     on = next((each for each in found.serving if each.release == release), None)
     opening = _opening(wanted, found)
-    steps = [*_certify(wanted), *_listen(wanted, found)]
+    confided = confide(wanted, found)
+    steps = [*_certify(wanted), *confided, *_listen(wanted, found)]
     if on is None or not on.ready:
         others = _others(found, release)
+        if wanted.stop_first and others:
+            words = f"Stop {others}: nobody is answered until {release} is ready"
+            steps.append(Step(words, "stop_first", {"name": name}))
+            others = ""
         beside = f" beside {others}" if others else ""
         args = {"name": name, "release": release, "within": wanted.start_timeout}
         steps.append(Step(f"Start {release}{beside} and wait until it is ready", "start", args))
+    elif found.current == release and wanted.secret_names and (confided or found.secrets.stale):
+        words = f"Restart {release} with its new secrets"
+        steps.append(Step(words, "restart", {"name": name}))
+        on = None
     if found.current != release:
         steps.append(_gate(wanted))
     if opening or found.current != release or not _settled(wanted, found):
@@ -290,6 +323,34 @@ def _certify(wanted: Wanted) -> list[Step]:
     content = {"certificate": pair.certificate, "certificate_key": pair.key}
     payload = json.dumps(content).encode()
     return [Step(f"Put {pair.words} there", "certificate", {"name": wanted.name}, (), payload)]
+
+
+def _refuse_unknown_secrets(wanted: Wanted, found: Found) -> None:
+    """No release is begun that would look for a secret in vain."""
+    lacking = [
+        name
+        for name in wanted.secret_names
+        if name not in wanted.secrets and name not in found.secrets.digests
+    ]
+    if lacking:
+        to = f" --to {wanted.location}" if wanted.location else ""
+        raise Problem(
+            f"{wanted.name} needs {_count(len(lacking), 'secret')} without a value: "
+            f"{', '.join(lacking)}.",
+            cause="Neither this machine nor the host has one.",
+            remedy=f"rhythmicml secret set {wanted.name} {lacking[0]}{to}",
+        )
+
+
+def confide(wanted: Wanted, found: Found) -> list[Step]:
+    """The secrets that the host does not have yet, or has with another value."""
+    new = secrets.changed(wanted.secrets, wanted.secret_names, found.secrets)
+    if not new:
+        return []
+    used = {name for each in found.releases for name in each.get("secrets") or ()}
+    args = {"name": wanted.name, "keep": sorted({*used, *wanted.secret_names})}
+    words = f"Put {_count(len(new), 'secret')} there"
+    return [Step(words, "secrets", args, (), json.dumps(new).encode())]
 
 
 def _exposure_before_switch(wanted: Wanted, found: Found) -> str:
@@ -404,15 +465,20 @@ def _needed(wanted: Wanted, found: Found) -> dict[str, int]:
     return {digest: sizes[digest] for digest in needed & found.missing}
 
 
-def _refuse_full_disk(found: Found, needed: dict[str, int], wanted: Wanted) -> None:
-    need = sum(needed.values()) + FLOOR
-    if found.disk_free < need:
-        raise Problem(
-            f"The disk of {found.base} is too full for {wanted.name}.",
-            cause=f"{size(need)} needed (with a reserve of {size(FLOOR)}), "
-            f"{size(found.disk_free)} free.",
-            remedy="Make room there, or give the location another base folder.",
-        )
+def _need(wanted: Wanted, found: Found) -> fit.Need:
+    """What the host has to have room for."""
+    here = found.release and found.environment and found.runtime
+    builds = not (found.environment or wanted.sent.environment)
+    ready = any(each.release == wanted.release and each.ready for each in found.serving)
+    return fit.Need(
+        wanted.name,
+        sent=0 if here else sum(_needed(wanted, found).values()),
+        packages=wanted.packages if builds else (),
+        builds=builds,
+        files=() if here else tuple(entry[0] for entry in wanted.manifest["files"]),
+        memory=parse_size(wanted.memory) if wanted.memory else None,
+        beside=bool(found.serving) and not ready and not wanted.stop_first,
+    )
 
 
 def _prepare() -> Step:
@@ -538,6 +604,7 @@ def _units(wanted: Wanted, found: Found, port: int, exposure: str) -> dict[str, 
         start_timeout=wanted.start_timeout,
         address=units.address(found.ipv6) if public else units.LOOPBACK,
         tls=public or wanted.public,
+        secrets=bool(wanted.secret_names),
     )
     return units.render(unit)
 

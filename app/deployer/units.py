@@ -19,6 +19,7 @@ class Unit:
     """What the units of one instance are rendered from.
 
     address: where the socket listens. tls: whether the service is given a certificate.
+    secrets: whether it is given secrets.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Unit:
     start_timeout: float = 300.0
     address: str = LOOPBACK
     tls: bool = False
+    secrets: bool = False
 
 
 def address(ipv6: bool) -> str:
@@ -151,9 +153,10 @@ def _credentials(unit: Unit) -> list[str]:
         return []
     folder = f"{_plain(unit.base)}/instances/{unit.name}"
     tls = [f"tls/{name}.pem" for name in ("certificate", "certificate_key")] if unit.tls else []
+    secrets = ["secrets.json"] if unit.secrets else []
     return [
         f"LoadCredential={path.rpartition('/')[2]}:{folder}/{path}"
-        for path in ("tokens.json", *tls)
+        for path in ("tokens.json", *tls, *secrets)
     ]
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from .credentials import places
 from .errors import Refusal
 from .http import Connection, Site, target, too_many_connections
 
@@ -91,12 +92,6 @@ def load(instance: Path, environment: Mapping[str, str] = os.environ) -> tuple[T
         if path.exists():
             return parse(path.read_bytes())
     return ()
-
-
-def places(instance: Path, environment: Mapping[str, str] = os.environ) -> list[Path]:
-    """Where secrets are looked for: what systemd handed over, then the instance's folder."""
-    given = environment.get("CREDENTIALS_DIRECTORY")
-    return [Path(given), instance] if given else [instance]
 
 
 class Failures:

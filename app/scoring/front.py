@@ -62,6 +62,7 @@ def main(argv: Sequence[str], begun: Iterable[Begun] = ()) -> int:
         release = releases.read(arguments.instance, arguments.release)
         tokens = auth.load(release.home)
         context = tls.load(release.home) if release.public else None
+        release.secrets()  # absent ones are told here
         if arguments.listen:
             sockets.append(listen_tcp(*address(arguments.listen)))
         private = listen_unix(arguments.private) if arguments.private else None

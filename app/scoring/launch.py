@@ -49,6 +49,8 @@ class Launch(NamedTuple):
     input: str | None
     env: Mapping[str, str]
     preload: bool = False
+    secrets: Mapping[str, str] = {}
+    """Told over the socket: whoever may see a process's environment would see them there."""
 
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name not in _OURS}
@@ -61,7 +63,7 @@ class Launch(NamedTuple):
 
     def _order(self) -> bytes:
         order = {"script": self.script, "artifacts": self.artifacts, "input": self.input}
-        return frame({**order, "preload": self.preload})
+        return frame({**order, "preload": self.preload, "secrets": dict(self.secrets)})
 
 
 def begin(

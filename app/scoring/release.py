@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from . import credentials
 from .launch import Launch
 
 
@@ -58,6 +59,10 @@ class Release(NamedTuple):
         name = self.scoring.get("sample")
         return (self.files / name).read_bytes() if name else None
 
+    def secrets(self) -> dict[str, str]:
+        """What the model is told in confidence. Raises OSError or ValueError."""
+        return credentials.read(self.home, self.scoring.get("secrets") or ())
+
     def launch(self) -> Launch:
         return Launch(
             # By its own path, which releases share: compiled modules are kept by path.
@@ -68,6 +73,7 @@ class Release(NamedTuple):
             input=self.scoring.get("input"),
             env={name: str(value) for name, value in (self.scoring.get("env") or {}).items()},
             preload=bool(self.scoring.get("preload")),
+            secrets=self.secrets(),
         )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from .auth import places
+from .credentials import places
 from .http import network, peer
 
 CERTIFICATE, KEY = "certificate.pem", "certificate_key.pem"

@@ -795,6 +795,7 @@ def main(fd: int) -> int:
     sock = socket.socket(fileno=fd)
     try:
         order = receive(sock)[0]
+        os.environ.update(order.pop("secrets", {}))  # /proc/PID/environ shows none of them
         try:
             predict, kind = start(order)
         except BaseException as error:

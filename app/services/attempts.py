@@ -176,8 +176,8 @@ def _learn(attempt: Attempt, version: int, report: dict[str, Any]) -> None:
 
 
 def _with_entry(step: Step, entry: dict[str, Any]) -> Step:
-    """The switch writes the host's history, so it takes the line along."""
-    if step.do != "switch":
+    """The switch and the restart write the host's history, so they take the line along."""
+    if step.do not in ("switch", "restart"):
         return step
     return Step(step.words, step.do, {**step.args, "entry": entry}, step.uploads)
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.deployer import plan as planning
+from app.deployer.apply import apply
 from app.deployer.plan import Found, Step
 from app.errors import GateFailed, NotFound, Problem
 from app.models import Event, Location, Model, Version
-from app.services import models, releases, schemas, shipping, versions
+from app.services import models, releases, schemas, secrets, shipping, versions
 from app.services.attempts import (
     Attempt,
     Events,
@@ -44,11 +45,13 @@ def deploy(
     port: int | None = None,
     message: str = "",
     dry_run: bool = False,
+    stop_first: bool = False,
 ) -> Events:
     """Put a version into production: `what` is a folder, a model, or model@version.
 
     A folder or a model is committed first if anything in it changed. A second run changes nothing.
-    dry_run: the result holds the plan and nothing is changed on the host.
+    dry_run: the result holds the plan and nothing is changed on the host. stop_first: the release
+    in production ends before the new one starts, and is started again if that one fails.
     """
     model, version = yield from version_of(work, what, message)
     location = location_for(work, version.configuration.location, to)
@@ -56,13 +59,16 @@ def deploy(
     with attempting(work, "deploy", model.name, location, locked=not dry_run) as attempt:
         with work.open_store() as store:
             wanted, source = releases.wanted(store, model, version, attempt.road.hello, port)
+        wanted = replace(wanted, stop_first=stop_first)
         found = look(attempt.road, wanted)
         way = way_words(attempt.road.hello["mode"])
         yield Event("done", f"Look at {location.name}" + (f" ({way})" if way else ""))
         wanted, found, source = yield from shipping.completed(
             attempt, version, wanted, found, source
         )
-        wanted = certified(attempt, wanted, found, version.configuration)
+        wanted = certified(
+            attempt, secrets.confided(work, location, wanted), found, version.configuration
+        )
         steps = planning.plan(wanted, found)
         if not (dry_run or wanted.port or found.port):
             found = replace(found, port=attempt.road.call("reserve", name=model.name))
@@ -173,12 +179,22 @@ def restart(work: Workspace, name: str, *, to: str | None = None) -> Events:
             raise Problem(
                 f"{name} does not run on {location.name}.", remedy=f"rhythmicml start {name}"
             )
+        yield from _tell_secrets(attempt, status["current"])
         step = Step(
             f"Restart {status['current']}",
             "restart",
             {"name": name, "entry": attempt.entry()},
         )
         yield from single(attempt, step, status, f"{name} was restarted on {location.name}.")
+
+
+def _tell_secrets(attempt: Attempt, release: str) -> Events:
+    """Values that were set here since the host got its own."""
+    wanted = releases.recalled(attempt.road.call("manifest", name=attempt.model, release=release))
+    if wanted.secret_names:
+        wanted = secrets.confided(attempt.work, attempt.location, wanted)
+        steps = planning.confide(wanted, look(attempt.road, wanted))
+        yield from apply(steps, attempt.road, attempt.model, nothing_to_send)
 
 
 def stop(work: Workspace, name: str, *, to: str | None = None) -> Events:
@@ -275,6 +291,7 @@ def _recall(attempt: Attempt, release: str) -> Events:
     there = attempt.road.call("manifest", name=attempt.model, release=release)
     wanted = releases.recalled(there)
     found = look(attempt.road, wanted)
+    wanted = secrets.confided(attempt.work, attempt.location, wanted)
     wanted = certified(attempt, wanted, found, None)
     if not (found.environment and found.runtime):
         raise Problem(

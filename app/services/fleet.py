@@ -127,6 +127,7 @@ def deploy(
     port: int | None = None,
     message: str = "",
     dry_run: bool = False,
+    stop_first: bool = False,
     rollback_all: bool = False,
 ) -> Events:
     """Put a version into production wherever `to`, else its configuration, says.
@@ -140,7 +141,9 @@ def deploy(
     names = places.named(work, wanted) if wanted else []
 
     def part(work: Workspace, place: str) -> Events:
-        return deployments.deploy(work, reference, to=place, port=port, dry_run=dry_run)
+        return deployments.deploy(
+            work, reference, to=place, port=port, dry_run=dry_run, stop_first=stop_first
+        )
 
     if len(names) < 2:
         yield from deployments.deploy(work, reference, to=to, port=port, dry_run=dry_run)

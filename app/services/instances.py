@@ -42,7 +42,7 @@ def status(
         if name:
             store.models.get(name)
     chosen = places.named(work, to) if to else None
-    for place in chosen or [None]:
+    for place in [None] if chosen is None else chosen:
         truth.ask(work, name, place)
     with work.open_store() as store:
         known = [

@@ -33,6 +33,7 @@ SCORING_KEYS = (
     "start_timeout",
     "max_body",
     "env",
+    "secrets",
     "job_timeout",
     "preload",
     "recycle_requests",
@@ -76,6 +77,7 @@ def wanted(
     blobs = {entry.digest: entry.size for entry in files if entry.digest}
     blobs |= {digest: part.size for digest, part in own.items()}
     blobs[version.lock] = lock_path.stat().st_size
+    lock = lock_path.read_text("utf-8")
     content = {
         "files": [[f.path, f.digest, f.size, f.executable, f.target] for f in files],
         "environment": f"{version.lock[:16]}-cp{python.replace('.', '')}-{arch}",
@@ -93,7 +95,8 @@ def wanted(
         lock=version.lock,
         runtime_lock=runtime.lock().digest,
         runtime_files={path: part.digest for path, part in runtime.program().items()},
-        links_beside=links_beside(lock_path.read_text("utf-8")),
+        links_beside=links_beside(lock),
+        packages=packages(lock),
         port=port or configuration.port,
         memory=configuration.memory,
         start_timeout=configuration.start_timeout,
@@ -111,6 +114,12 @@ def links_beside(lock: str) -> bool:
     return any(
         re.match(r"(-f|--find-links)[ =]+(?![a-z]+://|/)", line) for line in lock.splitlines()
     )
+
+
+def packages(lock: str) -> tuple[str, ...]:
+    """The names of what a lock installs, in lower case with dashes."""
+    names = re.findall(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])? *(?:==|@)", lock, re.MULTILINE)
+    return tuple(re.sub(r"[-_.]+", "-", name).lower() for name in names)
 
 
 def scoring(configuration: Configuration) -> dict[str, Any]:

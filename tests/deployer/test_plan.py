@@ -427,7 +427,7 @@ def test_what_we_cannot_mend_is_said_before_the_first_change(lacking, remedy):
 def test_full_disk_is_refused_with_numbers():
     with pytest.raises(Problem) as caught:
         plan(WANTED, found(EMPTY, disk_free=100_000_000))
-    assert "580 MB needed" in caught.value.cause
+    assert "1.1 GB needed (43.0 MB to send" in caught.value.cause
     assert "100 MB free" in caught.value.cause
 
 

@@ -15,6 +15,7 @@ OPS = (
     "interpreters",
     "ports",
     "access",
+    "credentials",
     "releases",
     "gate",
     "switching",

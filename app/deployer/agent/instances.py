@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import environments, exposure
+from . import credentials, environments, exposure, room
 from .access import known_certificate, known_tokens
 from .blobs import free_bytes
 from .collect import collect
@@ -66,6 +66,7 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
     instance = Instance(agent.base, args["name"])
     manager = supervisor(agent)
     port, listening = instance.port(), manager.listening(instance)
+    fronts = [{**each, **_resources(each)} for each in serving(manager, instance)]
     has_environment = environments.whole(environment(agent.base, args["environment"]))
     has_runtime = environments.whole(runtime(agent.base, args["runtime"]))
     return {
@@ -83,7 +84,7 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
         "units": manager.units(args["units"]),
         "listening": listening,
         "enabled": manager.enabled(instance),
-        "serving": [{**each, **_resources(each)} for each in serving(manager, instance)],
+        "serving": fronts,
         "current": instance.current(),
         "history": instance.history(200),
         "warm": warm(instance),
@@ -92,8 +93,10 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
         "port_owners": {} if listening else _owners(args["exposure"], port, args["port"]),
         "free_port": free_port(agent.base),
         "disk_free": free_bytes(agent.base),
+        "room": room.facts(agent.base, fronts),
         "ready": _base_ready(agent, manager),
         **_access_facts(manager, instance),
+        "secrets": credentials.facts(instance, fronts),
     }
 
 
@@ -129,7 +132,11 @@ def _owners(wanted: str, *ports: int | None) -> dict[str, str]:
 
 def _brief(manifest: dict[str, Any]) -> dict[str, Any]:
     wanted = ("id", "version", "digest", "created", "environment", "runtime", "python")
-    return {**{key: manifest.get(key) for key in wanted}, "expose": exposure.of_release(manifest)}
+    return {
+        **{key: manifest.get(key) for key in wanted},
+        "expose": exposure.of_release(manifest),
+        "secrets": manifest["scoring"].get("secrets") or [],
+    }
 
 
 @op("status")
@@ -187,17 +194,8 @@ def _trouble(fate: dict[str, Any]) -> tuple[bool, int, bool]:
 
 def _resources(front: dict[str, Any]) -> dict[str, Any]:
     """Memory of the front and its workers [bytes], from /proc; null where that is not there."""
-    pids = [front.get("pid"), *(each.get("pid") for each in front.get("workers", []))]
-    found = [_resident(pid) for pid in pids if pid]
+    found = [room.held(pid) for pid in room.pids_of(front)]
     return {"memory": sum(each for each in found if each) or None}
-
-
-def _resident(pid: int) -> int | None:
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @op("manifest")

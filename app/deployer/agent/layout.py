@@ -39,6 +39,7 @@ class Instance:
         self.unconfirmed_file = self.folder / "unconfirmed.json"
         self.warm_file = self.folder / "warm.json"
         self.tokens_file = self.folder / "tokens.json"
+        self.secrets_file = self.folder / "secrets.json"
         self.tls = self.folder / "tls"
 
     def release(self, release: str) -> Path:

@@ -17,7 +17,7 @@ from . import exposure, fronts, guard
 from .crash import crash_point
 from .failure import Failure
 from .files import replace
-from .layout import Instance, read_json
+from .layout import CURRENT, Instance, read_json
 from .locks import held
 from .loop import op
 from .managers import supervisor
@@ -33,6 +33,26 @@ TAKEN_BACK = "take-back"
 """What the history says of a switch that nobody confirmed."""
 
 _switched: dict[str, dict[str, Any]] = {}
+
+
+@op("stop_first")
+def stop_first(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
+    """End production to make room for what comes; it is started again unless that succeeds.
+
+    args: name. systemd would wake it for the next connection, so there the port is closed too,
+    until a release is started; the keeper's port stays, and connections wait.
+    """
+    instance = Instance(agent.base, args["name"])
+    manager = supervisor(agent)
+    before, running = instance.current(), manager.running(instance)
+    if before:
+        unit = before if manager.mode == "process" else CURRENT
+        agent.undo.append(lambda: manager.start(instance, unit))
+    if manager.mode == "process":
+        stop_others(manager, instance, keep=set())
+    else:
+        manager.halt(instance)
+    return {"stopped": running}
 
 
 @op("switch")

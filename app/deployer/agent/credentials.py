@@ -1,0 +1,66 @@
+"""Secrets of an instance's model: kept here in one file, 0600; told to nobody but its fronts."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import secrets
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from .files import replace
+from .layout import Instance, make_folder, read_json
+from .locks import held
+from .loop import op
+
+if TYPE_CHECKING:
+    from .loop import Agent, Payload
+
+PRIVATE = 0o600
+
+
+@op("secrets")
+def put(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
+    """Add to the secrets of an instance, or change them; those not in args["keep"] go.
+
+    args: name, keep (names). payload: JSON, name → value.
+    """
+    instance = Instance(agent.base, args["name"])
+    held(agent, instance.name)
+    before = values(instance)
+    after = {**before, **json.loads(payload.whole())}
+    after = {name: value for name, value in after.items() if name in args["keep"]}
+    if after != before:
+        make_folder(instance.folder)
+        replace(instance.secrets_file, json.dumps(after).encode(), PRIVATE)
+    return {"secrets": sorted(after), "changed": after != before}
+
+
+def values(instance: Instance) -> dict[str, str]:
+    return read_json(instance.secrets_file) or {}
+
+
+def facts(instance: Instance, fronts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Enough to tell whether a value known elsewhere is the one here.
+
+    The salt is new each time and written nowhere, so no digest can be compared with another.
+    """
+    salt = secrets.token_hex(32)
+    return {
+        "salt": salt,
+        "digests": {
+            name: hmac.new(salt.encode(), value.encode(), "sha256").hexdigest()
+            for name, value in values(instance).items()
+        },
+        "stale": _older(instance, fronts),
+    }
+
+
+def _older(instance: Instance, fronts: list[dict[str, Any]]) -> bool:
+    """Whether one of these was started before the secrets were last written."""
+    try:
+        written = int(instance.secrets_file.stat().st_mtime)
+    except OSError:
+        return False
+    started = [each["started"] for each in fronts if each.get("started")]
+    return any(datetime.fromisoformat(each).timestamp() < written for each in started)

@@ -1,0 +1,175 @@
+"""Whether a release fits on a host: said with numbers, before anything is sent. Pure.
+
+What could not be found out is not held against a host.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from app.errors import Problem
+from app.words import size
+
+FLOOR = 1 << 30
+FLOOR_PART = 0.05
+"""Of a disk, what a deployment leaves free: a twentieth, and never less than 1 GiB."""
+
+SPARE_INODES = 50_000
+"""Files that are left to a host after a deployment: an environment has up to so many."""
+
+PACKAGE = 40 << 20
+ENVIRONMENT = 30 << 20
+LARGE = {
+    "jax": 300 << 20,
+    "mxnet": 900 << 20,
+    "nvidia": 400 << 20,
+    "pyspark": 450 << 20,
+    "tensorflow": 1800 << 20,
+    "torch": 1800 << 20,
+    "xgboost": 400 << 20,
+}
+"""Bytes that a package takes installed, by its first word; of others, PACKAGE. Guesses."""
+
+NEEDED_FLAGS = {
+    "polars": ("avx2", "fma"),
+    "tensorflow": ("avx",),
+    "tensorflow-cpu": ("avx",),
+}
+"""Packages whose wheels end with SIGILL on a processor without these (x86_64)."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a release asks of a host.
+
+    sent: bytes. packages: those of the environment that has to be built; none if it is there.
+    files: names of files it brings along. memory: its limit [bytes], if it has one.
+    beside: something runs that will go on until this release has proved itself.
+    """
+
+    name: str
+    sent: int = 0
+    packages: tuple[str, ...] = ()
+    builds: bool = False
+    files: tuple[str, ...] = ()
+    memory: int | None = None
+    beside: bool = False
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a host has. None: it could not be found out.
+
+    memory_used: the most that what runs of the model took so far. flags: of the processor.
+    """
+
+    base: str = ""
+    disk_free: int | None = None
+    disk_total: int | None = None
+    inodes_free: int | None = None
+    memory_free: int | None = None
+    memory_used: int | None = None
+    libc: str = ""
+    flags: tuple[str, ...] | None = None
+
+
+def refuse_unfit(need: Need, room: Room) -> None:
+    """Raises the Problem that names the first thing of which there is too little."""
+    _refuse_disk(need, room)
+    _refuse_inodes(need, room)
+    _refuse_memory(need, room)
+    _refuse_libc(need, room)
+    _refuse_processor(need, room)
+
+
+def floor(total: int | None) -> int:
+    return max(FLOOR, int((total or 0) * FLOOR_PART))
+
+
+def environment_size(packages: Iterable[str]) -> int:
+    """A guess at the bytes of an environment with these packages."""
+    return ENVIRONMENT + sum(LARGE.get(re.split("[-_]", each)[0], PACKAGE) for each in packages)
+
+
+def _refuse_disk(need: Need, room: Room) -> None:
+    guess = environment_size(need.packages) if need.builds else 0
+    reserve = floor(room.disk_total)
+    whole = need.sent + guess + reserve
+    if not (need.sent or need.builds) or room.disk_free is None or room.disk_free >= whole:
+        return
+    built = f", about {size(guess)} for its environment" if guess else ""
+    raise Problem(
+        f"The disk of {room.base} is too full for {need.name}.",
+        cause=f"{size(whole)} needed ({size(need.sent)} to send{built}, {size(reserve)} that stay "
+        f"free), {size(room.disk_free)} free.",
+        remedy="Make room there, or give the location another base folder.",
+    )
+
+
+def _refuse_inodes(need: Need, room: Room) -> None:
+    whole = len(need.files) + (SPARE_INODES if need.builds else 0)
+    if room.inodes_free is None or room.inodes_free >= whole:
+        return
+    raise Problem(
+        f"The disk of {room.base} can hold too few files for {need.name}.",
+        cause=f"{whole:,} files needed, {room.inodes_free:,} more can be made.",
+        remedy="Remove files there, or give the location another base folder.",
+    )
+
+
+def _refuse_memory(need: Need, room: Room) -> None:
+    if not need.beside or room.memory_used is None or room.memory_free is None:
+        return
+    wanted = min(room.memory_used, need.memory or room.memory_used)
+    if room.memory_free >= wanted:
+        return
+    raise Problem(
+        f"{need.name} cannot run twice on that host, as it does while it is switched.",
+        cause=f"{size(wanted)} more needed while both run (as much as what runs took at most), "
+        f"{size(room.memory_free)} free.",
+        remedy=f"rhythmicml deploy {need.name} --stop-first ends the old release before the new "
+        "one starts: nobody is answered meanwhile.",
+    )
+
+
+def _refuse_libc(need: Need, room: Room) -> None:
+    """Only wheels that the release brings along are judged: of others the tags are not known."""
+    has = re.fullmatch(r"glibc (\d+)\.(\d+)", room.libc)
+    if not has:
+        return
+    for package, least in sorted(_oldest_libc(need.files).items()):
+        if least > (int(has[1]), int(has[2])):
+            raise Problem(
+                f"The wheels of {package} need glibc {least[0]}.{least[1]}, "
+                f"and that host has {has[1]}.{has[2]}.",
+                remedy=f"Bring a wheel of {package} for an older glibc, or use a newer host.",
+            )
+
+
+def _oldest_libc(files: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Package → the oldest glibc that one of its wheels among the files runs with."""
+    found: dict[str, tuple[int, int]] = {}
+    for path in files:
+        name = path.rpartition("/")[2]
+        if not name.endswith(".whl"):
+            continue
+        tags = [(int(a), int(b)) for a, b in re.findall(r"manylinux_(\d+)_(\d+)_", name)]
+        least = min(tags, default=(0, 0))
+        package = name.partition("-")[0]
+        found[package] = min(least, found.get(package, least))
+    return found
+
+
+def _refuse_processor(need: Need, room: Room) -> None:
+    if room.flags is None:
+        return
+    for package in need.packages:
+        lacking = [each for each in NEEDED_FLAGS.get(package, ()) if each not in room.flags]
+        if lacking:
+            raise Problem(
+                f"{package} cannot run on that host's processor.",
+                cause=f"It uses {', '.join(lacking)}, which the processor does not have.",
+                remedy=f"Use a host that has it, or a build of {package} without it.",
+            )

@@ -1,0 +1,175 @@
+"""Secrets of a model: named in its configuration, their values kept here and told to hosts only.
+
+A value is in the keyring of the operating system or, by consent, in a file of ours (0600). One that
+was set for a location comes before one that was set for all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app import config
+from app.deployer import keychain
+from app.deployer.plan import Wanted
+from app.errors import NotFound, Problem
+from app.models import Location
+
+if TYPE_CHECKING:
+    from app.workspace import Workspace
+
+FILE = "secrets.json"
+LONGEST = 64 * 1024
+"""Bytes of a value; systemd hands over at most 1 MiB in all."""
+
+
+def set_value(
+    work: Workspace,
+    model: str,
+    name: str,
+    value: str,
+    *,
+    to: str | None = None,
+    into_file: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Keep a value. Where there is no keyring, in a file: if into_file() gives its consent."""
+    _refuse_unnamed(work, model, name, to)
+    if not value or "\0" in value or len(value.encode()) > LONGEST:
+        raise Problem(
+            f"The value of {name} is {'empty' if not value else 'not one that a variable holds'}.",
+            remedy=f"Give 1 to {LONGEST:,} bytes of text without NUL.",
+        )
+    key = _key(model, name, to)
+    try:
+        keychain.store(key, value)
+    except Problem as problem:
+        if not into_file():
+            raise Problem(
+                "This machine has no keyring that we can use, so the secret was not kept.",
+                remedy=f"rhythmicml secret set {model} {name} --file keeps it, unencrypted, "
+                "in a file that only you may read.",
+            ) from problem
+        _write(work.home, {**_read(work.home), key: value})
+        return {"model": model, "name": name, "location": to, "kept": "file"}
+    _drop(work.home, key)
+    return {"model": model, "name": name, "location": to, "kept": "keyring"}
+
+
+def list_secrets(work: Workspace, model: str) -> list[dict[str, Any]]:
+    """Each secret that the model names, with where a value is kept here; never the value."""
+    with work.open_store() as store:
+        places = [None, *(each.name for each in store.locations.all())]
+    known = _read(work.home)
+    return [
+        {"name": name, "location": place, "kept": _kept(known, _key(model, name, place))}
+        for name in _named(work, model)
+        for place in places
+        if place is None or _kept(known, _key(model, name, place))
+    ]
+
+
+def remove(work: Workspace, model: str, name: str, *, to: str | None = None) -> dict[str, Any]:
+    """Forget a value here. A host keeps the one it has while a release there names it."""
+    key = _key(model, name, to)
+    if not _kept(_read(work.home), key):
+        raise NotFound(
+            f"There is no value of {name} for {model} here{f' for {to}' if to else ''}.",
+            remedy=f"rhythmicml secret list {model}",
+        )
+    if not _drop(work.home, key):
+        keychain.forget(key)
+    return {"model": model, "name": name, "location": to}
+
+
+def confided(work: Workspace, location: Location, wanted: Wanted) -> Wanted:
+    """With the values that are known here of those that the release names."""
+    found = {
+        name: value
+        for name in wanted.secret_names
+        if (value := _value(work.home, wanted.name, name, location.name)) is not None
+    }
+    return replace(wanted, secrets=found, location=location.name)
+
+
+def _value(home: Path, model: str, name: str, location: str) -> str | None:
+    known = _read(home)
+    keys = [_key(model, name, location), _key(model, name, None)]
+    for key in keys:
+        value = known.get(key) or keychain.fetch(key)
+        if value is not None:
+            return value
+    return None
+
+
+def _key(model: str, name: str, location: str | None) -> str:
+    return f"secret {name} of {model}{f' on {location}' if location else ''}"
+
+
+def _kept(known: dict[str, str], key: str) -> str | None:
+    if key in known:
+        return "file"
+    return "keyring" if keychain.fetch(key) is not None else None
+
+
+def _named(work: Workspace, model: str) -> list[str]:
+    """What the folder's configuration and that of the latest version name."""
+    with work.open_store() as store:
+        tracked = store.models.get(model)
+        latest = store.versions.latest(tracked)
+    folder = Path(tracked.folder)
+    names: Iterable[str] = latest.configuration.secrets if latest else ()
+    here = config.read_configuration(folder).secrets if folder.is_dir() else ()
+    return list(dict.fromkeys((*here, *names)))
+
+
+def _refuse_unnamed(work: Workspace, model: str, name: str, to: str | None) -> None:
+    names = _named(work, model)
+    if name not in names:
+        known = f"It names {', '.join(names)}." if names else "It names none."
+        raise NotFound(
+            f"The configuration of {model} names no secret {name}.",
+            cause=known,
+            remedy=f'Write secrets = ["{name}"] under [deploy] in {config.FILE}.',
+        )
+    if to:
+        with work.open_store() as store:
+            store.locations.get(to)
+
+
+# The file, for machines without a keyring
+
+
+def _read(home: Path) -> dict[str, str]:
+    try:
+        found: dict[str, str] = json.loads((home / FILE).read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise Problem(
+            f'"{home / FILE}" cannot be read.', cause=str(error), remedy="Mend it, or remove it."
+        ) from None
+    return found
+
+
+def _drop(home: Path, key: str) -> bool:
+    """Whether it was there."""
+    known = _read(home)
+    if key not in known:
+        return False
+    del known[key]
+    _write(home, known)
+    return True
+
+
+def _write(home: Path, known: dict[str, str]) -> None:
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = home / f".{FILE}.{os.getpid()}"
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(known, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(home / FILE)
