@@ -146,7 +146,9 @@ def deploy(
         )
 
     if len(names) < 2:
-        yield from deployments.deploy(work, reference, to=to, port=port, dry_run=dry_run)
+        yield from deployments.deploy(
+            work, reference, to=to, port=port, dry_run=dry_run, stop_first=stop_first
+        )
         return
     fleet = Fleet(work, name, "deploy", names)
     stopped_before = _stopped(work, name)
