@@ -30,6 +30,12 @@ def location() -> None:
     help="auto: system-wide as root or with sudo -n, else as the user. sudo: system-wide, with "
     "sudo's password where it wants one. user: as the user.",
 )
+@click.option(
+    "--internet",
+    type=click.Choice(["auto", "never", "always"]),
+    default="auto",
+    help="Whether packages can be fetched there; never: they are fetched here and sent.",
+)
 @click.option("--remember", is_flag=True, help="Keep what you type in the OS keyring.")
 @click.option("--base", default="", metavar="FOLDER", help="Where things go on the host.")
 @command
@@ -62,6 +68,7 @@ def list_locations(as_json: bool) -> None:
             "default": "*" if each.default else "",
             "url": each.url or "this machine",
             "base": each.base,
+            "internet": each.internet,
         }
         for each in found
     ]
@@ -93,7 +100,7 @@ def _fact_words(facts: dict[str, Any]) -> str:
         "Linger": _yes(facts["linger"]),
         "Disk free": f"{size(facts['disk_free'])} of {size(facts['disk_total'])}",
         "Memory": f"{size(facts['memory'])}, {facts['cpus']} CPUs",
-        "Internet": _yes(facts["internet"]),
+        "Internet": _internet(facts),
         "Latency": f"{facts['latency'] * 1000:.1f} ms",
     }
     return "\n".join(f"{name:<12} {value}" for name, value in lines.items())
@@ -101,6 +108,12 @@ def _fact_words(facts: dict[str, Any]) -> str:
 
 def _yes(value: bool | None) -> str:
     return "not known" if value is None else "yes" if value else "no"
+
+
+def _internet(facts: dict[str, Any]) -> str:
+    """What was tried, and what is done about it when something else was said."""
+    reached, wanted = _yes(facts["internet"]), facts["internet_wanted"]
+    return reached if wanted == "auto" else f"{reached} (set to {wanted})"
 
 
 @location.command()

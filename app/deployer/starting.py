@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import secrets
 import sys
 import time
@@ -102,7 +103,8 @@ def start_agent(link: Link, base: str, silence: float, request: bytes) -> None:
     """Send the agent and its first request; return when its first byte is next to be read."""
     first, modules = program()
     sentinel = secrets.token_hex(16)
-    chosen = {"sentinel": sentinel[::-1], "base": base, "silence": silence}
+    crash = os.environ.get("RHYTHMICML_CRASH_AT", "")
+    chosen = {"sentinel": sentinel[::-1], "base": base, "silence": silence, "crash": crash}
     link.patience = START
     try:
         link.write(first + frames.encode(chosen, len(modules)) + modules + request)

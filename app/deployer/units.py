@@ -205,6 +205,7 @@ def _sandbox(unit: Unit) -> list[str]:
         f"TemporaryFileSystem={quoted(unit.base)}:ro",
         f"BindReadOnlyPaths={quoted(f'{unit.base}/instances/{unit.name}')}",
         f"BindReadOnlyPaths={quoted(f'{unit.base}/envs')} {quoted(f'{unit.base}/runtime')}",
+        f"BindReadOnlyPaths={quoted(f'-{unit.base}/pythons')}",
     ]
 
 

@@ -16,7 +16,7 @@ from app.deployer import certificates
 from app.deployer.plan import PUBLIC
 from app.errors import Problem, Unreachable
 from app.models import Deployment, Event, Instance, Location
-from app.services import deployments, places
+from app.services import deployments, places, truth
 
 if TYPE_CHECKING:
     from app.deployer.road import Road
@@ -41,6 +41,8 @@ def status(
             store.models.get(name)
         if to:
             store.locations.get(to)
+    truth.ask(work, name, to)
+    with work.open_store() as store:
         known = store.instances.all(model=name, location=to)
         latest = {each.name: store.versions.latest(each) for each in store.models.all()}
         places = {each.location: store.locations.get(each.location) for each in known}
@@ -50,6 +52,9 @@ def status(
         newest = latest.get(row["model"])
         row["latest"] = newest.number if newest else None
         row["outdated"] = bool(newest and row["version"] and newest.number > row["version"])
+    with work.open_store() as store:
+        for row in rows:
+            row["note"] = truth.note_of(store, row["model"], row["location"], row["version"])
     return rows
 
 
@@ -79,6 +84,7 @@ def _row(known: Instance, said: dict[str, dict[str, Any]] | Problem) -> dict[str
         "url": None,
         "tokens": None,
         "certificate": None,
+        "warm": None,
         "error": "",
     }
     if isinstance(said, Problem):
@@ -118,8 +124,16 @@ def _figures(said: dict[str, Any]) -> dict[str, Any]:
         "requests": front.get("requests"),
         "memory": front.get("memory"),
         "since": front.get("started"),
+        "warm": _warm(said, versions),
         "error": (front.get("error") or "") if front else _why(said),
     }
+
+
+def _warm(said: dict[str, Any], versions: dict[str, int]) -> dict[str, Any] | None:
+    """What is kept running for an instant rollback, and until when."""
+    idle = said["warm"]
+    up = idle and any(each["unit"] == idle["unit"] for each in said["fronts"])
+    return {**idle, "version": versions.get(idle["release"])} if up else None
 
 
 def _why(said: dict[str, Any]) -> str:

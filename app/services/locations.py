@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -36,13 +37,15 @@ def add(
     privilege: str = "auto",
     base: str = "",
     remember: bool = False,
+    internet: str = "auto",
 ) -> Location:
     """A new server, kept once we have been there. A host key that is new raises NotTrusted.
 
     accept_key: the fingerprint (SHA256:…) to believe; several, for jumps, with commas.
+    internet: "never" has packages fetched here and sent, "always" spares the host a try.
     remember: keep the password or passphrase that was typed in the OS keyring.
     """
-    location = describe(name, url, identity, privilege, base)
+    location = replace(describe(name, url, identity, privilege, base), internet=internet)
     with work.open_store() as store:
         refuse_known(name, store.locations.all())
     trust = Trust.of(work.home)
@@ -122,12 +125,15 @@ def list_locations(work: Workspace) -> list[Location]:
 
 
 def check(work: Workspace, name: str) -> dict[str, Any]:
-    """Facts of the host (agent/host.py), and `latency`: seconds to it and back."""
+    """Facts of the host (agent/host.py), and `latency`: seconds to it and back.
+
+    internet: whether it reaches the package index. internet_wanted: what was said about that.
+    """
     with work.open_store() as store:
         location = store.locations.get(name)
     with work.reach(location) as road:
         facts: dict[str, Any] = road.call("facts", internet=index_address(), timeout=60)
-        return {**facts, "latency": latency(road)}
+        return {**facts, "latency": latency(road), "internet_wanted": location.internet}
 
 
 def latency(road: Road) -> float:

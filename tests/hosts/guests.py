@@ -396,6 +396,12 @@ class Guest:
         The surroundings are those of a fresh login: the user's home, groups and runtime folder.
         Raises GuestTrouble on an exit code other than 0, unless check is False.
         """
+        return finished(
+            self.inside(*argv, user=user), shown=argv, timeout=timeout, check=check, input=input
+        )
+
+    def inside(self, *argv: str, user: str = "root") -> list[str]:
+        """The argv that runs a command in it, as `run` does."""
         uid, home = self.account(user)
         environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -405,20 +411,14 @@ class Guest:
             "XDG_RUNTIME_DIR": f"/run/user/{uid}",
             **self.environment,
         }
-        return finished(
-            [
-                *("nsenter", f"--target={self.leader}"),
-                *("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"),
-                *("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"),
-                *("env", "--ignore-environment", f"--chdir={home}"),
-                *(f"{key}={value}" for key, value in environment.items()),
-                *argv,
-            ],
-            shown=argv,
-            timeout=timeout,
-            check=check,
-            input=input,
-        )
+        return [
+            *("nsenter", f"--target={self.leader}"),
+            *("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"),
+            *("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"),
+            *("env", "--ignore-environment", f"--chdir={home}"),
+            *(f"{key}={value}" for key, value in environment.items()),
+            *argv,
+        ]
 
     def ssh(self, user: str, *command: str) -> list[str]:
         """The argv by which OpenSSH logs in with the key, sure of the host, asking nothing."""
