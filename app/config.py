@@ -290,6 +290,7 @@ KEYS: dict[str, dict[str, Reader]] = {
         "access_log": one_of("errors", "all", "none"),
         "env": environment,
         "exclude": texts,
+        "keep": whole(1, 10_000),
         "secrets": not_yet,
     },
     "schema": {

@@ -53,6 +53,7 @@ class Configuration:
     access_log: str = "errors"
     env: dict[str, str] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
+    keep: int = 5
     # [schema]
     schema: dict[str, Any] = field(default_factory=dict)
 

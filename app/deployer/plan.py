@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from app.deployer import units
+from app.deployer.agent.retention import good, rollback_target
 from app.deployer.certificates import Pair
 from app.errors import Problem
 from app.words import size
@@ -15,7 +15,10 @@ from app.words import size
 LOOPBACK, PUBLIC = "loopback", "public"
 
 GOOD_KEPT = 5
-"""How many releases that were once production stay on a host."""
+"""How many releases that were once production stay on a host, unless `keep` says otherwise."""
+
+LISTS = ("history", "releases", "pythons", "addresses", "pinned")
+"""What `look` answers with lists."""
 
 FLOOR = 512 * 1024 * 1024
 """Bytes of disk that a deployment leaves free."""
@@ -57,6 +60,7 @@ class Wanted:
     start_timeout: float = 300.0
     certificate: Pair | None = None
     location: str = ""
+    keep: int = GOOD_KEPT
 
     @property
     def exposure(self) -> str:
@@ -126,6 +130,7 @@ class Found:
     certificate: str | None = None
     ipv6: bool = True
     addresses: tuple[str, ...] = ()
+    pinned: tuple[str, ...] = ()
 
 
 def parse_found(answer: dict[str, Any]) -> Found:
@@ -139,7 +144,7 @@ def parse_found(answer: dict[str, Any]) -> Found:
         )
         for each in answer["serving"]
     )
-    lists = {key: tuple(answer[key]) for key in ("history", "releases", "pythons", "addresses")}
+    lists = {key: tuple(answer[key]) for key in LISTS}
     missing = frozenset(answer["missing"])
     return Found(**{**answer, **lists, "serving": serving, "missing": missing})
 
@@ -290,40 +295,28 @@ def _switch_words(found: Found, release: str) -> str:
 
 
 def tidy(wanted: Wanted, found: Found) -> list[Step]:
-    """Old releases to remove after a switch, if there are any."""
-    keep = kept(found, wanted.release)
-    spare = [each["id"] for each in found.releases if each["id"] not in keep]
-    spare = [each for each in spare if each != wanted.release]
+    """Old releases to remove, if there are any: before one is sent and after a switch."""
+    keep = kept(found, wanted.release, wanted.keep)
+    spare = {each["id"] for each in found.releases} - keep
     if not spare:
         return []
-    args = {"name": wanted.name, "keep": sorted(keep)}
+    coming = {
+        "environment": wanted.manifest["environment"],
+        "runtime": wanted.manifest["runtime"],
+        "blobs": sorted(wanted.blobs),
+    }
+    args = {"name": wanted.name, "keep": sorted(keep), "coming": coming}
     return [Step(f"Remove {_count(len(spare), 'old release')}", "prune", args)]
 
 
-def kept(found: Found, release: str) -> set[str]:
-    """The new release, the current one, and the last five that were production."""
-    productions = [str(each["release"]) for each in found.history if each.get("release")]
-    newest = list(dict.fromkeys(reversed(productions)))[:GOOD_KEPT]
-    return {release, *newest, *([found.current] if found.current else [])}
-
-
-def rollback_target(
-    history: Iterable[dict[str, Any]], releases: Iterable[dict[str, Any]], current: str | None
-) -> str | None:
-    """The release that was production before the current one; None when there is none here.
-
-    Deployments and switches stack up, a rollback takes one off: rolling back twice goes back two.
-    """
-    stack: list[str] = []
-    for entry in history:
-        release = entry.get("release")
-        if entry.get("action") in ("deploy", "switch") and release and release not in stack[-1:]:
-            stack.append(release)
-        elif entry.get("action") == "rollback" and len(stack) > 1:
-            stack.pop()
-    here = {each["id"] for each in releases}
-    below = [each for each in stack[:-1] if each in here and each != current]
-    return below[-1] if below else None
+def kept(found: Found, release: str, count: int = GOOD_KEPT) -> set[str]:
+    """The new release, the current one and the one before, those that run or are pinned, and the
+    last `count` that were production: one that failed takes nobody's place."""
+    previous = rollback_target(found.history, found.releases, found.current)
+    running = [each.release for each in found.serving]
+    newest = good(found.history, found.releases, count)
+    ids = [release, found.current, previous, *running, *found.pinned, *newest]
+    return {each for each in ids if each}
 
 
 def _needed(wanted: Wanted, found: Found) -> dict[str, int]:
@@ -333,8 +326,6 @@ def _needed(wanted: Wanted, found: Found) -> dict[str, int]:
         spared.add(wanted.tool[1])
     if found.runtime:
         spared |= {*wanted.runtime_files.values(), wanted.runtime_lock}
-    if found.environment:
-        spared.add(wanted.lock)
     if found.release:
         spared |= {entry[1] for entry in wanted.manifest["files"]}
     return {

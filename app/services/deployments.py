@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.deployer import plan as planning
+from app.deployer.agent.retention import rollback_target
+from app.deployer.apply import apply
 from app.deployer.plan import Found, Step
 from app.errors import NotFound, Problem
 from app.models import Event, Location, Model, Version
@@ -55,15 +57,19 @@ def deploy(
         with work.open_store() as store:
             wanted, source = releases.wanted(store, model, version, attempt.road.hello, port)
         found = look(attempt.road, wanted)
+        yield Event("done", f"Look at {location.name}")
+        room = [] if found.release else planning.tidy(wanted, found)
+        if room and not dry_run:
+            yield from apply(room, attempt.road, model.name, nothing_to_send)
+            found = look(attempt.road, wanted)
         wanted = certified(attempt, wanted, found, version.configuration)
         steps = planning.plan(wanted, found)
         if not (dry_run or wanted.port or found.port):
             found = replace(found, port=attempt.road.call("reserve", name=model.name))
             steps = planning.plan(wanted, found)
-        yield Event("done", f"Look at {location.name}")
         breaking = _breaking(work, model, version, found)
         if dry_run:
-            yield planned(wanted, location, steps, breaking)
+            yield planned(wanted, location, [*room, *steps], breaking)
             return
         yield from carry_out(attempt, wanted, found, steps, source, breaking)
 
@@ -107,7 +113,7 @@ def rollback(work: Workspace, name: str, *, to: str | None = None) -> Events:
     with attempting(work, "rollback", name, location) as attempt:
         status = _status(attempt.road, name, history=100_000)
         history, there = status["history"], status["releases"]
-        target = planning.rollback_target(history, there, status["current"])
+        target = rollback_target(history, there, status["current"])
         if target is None:
             raise Problem(
                 f"{name} has no earlier release on {location.name} to go back to.",

@@ -79,6 +79,7 @@ def _row(known: Instance, said: dict[str, dict[str, Any]] | Problem) -> dict[str
         "url": None,
         "tokens": None,
         "certificate": None,
+        "pinned": [],
         "error": "",
     }
     if isinstance(said, Problem):
@@ -118,6 +119,7 @@ def _figures(said: dict[str, Any]) -> dict[str, Any]:
         "requests": front.get("requests"),
         "memory": front.get("memory"),
         "since": front.get("started"),
+        "pinned": sorted({versions[each] for each in said["pinned"] if each in versions}),
         "error": (front.get("error") or "") if front else _why(said),
     }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.deployer import runtime
-from app.deployer.plan import Wanted
+from app.deployer.plan import GOOD_KEPT, Wanted
 from app.models import Configuration, FileEntry, Model, Version
 from app.store import manifest
 
@@ -60,7 +60,9 @@ def wanted(
 ) -> tuple[Wanted, Source]:
     """The release that this version makes on the host that said hello, and where its blobs are."""
     configuration = version.configuration
-    files = shipped(manifest.parse(store.blobs.read(version.manifest)), configuration)
+    versioned = manifest.parse(store.blobs.read(version.manifest))
+    files = shipped(versioned, configuration)
+    unshipped = sorted(set(versioned) - set(files))
     python, arch = configuration.python, hello["arch"]
     host_python = ".".join(hello["python"].split(".")[:2])
     tool_name, tool = runtime.tool(arch)
@@ -70,14 +72,17 @@ def wanted(
     blobs |= {digest: part.size for digest, part in own.items()}
     blobs[version.lock] = lock_path.stat().st_size
     content = {
-        "files": [[f.path, f.digest, f.size, f.executable, f.target] for f in files],
+        "files": manifest.rows(files),
         "environment": f"{version.lock[:16]}-cp{python.replace('.', '')}-{arch}",
         "runtime": runtime.digest(host_python, arch),
         "python": python,
         "scoring": scoring(configuration),
     }
     release = Wanted(
-        manifest=_manifest(model, version, content),
+        manifest={
+            **_manifest(model, version, content),
+            "origin": origin(version, unshipped),
+        },
         blobs=blobs,
         tool=(tool_name, tool.digest),
         lock=version.lock,
@@ -87,6 +92,7 @@ def wanted(
         port=port or configuration.port,
         memory=configuration.memory,
         start_timeout=configuration.start_timeout,
+        keep=configuration.keep,
     )
 
     def source(digest: str) -> tuple[Path, int]:
@@ -121,6 +127,20 @@ def _manifest(model: Model, version: Version, content: dict[str, Any]) -> dict[s
     }
 
 
+def origin(version: Version, unshipped: list[FileEntry]) -> dict[str, Any]:
+    """What the host does not need, and `adopt` does to make the version anew; no part of the id."""
+    return {
+        "message": version.message,
+        "author": version.author,
+        "created": version.created,
+        "manifest": version.manifest,
+        "lock": version.lock,
+        "configuration": version.configuration.as_dict(),
+        "schema": version.schema,
+        "unshipped": manifest.rows(unshipped),
+    }
+
+
 def recalled(there: dict[str, Any]) -> Wanted:
     """A release that is on the host already, by its release.json: nothing has to be sent."""
     return Wanted(
@@ -132,4 +152,5 @@ def recalled(there: dict[str, Any]) -> Wanted:
         runtime_files={},
         memory=there["scoring"]["memory"],
         start_timeout=there["scoring"]["start_timeout"],
+        keep=there.get("origin", {}).get("configuration", {}).get("keep", GOOD_KEPT),
     )

@@ -14,6 +14,7 @@ OPS = (
     "ports",
     "access",
     "releases",
+    "retention",
     "instances",
     "logs",
 )

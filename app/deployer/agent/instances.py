@@ -30,6 +30,7 @@ from .loop import op
 from .managers import supervisor
 from .ports import ANYWHERE, free_port, taken_by
 from .releases import remove_release, start_and_wait, stop_others
+from .retention import pinned, switches
 from .supervise import serving
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
         "enabled": manager.enabled(instance),
         "serving": serving(manager, instance),
         "current": instance.current(),
-        "history": instance.history(200),
+        "history": switches(instance),
+        "pinned": pinned(instance),
         "releases": [_brief(each) for each in instance.complete()],
         "port": port if instance.facts_file.is_file() else None,
         "port_owners": {} if listening else _owners(args["exposure"], port, args["port"]),
@@ -152,6 +154,7 @@ def _status(manager: Supervisor, instance: Instance, history: int) -> dict[str, 
         "fronts": fronts,
         "fate": _fate(manager, instance),
         "releases": releases,
+        "pinned": pinned(instance),
         "history": instance.history(history),
         "exposure": manager.exposure(instance) if listening else _meant(instance, releases),
         "tokens": len(known_tokens(instance)),

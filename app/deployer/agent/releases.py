@@ -30,6 +30,7 @@ from .layout import (
 from .loop import ClientGone, op
 from .managers import supervisor
 from .ports import claim
+from .retention import pinned
 
 if TYPE_CHECKING:
     from .loop import Agent, Payload
@@ -302,17 +303,19 @@ def stop_others(manager: Supervisor, instance: Instance, keep: str) -> list[str]
 
 @op("prune")
 def prune(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
-    """Remove old releases, then what none uses. args: name, keep (ids that stay).
+    """Remove old releases, then what none uses.
 
-    Current and running releases always stay.
+    args: name, keep (ids that stay), coming (what the release that is about to be placed needs).
+    Current, running and pinned releases always stay.
     """
     instance = Instance(agent.base, args["name"])
-    kept = {instance.current(), *args["keep"], *supervisor(agent).running(instance)}
+    running = supervisor(agent).running(instance)
+    kept = {instance.current(), *args["keep"], *running, *pinned(instance)}
     here = [path.name for path in instance.releases.glob("v*") if path.is_dir()]
     removed = [name for name in here if name not in kept]
     for release in removed:
         remove_release(instance, release)
-    return {"removed": removed, "freed": collect(agent)}
+    return {"removed": removed, "freed": collect(agent, args.get("coming"))}
 
 
 def remove_release(instance: Instance, release: str) -> None:
