@@ -228,11 +228,13 @@ def _recall(attempt: Attempt, release: str) -> Events:
     wanted = releases.recalled(there)
     found = look(attempt.road, wanted)
     wanted = certified(attempt, wanted, found, None)
-    if not (found.environment and found.runtime):
+    proved = any(each.release == release and each.ready for each in found.serving)
+    if not proved and (wrong := attempt.road.call("sound", name=attempt.model, release=release)):
         raise Problem(
-            f"Release {release} cannot start: its environment is gone from "
-            f"{attempt.location.name}.",
-            remedy=f"rhythmicml deploy {attempt.model}@{there['version']} builds it again.",
+            f"Release {release} cannot be production: it is damaged on {attempt.location.name}.",
+            cause="; ".join(wrong[:5]),
+            remedy=f"rhythmicml deploy {attempt.model}@{there['version']} "
+            f"--to {attempt.location.name} makes it whole again.",
         )
     steps = planning.serve(wanted, found)
     yield from carry_out(attempt, wanted, found, steps, nothing_to_send)

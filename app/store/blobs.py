@@ -184,6 +184,12 @@ class Blobs:
         path.rename(self.trash / digest)
         return status.st_size
 
+    def set_aside(self, digest: str) -> None:
+        """Trash a blob that is damaged: whoever has its content can then keep it anew."""
+        path = self.path(digest)
+        os.utime(path)
+        path.rename(self.trash / digest)
+
     def empty_trash(self, grace: float = DAY) -> int:
         """Delete what lay in the trash, or unfinished, for `grace` seconds. Returns its bytes."""
         now = time.time()

@@ -17,4 +17,6 @@ OPS = (
     "retention",
     "instances",
     "logs",
+    "inventory",
+    "verifying",
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 import shutil
 import sys
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from .loop import Agent, Payload
 
 COMPLETE = ".complete"
+FILES = "files.json"
+"""Of a runtime: path under `program/` → digest."""
 COMPILE = "./python -I -m compileall -q"
 MAIN = b"from scoring.main import main\n\nmain()\n"
 
@@ -79,6 +83,8 @@ def build_runtime(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[
             for path, digest in args["files"].items():
                 make_folder((program / path).parent)
                 replace(program / path, blob(agent.base, digest).read_bytes())
+            listed = {**args["files"], "__main__.py": hashlib.sha256(MAIN).hexdigest()}
+            replace(folder / FILES, json.dumps(listed).encode())
             own = {**args, "python": _base_python(agent)}
             _install(agent, folder / "env", own, blob(agent.base, args["lock"]), compiled=True)
             execute(agent, [*COMPILE.split(), str(program)], cwd=folder / "env/bin")
