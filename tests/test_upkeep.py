@@ -181,3 +181,27 @@ def test_another_model_of_the_same_name_is_not_mixed_up(client, tmp_path):
     with pytest.raises(Failed, match="another model"):
         other("adopt", "local")
     assert [each["number"] for each in other("versions", "churn")] == [1]
+
+
+def by_hand(client, *words, code=0):
+    script = client.home / "local" / "rhythmicml-host"
+    done = subprocess.run([script, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_host_is_looked_after_without_a_client(client, tmp_path):
+    client("deploy", "churn@1")
+    client("deploy", "churn@2")
+    head, row = by_hand(client, "status").splitlines()
+    assert row.split()[:3] == ["churn", "serving", "v2"]
+    assert (head.split()[-1], row.split()[-1]) == ("TO", "v1")
+    assert by_hand(client, "rollback", "churn") == "churn v1 is serving.\n"
+    assert score(client, tmp_path / "data.json") == [12.0]
+    assert "(rhythmicml-host)" in json.loads(read_history(client)[-1])["who"]
+    by_hand(client, "stop", "churn")
+    assert client("status")[0]["state"] == "stopped"
+    assert "churn v1 is serving." in by_hand(client, "start", "churn")
+    assert "is ready" in by_hand(client, "logs", "churn")
+    assert "not deployed here" in by_hand(client, "stop", "nobody", code=1)
+    by_hand(client, "dance", code=2)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import script
 from .layout import instances
 from .locks import alone
 
@@ -33,6 +34,7 @@ def _collect(base: Path, coming: dict[str, Any] | None) -> int:
     if not mentioning:
         for folder in ("tools", "cache"):
             shutil.rmtree(base / folder, ignore_errors=True)
+        (base / script.NAME).unlink(missing_ok=True)
     used = {entry[1] for each in manifests for entry in each["files"]}
     used |= {each["origin"]["lock"] for each in manifests if each.get("origin")}
     used |= set(coming["blobs"]) if coming else set()

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import environments, exposure
+from . import environments, exposure, script
 from .access import known_certificate, known_tokens
 from .blobs import free_bytes
 from .collect import collect
@@ -49,6 +49,7 @@ OURS = frozenset(
         ".lock",
         ".ports",
         "lost+found",
+        script.NAME,
     )
 )
 

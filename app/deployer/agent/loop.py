@@ -46,6 +46,11 @@ def op(name: str) -> Callable[[Operation], Operation]:
     return register
 
 
+def operation(name: str) -> Operation:
+    """The operation of that name."""
+    return _operations[name]
+
+
 class Stream(NamedTuple):
     """An answer of bytes."""
 

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import exposure, fronts
+from . import exposure, fronts, script
 from .access import ensure_tokens
 from .blobs import sync_folder
 from .collect import collect
@@ -51,6 +51,7 @@ def place(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any
     """
     manifest = args["manifest"]
     instance = Instance(agent.base, manifest["model"])
+    script.install(agent)
     folder = instance.release(manifest["id"])
     if whole_release(folder):
         return {"placed": False}
