@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .blobs import disk_full
 from .failure import Failure
 from .files import replace
 from .host import pythons, seen_by_services
@@ -134,6 +135,8 @@ def _pins_nothing(lock: Path) -> bool:
 def _uv(agent: Agent, argv: list[str], environ: dict[str, str]) -> None:
     """Run uv, passing on what it says; its last words are the detail when it fails."""
     done = execute(agent, argv, env=environ, cwd="/", on_line=lambda _, line: agent.event(log=line))
+    if done.code and "os error 28" in done.err:
+        raise disk_full(agent.base)
     if done.code:
         raise Failure(
             "The environment could not be built on this host.",

@@ -171,7 +171,7 @@ class Agent:
             raise Failure(f'The agent knows no operation "{request.do}".')
         if self.unusable and request.do not in ("hello", "ping"):
             raise self.unusable
-        with failures_of(request.do):
+        with failures_of(request.do, self.base):
             return operation(self, request.args, request.payload)
 
     def _send(self, header: dict[str, Any], size: int = 0, chunks: Iterable[bytes] = ()) -> None:
@@ -260,13 +260,17 @@ class Agent:
 
 
 @contextlib.contextmanager
-def failures_of(do: str) -> Iterator[None]:
+def failures_of(do: str, base: Path) -> Iterator[None]:
     """What an operation did not expect becomes a Failure too, with the traceback as its detail."""
     try:
         yield
     except (Failure, ClientGone, BrokenPipeError):
         raise
     except Exception as error:
+        from .blobs import disk_trouble
+
+        if isinstance(error, OSError) and (trouble := disk_trouble(base, error)):
+            raise trouble from error
         raise Failure(f'"{do}" failed on the host.', detail=traceback.format_exc()) from error
 
 

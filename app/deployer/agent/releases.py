@@ -9,6 +9,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,8 @@ LAST_WORDS = 6
 def place(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
     """Put a release together from blobs already here. args: manifest (what release.json will be).
 
-    release.json is written last and durably: without it there is no release.
+    release.json is written last and durably: without it there is no release. It is put together
+    beside its place, so that a damaged one stays until the new one is whole.
     """
     manifest = args["manifest"]
     instance = Instance(agent.base, manifest["model"])
@@ -55,17 +57,29 @@ def place(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any
     folder = instance.release(manifest["id"])
     if whole_release(folder):
         return {"placed": False}
-    if folder.exists():  # half placed, or damaged: what still runs from it keeps what it has open
-        aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-        folder.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
-    make_folder(folder)
-    put_files(agent.base, folder / "files", manifest["files"])
-    (folder / "env").symlink_to(_way(folder, environment(agent.base, manifest["environment"])))
-    (folder / "runtime").symlink_to(_way(folder, runtime(agent.base, manifest["runtime"])))
-    replace(folder / "release.json", json.dumps(manifest, indent=1).encode() + b"\n")
+    make_folder(instance.releases)
+    for left in instance.releases.glob(".v*"):
+        if left.is_dir() and not left.is_symlink():  # whoever made it is gone: we have the lock
+            shutil.rmtree(left, ignore_errors=True)
+    new, old = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}") for _ in range(2))
+    try:
+        _fill(agent.base, new, manifest)
+        if folder.exists():  # half placed, or damaged: what runs from it keeps what it has open
+            folder.rename(old)
+        new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
     sync_folder(instance.releases)
     return {"placed": True}
+
+
+def _fill(base: Path, folder: Path, manifest: dict[str, Any]) -> None:
+    make_folder(folder)
+    put_files(base, folder / "files", manifest["files"])
+    (folder / "env").symlink_to(_way(folder, environment(base, manifest["environment"])))
+    (folder / "runtime").symlink_to(_way(folder, runtime(base, manifest["runtime"])))
+    replace(folder / "release.json", json.dumps(manifest, indent=1).encode() + b"\n")
 
 
 def _way(folder: Path, target: Path) -> str:
@@ -314,8 +328,8 @@ def prune(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any
     kept = {instance.current(), *args["keep"], *running, *pinned(instance)}
     here = [path.name for path in instance.releases.glob("v*") if path.is_dir()]
     removed = [name for name in here if name not in kept]
-    for release in removed:
-        remove_release(instance, release)
+    with ThreadPoolExecutor(8) as pool:  # they wait for the disk, not for each other
+        list(pool.map(partial(remove_release, instance), removed))
     return {"removed": removed, "freed": collect(agent, args.get("coming"))}
 
 
