@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from math import ceil
 from time import monotonic
@@ -16,7 +15,6 @@ from . import outputs as results
 from .errors import (
     Refusal,
     bad_input,
-    cancelled,
     hung_fork,
     model_failed,
     overloaded,
@@ -26,14 +24,11 @@ from .errors import (
 from .flights import Flights
 from .inputs import Inputs, join
 from .launch import Begun, Launch
+from .line import Job, Line, Result, still_wanted
 from .metrics import Metrics
 from .outputs import Outputs
-from .streams import Stream
 from .workers import BUSY, DEAD, IDLE, LOADING, Template, Worker, say
 
-Result = Any
-"""Outputs, a Refusal, or `streams.ENDED`."""
-MOST_BYTES = 256 * 1024 * 1024
 TICK = 0.05  # how often deadlines are looked at while anything is held
 WORTH_HOLDING = 0.002  # a prediction shorter than this is not worth a pause for a fuller batch
 LONGEST_HOLD = 0.01
@@ -81,54 +76,6 @@ class Settings(NamedTuple):
         )
 
 
-class Job:
-    """A request's rows on their way to a prediction. `finish` is called once with the result.
-
-    stream: where its items go when it yields some. limit: the seconds it may take in place of
-    the pool's timeout, for what is answered later; 0 for other requests.
-    """
-
-    __slots__ = (
-        "alone",
-        "batch_rows",
-        "deadline",
-        "done",
-        "finish",
-        "inputs",
-        "limit",
-        "predicting",
-        "queued",
-        "stream",
-        "taken",
-        "waiter",
-    )
-
-    def __init__(
-        self, inputs: Inputs, finish: Callable[[Result], None], deadline: float, waiter: Any
-    ) -> None:
-        self.inputs = inputs
-        self.finish = finish
-        self.deadline = deadline
-        self.waiter = waiter  # has `gone`: whether anybody still wants the answer
-        self.alone = inputs.signature is None
-        self.done = False
-        self.stream: Stream | None = None
-        self.limit = 0.0
-        self.queued = monotonic()
-        self.taken = 0.0  # when a worker got it
-        self.predicting = 0.0  # seconds that took
-        self.batch_rows = 0  # of all that it was joined with
-
-    @property
-    def wanted(self) -> bool:
-        return not (self.done or self.waiter.gone)
-
-    def end(self, result: Result) -> None:
-        if not self.done:
-            self.done = True
-            self.finish(result)
-
-
 class Caller:
     """Who waits for the sample that a worker is tried with: always there."""
 
@@ -153,7 +100,7 @@ class Pool:
         self.flights = Flights(self)
         self.workers = [self._make() for _ in range(settings.workers)]
         self._adopt(list(begun))
-        self.waiting: deque[Job] = deque()
+        self.line = Line(settings.max_rows, settings.queue)
         self.solo = False  # whether requests go to workers by themselves
         self.error = ""  # why a worker was lost last, while that matters
         self.reason = ""  # the same without anything that may be private
@@ -161,9 +108,6 @@ class Pool:
         self.kind = ""
         self.sample: Inputs | None = None  # each worker is tried with it before it serves
         self.recycles = 0
-        self._again: deque[list[Job]] = deque()  # parts of batches that failed, run before others
-        self._waiting_bytes = 0
-        self._waiting_rows = 0
         self._rate = 0.0  # requests answered in a second by a busy worker
         self._loading: dict[Worker, asyncio.Future[str]] = {}
         self._successors: dict[Worker, Worker] = {}  # a fresh worker -> the one it replaces
@@ -197,13 +141,13 @@ class Pool:
     @property
     def full(self) -> bool:
         """Whether one more request would be refused."""
-        return len(self.waiting) >= self.settings.queue or self._waiting_bytes > MOST_BYTES
+        return self.line.full
 
     @property
     def retry_after(self) -> int:
         """Whole seconds until what waits now should have been answered, 1 to LONGEST_RETRY."""
         rate = self._rate * sum(worker.serves for worker in self.workers)
-        seconds = len(self.waiting) / rate if rate else 1
+        seconds = len(self.line) / rate if rate else 1
         return min(max(1, ceil(seconds)), LONGEST_RETRY)
 
     @property
@@ -214,8 +158,7 @@ class Pool:
     def held(self) -> int:
         """Requests in the queue or being predicted."""
         busy = (worker.batch or () for worker in self.all_workers() if worker.state == BUSY)
-        again = sum(map(len, self._again))
-        return len(self.waiting) + again + sum(map(len, busy)) + self.flights.held
+        return self.line.held + sum(map(len, busy)) + self.flights.held
 
     def all_workers(self) -> list[Worker]:
         """The workers, those to come and those to go."""
@@ -273,17 +216,12 @@ class Pool:
         if job.limit:
             self.flights.waiting.append(job)
         else:
-            self._count(job, 1)
-            self.waiting.append(job)
+            self.line.add(job)
         self._watch()
         if self._hold is None:
             self.dispatch_soon()
-        elif len(self.waiting) >= self._hold_for:
+        elif len(self.line) >= self._hold_for:
             self._release()
-
-    def _count(self, job: Job, sign: int) -> None:
-        self._waiting_bytes += sign * job.inputs.size
-        self._waiting_rows += sign * job.inputs.rows
 
     def dispatch_soon(self) -> None:
         if not self._dispatching:
@@ -302,7 +240,7 @@ class Pool:
                 batch = self.next(worker)
                 if batch:
                     inputs, now = join([job.inputs for job in batch]), monotonic()
-                    worker.big = self._is_big(batch[0])
+                    worker.big = self.line.is_big(batch[0])
                     self._note_taken(batch, inputs.rows, now)
                     worker.predict(batch, inputs, now)
         self.flights.fill_with_jobs()
@@ -315,11 +253,11 @@ class Pool:
     def _ripe(self) -> bool:
         """Whether the next batch should go now: `wait` is over, or as many rows came as may."""
         wait = self.settings.wait
-        if not wait or not self.max_rows or self._again or not self.waiting:
+        if not wait or not self.max_rows or self.line.again or not self.line:
             return True
-        first = self.waiting[0]
+        first = self.line.first
         left = first.queued + wait - monotonic()
-        if first.alone or left <= 0 or self._waiting_rows >= self.max_rows:
+        if first.alone or left <= 0 or self.line.rows >= self.max_rows:
             return True
         if self._waking is None:
             self._waking = self._loop.call_later(left, self._wake)
@@ -330,77 +268,18 @@ class Pool:
         self.dispatch_soon()
 
     def next(self, worker: Worker) -> list[Job]:
-        """The next batch: a part of one that failed, else the first request and what fits it."""
-        while self._again:
-            part = [job for job in self._again.popleft() if self._still_wanted(job)]
-            if part:
-                return part
-        first = self._first(worker)
-        return self._fill(first) if first else []
+        """The batch that this worker takes next.
 
-    def _first(self, worker: Worker) -> Job | None:
-        """The request this worker takes next, out of the queue: the oldest.
-
-        Where that is big (more rows than a batch may have), the oldest small one goes before it,
-        if any waits, when this worker's last one was big too or all others are busy with big ones.
-        So a small one waits for no more than one big one, a big one for no more than one batch of
-        small ones and one turn of a worker, and no worker idles for it.
+        Where the oldest request is big, the oldest small one goes before it, if any waits, when
+        this worker's last one was big too or all others are busy with big ones. So a small one
+        waits for no more than one big one, a big one for no more than one batch of small ones and
+        one turn of a worker, and no worker idles for it.
         """
-        while self.waiting and not self._still_wanted(self.waiting[0]):
-            self._pop()
-        if not self.waiting:
-            return None
-        if self._is_big(self.waiting[0]) and self._turn_of_small(worker):
-            for job in list(self.waiting):
-                if not self._is_big(job) and self._still_wanted(job):
-                    self.waiting.remove(job)
-                    self._count(job, -1)
-                    return job
-        return self._pop()
-
-    def _is_big(self, job: Job) -> bool:
-        return 0 < self.max_rows < job.inputs.rows
+        return self.line.next(partial(self._turn_of_small, worker))
 
     def _turn_of_small(self, worker: Worker) -> bool:
         others = [one for one in self.workers if one is not worker and one.serves]
         return worker.big or (bool(others) and all(one.state == BUSY and one.big for one in others))
-
-    def _fill(self, first: Job) -> list[Job]:
-        """The batch of this request: those behind it that can be joined are taken too."""
-        batch, left, rows = [first], [], first.inputs.rows
-        if first.alone:
-            return batch
-        while self.waiting and rows < self.max_rows:
-            job = self._pop()
-            if not self._still_wanted(job):
-                continue
-            if self._fits(job, first, rows):
-                batch.append(job)
-                rows += job.inputs.rows
-            else:
-                left.append(job)
-        for job in reversed(left):
-            self._count(job, 1)
-            self.waiting.appendleft(job)
-        return batch
-
-    def _fits(self, job: Job, first: Job, rows: int) -> bool:
-        return (
-            not job.alone
-            and job.inputs.signature == first.inputs.signature
-            and rows + job.inputs.rows <= self.max_rows
-        )
-
-    def _pop(self) -> Job:
-        job = self.waiting.popleft()
-        self._count(job, -1)
-        return job
-
-    def _still_wanted(self, job: Job) -> bool:
-        """Whether to predict it; one whose client has gone is ended here."""
-        if job.waiter.gone:
-            job.end(cancelled())
-        return not job.done
 
     # Holding: those just answered are likely to ask again at once
 
@@ -417,8 +296,8 @@ class Pool:
         if self.settings.wait or not joining or took < WORTH_HOLDING or self._skip_holds:
             self._dispatch()  # before the answers are written: the worker need not wait for that
             return
-        self._hold_for = min(len(self.waiting) + len(batch), self.max_rows)
-        most = len(self.waiting) + len(batch) // 2
+        self._hold_for = min(len(self.line) + len(batch), self.max_rows)
+        most = len(self.line) + len(batch) // 2
         pause = min(took / 5, LONGEST_HOLD)
         self._hold = self._loop.call_soon(self._await_more, most, pause)  # answers go out first
 
@@ -427,10 +306,10 @@ class Pool:
 
     def _held_long(self, most: int, longer: float) -> None:
         """Not all have come: wait for the rest, or go on, and pause no more for a while."""
-        if len(self.waiting) >= most and longer:
+        if len(self.line) >= most and longer:
             self._hold = self._loop.call_later(longer, self._held_long, most, 0.0)
             return
-        if len(self.waiting) < most:
+        if len(self.line) < most:
             self._skip_holds = HOLDS_SKIPPED
         self._release()
 
@@ -508,7 +387,7 @@ class Pool:
         """Run each by itself, first."""
         for job in reversed(batch):
             job.alone = True
-            self._again.appendleft([job])
+            self.line.go_first([job])
         self._release()
 
     def _halve(self, batch: list[Job]) -> None:
@@ -517,11 +396,11 @@ class Pool:
         One at fault among n costs 2 log2(n) predictions more, and log2(n) + 1 workers if it
         crashes them.
         """
-        alive = [job for job in batch if self._still_wanted(job)]
+        alive = [job for job in batch if still_wanted(job)]
         middle = (len(alive) + 1) // 2
         for half in (alive[middle:], alive[:middle]):
             if half:
-                self._again.appendleft(half)
+                self.line.go_first(half)
         self._release()
 
     # Deadlines
@@ -534,11 +413,10 @@ class Pool:
     def _tick(self) -> None:
         """End what is past its deadline; go on for as long as anything is held."""
         now = monotonic()
-        for part in (self.waiting, *list(self._again)):
-            for job in list(part):  # an answer may let its connection's next request in
-                if job.deadline < now:
-                    job.end(timed_out(self.timeout))
-        self._forget_unwanted()
+        for job in self.line:
+            if job.deadline < now:
+                job.end(timed_out(self.timeout))
+        self.line.forget_unwanted()
         for worker in self.all_workers():
             if worker.state == BUSY:
                 self._check(worker, now)
@@ -546,15 +424,6 @@ class Pool:
         self._ticking = bool(self.held)
         if self._ticking:
             self._loop.call_later(TICK, self._tick)
-
-    def _forget_unwanted(self) -> None:
-        """Make room in the queue for requests that somebody waits for."""
-        if all(job.wanted for job in self.waiting):
-            return
-        for job in list(self.waiting):
-            if not self._still_wanted(job):
-                self.waiting.remove(job)
-                self._count(job, -1)
 
     def _check(self, worker: Worker, now: float) -> None:
         if worker.batch is None:
@@ -659,7 +528,7 @@ class Pool:
             old = self._successors.pop(worker)
             say(f"worker {worker.pid}, to replace {old.pid}, ended {worker.fate}")
         elif not self._succeed(worker):
-            self._replace(worker, at_once=joined or bool(self._again))
+            self._replace(worker, at_once=joined or bool(self.line.again))
 
     def _lost_batch(self, worker: Worker) -> bool:
         """Run what it was at again, or end it; whether the culprit is one of several."""

@@ -26,7 +26,8 @@ from .streams import ENDED, Stream
 from .workers import BUSY, IDLE, SLOTS, Worker, say
 
 if TYPE_CHECKING:
-    from .batching import Job, Pool
+    from .batching import Pool
+    from .line import Job
 
 ACKNOWLEDGE = 1 << 16  # bytes of items taken before the worker is told so
 MOST_BYTES = 256 * 1024 * 1024  # of jobs that wait
@@ -92,7 +93,7 @@ class Flights:
                 worker.warm
                 and worker.room
                 and self.waiting
-                and not self.pool.waiting
+                and not self.pool.line
                 and self._spare(worker)
             ):
                 job = self.waiting.popleft()

@@ -23,6 +23,7 @@ import uvloop
 from . import auth, metrics, tls
 from . import release as releases
 from .access import AccessLog
+from .admin import Admin
 from .batching import LoadFailed, Pool, Settings
 from .cors import Cors
 from .early import allow_many_files, parse
@@ -35,7 +36,7 @@ from .notify import handed_sockets, notify, watchdog_seconds
 from .outputs import Outputs
 from .protocols import decode, native
 from .release import Release
-from .routes import Admin, Routes
+from .routes import Routes
 from .schema import outputs_of
 from .sockets import BACKLOG, listen_tcp, listen_unix, unlink_socket
 from .workers import say

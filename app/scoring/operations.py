@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
@@ -141,9 +140,8 @@ class Operations:
     def __init__(self, release: Release, reader: Reader) -> None:
         self.reader = reader
         self.bodies = Bodies(reader)
-        name = quote(release.model, safe="")
-        self.v1 = f"/v1/models/{name}"
-        self.bases = (f"/v2/models/{name}", f"/v2/models/{name}/versions/{release.version}")
+        self.v1 = release.v1_path
+        self.bases = release.v2_paths
         self.example = _example(release)
 
     def paths(self) -> Json:

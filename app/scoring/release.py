@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from .launch import Launch
 
@@ -40,6 +41,17 @@ class Release(NamedTuple):
     def public(self) -> bool:
         """Whether others than the host itself may reach the port."""
         return bool(self.scoring.get("expose") == "public")
+
+    @property
+    def v1_path(self) -> str:
+        """Where version 1 of KServe's protocol has the model."""
+        return f"/v1/models/{quote(self.model, safe='')}"
+
+    @property
+    def v2_paths(self) -> tuple[str, str]:
+        """Where the Open Inference Protocol has the model, and this version of it."""
+        base = f"/v2/models/{quote(self.model, safe='')}"
+        return base, f"{base}/versions/{self.version}"
 
     @property
     def sample(self) -> bytes | None:

@@ -7,22 +7,23 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
-from . import compression, metrics, streams
-from . import schema as schemas
+from . import compression, streams
+from .about import About
 from .access import AccessLog, trace
-from .batching import Job, Pool, Result
+from .batching import Pool
 from .cors import Cors
-from .errors import Refusal, bad_input, not_ready, nothing_here, overloaded
+from .errors import Refusal, not_ready, nothing_here, overloaded
 from .http import JSON, TEXT, Limits, Request
 from .inputs import Reader
 from .jobs import Jobs, wants_job
+from .line import Job, Result
 from .metrics import Metrics
-from .openapi import HTML, Documents
+from .openapi import Documents
 from .outputs import Outputs, empty
 from .protocols import Answer, Asked, Dialect, kserve, mlflow, native, oip, take
 from .readers import Readers
@@ -31,7 +32,6 @@ from .streams import Stream
 
 encode = msgspec.json.encode
 Handler = Callable[[Request], None]
-RETRY = b"Retry-After: 1\r\n"
 
 
 class Route(NamedTuple):
@@ -69,12 +69,9 @@ class Routes:
         self.table: dict[bytes, Route] = {}
         self.jobs = Jobs(release.instance_folder)
         self.job_timeout = float(release.scoring.get("job_timeout") or 3600.0)
-        self._add_probes()
-        self._add_scoring()
-        self._add_metadata()
         self.documents = Documents(release, reader)
-        self.add("/openapi.json", "metadata", get=self._openapi)
-        self.add("/docs", "page", get=self._docs)
+        self.about = About(self)
+        self._add_scoring()
 
     @property
     def ready(self) -> bool:
@@ -112,9 +109,9 @@ class Routes:
         extra += refusal.extra
         if request.endpoint == "other":
             request.endpoint = self.endpoint(request.path)
-        self._answer(request, status, dialect_of(request.path).error(refusal), JSON, extra)
+        self.answer(request, status, dialect_of(request.path).error(refusal), JSON, extra)
 
-    def _answer(
+    def answer(
         self, request: Request, status: int, body: bytes, kind: bytes = JSON, extra: bytes = b""
     ) -> None:
         self._note(request, status, len(body))
@@ -156,7 +153,7 @@ class Routes:
 
     def _wrong_method(self, request: Request, route: Route) -> None:
         if self.cors.preflight(request.method, request.headers):
-            self._answer(request, 204, b"", TEXT, self.cors.permission())
+            self.answer(request, 204, b"", TEXT, self.cors.permission())
             return
         allowed = b", ".join(sorted(route.handlers))
         refusal = Refusal(405, f"This address takes {allowed.decode()}.")
@@ -172,12 +169,12 @@ class Routes:
     def _add_scoring(self) -> None:
         self.add("/score", "score", post=partial(self.score, native.dialect))
         self.add("/invocations", "invocations", post=partial(self.score, mlflow.dialect))
-        for base in self._model_paths():
+        for base in self.release.v2_paths:
             self.add(f"{base}/infer", "infer", post=partial(self.score, oip.dialect))
             streamed = partial(self.score, oip.dialect, kind=streams.EVENTS)
             self.add(f"{base}/infer_stream", "infer_stream", post=streamed)
             self.add(f"{base}/generate_stream", "infer_stream", post=streamed)
-        model = self._v1_path()
+        model = self.release.v1_path
         self.add(f"{model}:predict", "predict", post=partial(self.score, kserve.dialect))
         self.add(f"{model}:explain", "predict", post=self._explain)
         self._job = Route(
@@ -318,14 +315,14 @@ class Routes:
     def _give(self, request: Request, answer: Answer, extra: bytes) -> None:
         if len(answer.body) > compression.WORTH_IT:
             answer = compression.shrunk(answer, request.headers.get(b"accept-encoding", b""))
-        self._answer(request, 200, answer.body, answer.kind, extra + answer.extra)
+        self.answer(request, 200, answer.body, answer.kind, extra + answer.extra)
 
     def _written(self, request: Request, extra: bytes, answer: Answer | Refusal) -> None:
         """A large answer has been written."""
         if isinstance(answer, Refusal):
             self.refuse(request, answer, extra)
         else:
-            self._answer(request, 200, answer.body, answer.kind, extra + answer.extra)
+            self.answer(request, 200, answer.body, answer.kind, extra + answer.extra)
 
     def _nothing(self) -> Outputs:
         """The answer to no rows, for which no model needs to be asked."""
@@ -338,7 +335,7 @@ class Routes:
         if self.pool.full or self.pool.flights.full:
             raise overloaded()
         entry = self.jobs.take(request)
-        self._answer(request, 202, entry.said(), JSON, entry.headers)
+        self.answer(request, 202, entry.said(), JSON, entry.headers)
         return entry.request
 
     def _show_job(self, request: Request) -> None:
@@ -346,129 +343,13 @@ class Routes:
 
     def _drop_job(self, request: Request) -> None:
         self.jobs.drop(request)
-        self._answer(request, 204, b"")
+        self.answer(request, 204, b"")
 
     def _tell_job(self, request: Request, told: Refusal | tuple[int, bytes, bytes, bytes]) -> None:
         if isinstance(told, Refusal):
             self.refuse(request, told)
         else:
-            self._answer(request, *told)
-
-    # Probes
-
-    def _add_probes(self) -> None:
-        self.add("/livez", "probe", get=self._live)
-        self.add("/health", "probe", get=self._ping)
-        self.add("/ping", "probe", get=self._ping)
-        self.add("/readyz", "probe", get=self._ready)
-        self.add("/v2/health/live", "probe", get=self._live)
-        self.add("/v2/health/ready", "probe", get=self._ready)
-        self.add("/metrics", "metrics", get=self._metrics)
-
-    def _live(self, request: Request) -> None:
-        self._answer(request, 200, encode({"live": True, "ready": self.ready}))
-
-    def _ready(self, request: Request) -> None:
-        if self.ready:
-            self._live(request)
-        else:
-            self.not_ready(request, {})
-
-    def not_ready(self, request: Request, more: dict[str, str]) -> None:
-        """The sentence that says why; `more` is what only the private socket tells."""
-        said = {"live": True, "ready": False, "error": not_ready(self.pool.reason).sentence}
-        self._answer(request, 503, encode({**said, **more}), JSON, RETRY)
-
-    def _ping(self, request: Request) -> None:
-        """As MLflow's and SageMaker's: the status alone speaks."""
-        if self.ready:
-            self._answer(request, 200, b"\n", TEXT)
-        else:
-            self._answer(request, 503, b"\n", TEXT, RETRY)
-
-    def _metrics(self, request: Request) -> None:
-        gauges = {
-            "requests_in_progress": self.in_progress,
-            "queue_depth": len(self.pool.waiting),
-            "ready": int(self.ready),
-            **self.gauges(),
-        }
-        workers = {"restarts": self.pool.restarts, "recycles": self.pool.recycles}
-        body = self.counts.render(workers, gauges)
-        self._answer(request, 200, body, metrics.CONTENT_TYPE)
-
-    # Metadata of the protocols
-
-    def _model_paths(self) -> list[str]:
-        base = f"/v2/models/{quote(self.release.model, safe='')}"
-        return [base, f"{base}/versions/{self.release.version}"]
-
-    def _v1_path(self) -> str:
-        return f"/v1/models/{quote(self.release.model, safe='')}"
-
-    def _add_metadata(self) -> None:
-        self.add("/", "probe", get=self._alive)
-        self.add("/version", "metadata", get=self._version)
-        self.add("/v1/models", "metadata", get=self._models)
-        self.add(self._v1_path(), "probe", get=self._model_ready)
-        self.add("/v2/models", "metadata", get=self._models)
-        self.add("/v2/repository/index", "metadata", post=self._index)
-        self.add("/v2", "metadata", get=self._server)
-        for base in self._model_paths():
-            self.add(base, "metadata", get=self._model)
-            self.add(f"{base}/ready", "probe", get=self._model_ready)
-
-    def _alive(self, request: Request) -> None:
-        self._answer(request, 200, encode({"status": "alive"}))
-
-    def _version(self, request: Request) -> None:
-        """MLflow's own version, which a client of its scoring server asks for: we are not it."""
-        self._answer(request, 200, b"rhythmicml", TEXT)
-
-    def _models(self, request: Request) -> None:
-        self._answer(request, 200, encode({"models": [self.release.model]}))
-
-    def _index(self, request: Request) -> None:
-        """What the repository of Triton and MLServer holds: one model, loaded or loading."""
-        model, version = self.release.model, str(self.release.version)
-        state, reason = ("READY", "") if self.ready else ("UNAVAILABLE", not_ready().what)
-        said = {"name": model, "version": version, "state": state, "reason": reason}
-        self._answer(request, 200, encode([said]))
-
-    def _server(self, request: Request) -> None:
-        said = {
-            "name": "rhythmicml",
-            "version": "2",
-            "extensions": oip.EXTENSIONS,
-            "models": [self.release.model],
-        }
-        self._answer(request, 200, encode(said))
-
-    def _model(self, request: Request) -> None:
-        said = {
-            "name": self.release.model,
-            "versions": [str(self.release.version)],
-            "platform": "python_rhythmicml",
-            "inputs": schemas.tensors(self.reader.schema.inputs),
-            "outputs": schemas.tensors(self.reader.schema.outputs),
-        }
-        self._answer(request, 200, encode(said))
-
-    # What describes it
-
-    def _openapi(self, request: Request) -> None:
-        self._answer(request, 200, self.documents.openapi())
-
-    def _docs(self, request: Request) -> None:
-        page, policy = self.documents.page()
-        self._answer(request, 200, page, HTML, policy)
-
-    def _model_ready(self, request: Request) -> None:
-        said = {"name": self.release.model, "ready": self.ready}
-        if self.ready:
-            self._answer(request, 200, encode(said))
-        else:
-            self._answer(request, 503, encode({**said, "error": not_ready().sentence}), JSON, RETRY)
+            self.answer(request, *told)
 
 
 def dialect_of(path: bytes) -> Dialect:
@@ -478,68 +359,3 @@ def dialect_of(path: bytes) -> Dialect:
     if path.startswith(b"/v1"):
         return kserve.dialect
     return mlflow.dialect if path.startswith(b"/invocations") else native.dialect
-
-
-class Admin:
-    """The routes of the private socket: the public ones, and orders to the front."""
-
-    def __init__(
-        self, routes: Routes, serve: Callable[[], None], state: Callable[[], dict[str, Any]]
-    ) -> None:
-        self._routes = routes
-        self._orders = {
-            (b"POST", b"/admin/serve"): self._serve,
-            (b"GET", b"/admin/state"): self._state,
-            (b"GET", b"/readyz"): self._ready,
-            (b"POST", b"/admin/tokens"): self._tokens,
-            (b"POST", b"/admin/certificate"): self._certificate,
-        }
-        self.replace_tokens: Callable[[bytes], None] = _not_here
-        self.replace_certificate: Callable[[bytes], None] = _not_here
-        self.serve = serve
-        self.state = state
-
-    def handle(self, request: Request) -> None:
-        order = self._orders.get((request.method, request.path))
-        if order is None:
-            self._routes.handle(request)
-        else:
-            order(request)
-
-    def _serve(self, request: Request) -> None:
-        # Proven once is enough: while its worker is replaced, 503 is better than no answer.
-        if not self._routes.proven:
-            self._routes.refuse(request, not_ready())
-            return
-        self.serve()
-        self._state(request)
-
-    def _ready(self, request: Request) -> None:
-        """As the public one, with all that is known of why not."""
-        routes = self._routes
-        if routes.ready:
-            routes.handle(request)
-        else:
-            routes.not_ready(request, {"traceback": routes.pool.traceback})
-
-    def _tokens(self, request: Request) -> None:
-        self._replace(request, self.replace_tokens)
-
-    def _certificate(self, request: Request) -> None:
-        self._replace(request, self.replace_certificate)
-
-    def _replace(self, request: Request, replace: Callable[[bytes], None]) -> None:
-        """Put what was sent in the place of what there was, or say why that stays."""
-        try:
-            replace(request.body)
-        except ValueError as error:
-            self._routes.refuse(request, bad_input(str(error)))
-        else:
-            self._state(request)
-
-    def _state(self, request: Request) -> None:
-        request.answer(200, encode(self.state()))
-
-
-def _not_here(body: bytes) -> None:
-    raise ValueError("This front has nothing to replace.")
