@@ -7,13 +7,14 @@ version, without content. A release made before release.json had an `origin` can
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.deployer.apply import watched
+from app.deployer.road import batches
 from app.errors import Problem
 from app.models import Configuration, Deployment, Event, FileEntry, Instance, Location, Version
 from app.services import models
@@ -180,26 +181,34 @@ def _refuse_others(
 def _fetch(
     work: Workspace, road: Road, missing: dict[str, int], tell: Callable[[Event], None]
 ) -> None:
-    """Bring blobs over, each verified before it is kept."""
+    """Bring blobs over, small ones together, each verified before it is kept."""
     done, total = 0, sum(missing.values())
-    with (
-        work.open_store() as store,
-        tempfile.TemporaryDirectory(dir=store.blobs.incoming) as folder,
-    ):
-        for digest in missing:
-            path = Path(folder) / digest
-            with path.open("xb") as file:
-                road.call("get", digest=digest, into=file)
-            got, length = store.blobs.put_file(path)
-            path.unlink()
-            if got != digest:
-                raise Problem(
-                    f'"{digest[:12]}" is damaged on {road.place}.',
-                    remedy="Find what needs it with rhythmicml verify; "
-                    "or adopt the other models alone, with --model.",
-                )
-            done += length
+    with work.open_store() as store:
+        for batch in batches([(digest, size, Path()) for digest, size in missing.items()]):
+            done += _fetch_batch(store, road, [digest for digest, *_ in batch])
             tell(Event("progress", done=done, total=max(done, total), unit="B"))
+
+
+def _fetch_batch(store: Store, road: Road, digests: list[str]) -> int:
+    with ExitStack() as leftovers:
+        paths, answers = [], []
+        for digest in digests:
+            path, target = leftovers.enter_context(store.blobs.temporary())
+            file = leftovers.enter_context(open(target, "wb", closefd=False))
+            answers.append((road.send("get", digest=digest, into=file), file))
+            paths.append(path)
+        for answer, file in answers:
+            answer.result()
+            file.flush()
+        stored = store.blobs.put_files(paths)
+    for wanted, got in zip(digests, stored, strict=True):
+        if got.digest != wanted:
+            raise Problem(
+                f'"{wanted[:12]}" is damaged on {road.place}.',
+                remedy="Find what needs it with rhythmicml verify; "
+                "or adopt the other models alone, with --model.",
+            )
+    return sum(each.size for each in stored)
 
 
 def _keep(store: Store, each: Adopted, location: Location, parent: Path) -> None:
