@@ -345,6 +345,7 @@ KEYS: dict[str, dict[str, Reader]] = {
         "access_log": one_of("errors", "all", "none"),
         "env": environment,
         "exclude": texts,
+        "keep": whole(1, 10_000),
         "secrets": secret_names,
     },
     "gate": {

@@ -77,6 +77,7 @@ class Configuration:
     env: dict[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    keep: int = 5
     # [gate]
     gate: dict[str, Any] = field(default_factory=dict)
     # [schema]

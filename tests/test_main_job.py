@@ -451,3 +451,31 @@ def wait_until(true, seconds=10):
     while not true():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.1)
+
+
+def released(client, name="churn"):
+    found = client.home / "local" / "instances" / name / "releases"
+    return sorted(int(path.name[1:].split("-")[0]) for path in found.glob("v*"))
+
+
+def test_old_releases_go_and_pinned_ones_stay(client, folder):
+    """F31: what has failed is gone before the next one is sent; what is pinned outlives all."""
+    config = folder / "rhythmicml.toml"
+    config.write_text(config.read_text() + "[deploy]\nkeep = 1\n")
+    client("deploy", str(folder))
+    assert client("pin", "churn@1")["pinned"] == [1]
+    (folder / "predict.py").write_text(PREDICT.replace("return json", "raise SystemExit #"))
+    with pytest.raises(Failed):
+        client("deploy", "churn")
+    assert released(client) == [1, 2]
+    (folder / "predict.py").write_text(PREDICT + "\n")
+    assert "Remove 1 old release" in client("deploy", "churn", "--plan")["plan"][0]
+    client("deploy", "churn")
+    (folder / "predict.py").write_text(PREDICT + "\n\n")
+    client("deploy", "churn")
+    assert released(client) == [1, 3, 4], "the failed one went, the others did not"
+    assert client("status", "churn")[0]["pinned"] == [1]
+    assert client("unpin", "churn@1")["pinned"] == []
+    (folder / "predict.py").write_text(PREDICT + "\n\n\n")
+    client("deploy", "churn")
+    assert released(client) == [3, 4, 5]

@@ -139,6 +139,9 @@ def status(model: str | None, to: str | None, as_json: bool) -> None:
         for each in found:
             if each["exposure"] == "public":
                 click.echo(f"\n{_public_words(each)}")
+            if each["pinned"]:
+                pinned = ", ".join(f"v{number}" for number in each["pinned"])
+                click.echo(f"\n{each['model']} on {each['location']}: {pinned} pinned")
             if each.get("error"):
                 click.echo(f"\n{each['model']} on {each['location']}: {each['error']}")
             if each["warm"]:

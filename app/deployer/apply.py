@@ -114,4 +114,5 @@ def _event(said: dict[str, Any]) -> Event:
     """What the agent says in the middle of a step: a line of output, or seconds gone by."""
     if "log" in said:
         return Event("log", str(said["log"]))
-    return Event("progress", done=said.get("progress"), total=said.get("total"), unit="s")
+    unit = said.get("unit", "s")
+    return Event("progress", done=said.get("progress"), total=said.get("total"), unit=unit)

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.config import size as parse_size
 from app.deployer import fit, secrets, units
+from app.deployer.agent.judging import SAMPLE_ALONE
+from app.deployer.agent.retention import good, rollback_target
 from app.deployer.certificates import Pair
 from app.errors import Problem
-from app.models import Gate
 from app.words import duration, size
 
 LOOPBACK, PUBLIC = "loopback", "public"
 
 GOOD_KEPT = 5
-"""How many releases that were once production stay on a host."""
+"""How many releases that were once production stay on a host, unless `keep` says otherwise."""
 
-SAMPLE_ALONE = {
-    "golden": [],
-    "declared": {},
-    "limits": Gate().limits(),
-    "passes": 1,
-    "time": Gate().time,
-    "beside": False,
-    "watch": 0.0,
-}
-"""What is asked of a release that was production before."""
+LISTS = ("history", "releases", "pythons", "addresses", "pinned")
+"""What `look` answers with lists."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +80,7 @@ class Wanted:
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     packages: tuple[str, ...] = ()
     stop_first: bool = False
+    keep: int = GOOD_KEPT
 
     @property
     def secret_names(self) -> list[str]:
@@ -179,6 +172,7 @@ class Found:
     warm: dict[str, Any] | None = None
     secrets: secrets.Known = secrets.NONE
     room: fit.Room = field(default_factory=fit.Room)
+    pinned: tuple[str, ...] = ()
 
 
 def parse_found(answer: dict[str, Any]) -> Found:
@@ -193,7 +187,7 @@ def parse_found(answer: dict[str, Any]) -> Found:
         )
         for each in answer["serving"]
     )
-    lists = {key: tuple(answer[key]) for key in ("history", "releases", "pythons", "addresses")}
+    lists = {key: tuple(answer[key]) for key in LISTS}
     missing = frozenset(answer["missing"])
     known = secrets.Known(**answer["secrets"])
     flags = answer["room"]["flags"]
@@ -413,40 +407,28 @@ def _ending(wanted: Wanted, found: Found) -> str:
 
 
 def tidy(wanted: Wanted, found: Found) -> list[Step]:
-    """Old releases to remove after a switch, if there are any."""
-    keep = kept(found, wanted.release)
-    spare = [each["id"] for each in found.releases if each["id"] not in keep]
-    spare = [each for each in spare if each != wanted.release]
+    """Old releases to remove, if there are any: before one is sent and after a switch."""
+    keep = kept(found, wanted.release, wanted.keep)
+    spare = {each["id"] for each in found.releases} - keep
     if not spare:
         return []
-    args = {"name": wanted.name, "keep": sorted(keep)}
+    coming = {
+        "environment": wanted.manifest["environment"],
+        "runtime": wanted.manifest["runtime"],
+        "blobs": sorted(wanted.blobs),
+    }
+    args = {"name": wanted.name, "keep": sorted(keep), "coming": coming}
     return [Step(f"Remove {_count(len(spare), 'old release')}", "prune", args)]
 
 
-def kept(found: Found, release: str) -> set[str]:
-    """The new release, the current one, and the last five that were production."""
-    productions = [str(each["release"]) for each in found.history if each.get("release")]
-    newest = list(dict.fromkeys(reversed(productions)))[:GOOD_KEPT]
-    return {release, *newest, *([found.current] if found.current else [])}
-
-
-def rollback_target(
-    history: Iterable[dict[str, Any]], releases: Iterable[dict[str, Any]], current: str | None
-) -> str | None:
-    """The release that was production before the current one; None when there is none here.
-
-    Deployments and switches stack up, a rollback takes one off: rolling back twice goes back two.
-    """
-    stack: list[str] = []
-    for entry in history:
-        release = entry.get("release")
-        if entry.get("action") in ("deploy", "switch") and release and release not in stack[-1:]:
-            stack.append(release)
-        elif entry.get("action") == "rollback" and len(stack) > 1:
-            stack.pop()
-    here = {each["id"] for each in releases}
-    below = [each for each in stack[:-1] if each in here and each != current]
-    return below[-1] if below else None
+def kept(found: Found, release: str, count: int = GOOD_KEPT) -> set[str]:
+    """The new release, the current one and the one before, those that run or are pinned, and the
+    last `count` that were production: one that failed takes nobody's place."""
+    previous = rollback_target(found.history, found.releases, found.current)
+    running = [each.release for each in found.serving]
+    newest = good(found.history, found.releases, count)
+    ids = [release, found.current, previous, *running, *found.pinned, *newest]
+    return {each for each in ids if each}
 
 
 def _needed(wanted: Wanted, found: Found) -> dict[str, int]:
@@ -457,7 +439,7 @@ def _needed(wanted: Wanted, found: Found) -> dict[str, int]:
     if not found.runtime:
         needed |= {*wanted.runtime_files.values()}
         needed |= set() if wanted.sent.runtime else {wanted.runtime_lock}
-    if not found.environment and not wanted.sent.environment:
+    if not found.release or not (found.environment or wanted.sent.environment):
         needed.add(wanted.lock)
     if not found.release:
         needed |= {entry[1] for entry in wanted.manifest["files"] if entry[1]}

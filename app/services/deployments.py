@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.deployer import plan as planning
+from app.deployer.agent.retention import rollback_target
 from app.deployer.apply import apply
 from app.deployer.plan import Found, Step
 from app.errors import GateFailed, NotFound, Problem
@@ -63,6 +64,10 @@ def deploy(
         found = look(attempt.road, wanted)
         way = way_words(attempt.road.hello["mode"])
         yield Event("done", f"Look at {location.name}" + (f" ({way})" if way else ""))
+        room = [] if found.release else planning.tidy(wanted, found)
+        if room and not dry_run:
+            yield from apply(room, attempt.road, model.name, nothing_to_send)
+            found = look(attempt.road, wanted)
         wanted, found, source = yield from shipping.completed(
             attempt, version, wanted, found, source
         )
@@ -75,7 +80,7 @@ def deploy(
             steps = planning.plan(wanted, found)
         breaking = _breaking(work, model, version, found)
         if dry_run:
-            yield planned(wanted, attempt, steps, breaking)
+            yield planned(wanted, attempt, [*room, *steps], breaking)
             return
         try:
             yield from carry_out(attempt, wanted, found, steps, source, breaking)
@@ -144,7 +149,7 @@ def rollback(work: Workspace, name: str, *, to: str | None = None) -> Events:
     with attempting(work, "rollback", name, location) as attempt:
         status = _status(attempt.road, name, history=100_000)
         history, there = status["history"], status["releases"]
-        target = planning.rollback_target(history, there, status["current"])
+        target = rollback_target(history, there, status["current"])
         if target is None:
             raise Problem(
                 f"{name} has no earlier release on {location.name} to go back to.",
@@ -293,11 +298,13 @@ def _recall(attempt: Attempt, release: str) -> Events:
     found = look(attempt.road, wanted)
     wanted = secrets.confided(attempt.work, attempt.location, wanted)
     wanted = certified(attempt, wanted, found, None)
-    if not (found.environment and found.runtime):
+    proved = any(each.release == release and each.ready for each in found.serving)
+    if not proved and (wrong := attempt.road.call("sound", name=attempt.model, release=release)):
         raise Problem(
-            f"Release {release} cannot start: its environment is gone from "
-            f"{attempt.location.name}.",
-            remedy=f"rhythmicml deploy {attempt.model}@{there['version']} builds it again.",
+            f"Release {release} cannot be production: it is damaged on {attempt.location.name}.",
+            cause="; ".join(wrong[:5]),
+            remedy=f"rhythmicml deploy {attempt.model}@{there['version']} "
+            f"--to {attempt.location.name} makes it whole again.",
         )
     steps = planning.serve(wanted, found)
     yield from carry_out(attempt, wanted, found, steps, nothing_to_send)

@@ -91,6 +91,7 @@ def _row(known: Instance, said: dict[str, dict[str, Any]] | Problem) -> dict[str
         "tokens": None,
         "certificate": None,
         "warm": None,
+        "pinned": [],
         "error": "",
     }
     if isinstance(said, Problem):
@@ -131,6 +132,7 @@ def _figures(said: dict[str, Any]) -> dict[str, Any]:
         "memory": front.get("memory"),
         "since": front.get("started"),
         "warm": _warm(said, versions),
+        "pinned": sorted({versions[each] for each in said["pinned"] if each in versions}),
         "error": (front.get("error") or "") if front else _why(said),
     }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.deployer import runtime
-from app.deployer.plan import Wanted
+from app.deployer.plan import GOOD_KEPT, Wanted
 from app.models import Configuration, FileEntry, Model, Version
 from app.services import gate
 from app.store import manifest
@@ -68,6 +68,7 @@ def wanted(
     every = manifest.parse(store.blobs.read(version.manifest))
     inputs = gate.golden((each.path for each in every), (version.schema or {}).get("kind", ""))
     files = shipped(every, configuration, *inputs)
+    unshipped = sorted(set(every) - set(files))
     python, arch = configuration.python, hello["arch"]
     host_python = ".".join(hello["python"].split(".")[:2])
     tool = runtime.tool(arch)
@@ -79,7 +80,7 @@ def wanted(
     blobs[version.lock] = lock_path.stat().st_size
     lock = lock_path.read_text("utf-8")
     content = {
-        "files": [[f.path, f.digest, f.size, f.executable, f.target] for f in files],
+        "files": manifest.rows(files),
         "environment": f"{version.lock[:16]}-cp{python.replace('.', '')}-{arch}",
         "runtime": runtime.digest(host_python, arch),
         "python": python,
@@ -89,7 +90,7 @@ def wanted(
     if configuration.keep_warm:
         manifested["keep_warm"] = configuration.keep_warm
     release = Wanted(
-        manifest=manifested,
+        manifest={**manifested, "origin": origin(version, unshipped)},
         blobs=blobs,
         tool=(tool[0], tool[1].digest) if tool else ("", ""),
         lock=version.lock,
@@ -101,6 +102,7 @@ def wanted(
         memory=configuration.memory,
         start_timeout=configuration.start_timeout,
         gate=gate.asked(configuration, inputs),
+        keep=configuration.keep,
     )
 
     def source(digest: str) -> tuple[Path, int]:
@@ -141,6 +143,20 @@ def _manifest(model: Model, version: Version, content: dict[str, Any]) -> dict[s
     }
 
 
+def origin(version: Version, unshipped: list[FileEntry]) -> dict[str, Any]:
+    """What the host does not need, and `adopt` does to make the version anew; no part of the id."""
+    return {
+        "message": version.message,
+        "author": version.author,
+        "created": version.created,
+        "manifest": version.manifest,
+        "lock": version.lock,
+        "configuration": version.configuration.as_dict(),
+        "schema": version.schema,
+        "unshipped": manifest.rows(unshipped),
+    }
+
+
 def recalled(there: dict[str, Any]) -> Wanted:
     """A release that is on the host already, by its release.json: nothing has to be sent."""
     return Wanted(
@@ -152,4 +168,5 @@ def recalled(there: dict[str, Any]) -> Wanted:
         runtime_files={},
         memory=there["scoring"]["memory"],
         start_timeout=there["scoring"]["start_timeout"],
+        keep=there.get("origin", {}).get("configuration", {}).get("keep", GOOD_KEPT),
     )

@@ -105,7 +105,7 @@ class Blobs:
         """Keep these bytes. Returns their digest."""
         digest = hashlib.sha256(content).hexdigest()
         if not self.has(digest):
-            with _writing(self.folder), self._temporary() as (temporary, target):
+            with _writing(self.folder), self.temporary() as (temporary, target):
                 _write_whole(target, memoryview(content))
                 self._settle(target, temporary, digest)
         with _writing(self.folder):
@@ -135,7 +135,7 @@ class Blobs:
     def _copy(self, source: int, hashers: ThreadPoolExecutor) -> Stored | None:
         """Keep what `source` reads, or nothing and None when it changed meanwhile."""
         before, read_at = Stat.of(os.fstat(source)), time.time_ns()
-        with _writing(self.folder), self._temporary() as (temporary, target):
+        with _writing(self.folder), self.temporary() as (temporary, target):
             digest, size = _copy_and_hash(source, target, before.size, hashers)
             if size != before.size or Stat.of(os.fstat(source)) != before:
                 return None
@@ -144,7 +144,7 @@ class Blobs:
         return Stored(digest, before, read_at)
 
     @contextmanager
-    def _temporary(self) -> Iterator[tuple[Path, int]]:
+    def temporary(self) -> Iterator[tuple[Path, int]]:
         """A file to write into, gone afterwards unless it was renamed."""
         path = self.incoming / os.urandom(16).hex()
         target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -183,6 +183,12 @@ class Blobs:
         os.utime(path)
         path.rename(self.trash / digest)
         return status.st_size
+
+    def set_aside(self, digest: str) -> None:
+        """Trash a blob that is damaged: whoever has its content can then keep it anew."""
+        path = self.path(digest)
+        os.utime(path)
+        path.rename(self.trash / digest)
 
     def empty_trash(self, grace: float = DAY) -> int:
         """Delete what lay in the trash, or unfinished, for `grace` seconds. Returns its bytes."""

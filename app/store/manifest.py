@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from app.models import FileEntry
 
 
 def render(files: Sequence[FileEntry]) -> bytes:
     """`{"files": [[path, digest, size, executable, target], …]}`, sorted by path."""
-    rows = [
-        [file.path, file.digest, file.size, file.executable, file.target]
-        for file in sorted(files, key=lambda file: file.path)
-    ]
-    return json.dumps({"files": rows}, ensure_ascii=False, separators=(",", ":")).encode()
+    listed = rows(sorted(files, key=lambda file: file.path))
+    return json.dumps({"files": listed}, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def rows(files: Iterable[FileEntry]) -> list[list[Any]]:
+    """Each as it stands in a manifest and in release.json."""
+    return [[file.path, file.digest, file.size, file.executable, file.target] for file in files]
 
 
 def parse(content: bytes) -> list[FileEntry]:

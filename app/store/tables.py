@@ -139,6 +139,18 @@ class Versions:
             self._database.insert("versions", row)
         return self.get(model, number)
 
+    def adopt(self, model: Model, version: Version) -> Version:
+        """A version as it was made elsewhere, with its number and date. Its blobs must be durable,
+        but for those of files that are not shipped."""
+        row = asdict(version) | {
+            "model_id": model.id,
+            "configuration": json.dumps(version.configuration.as_dict()),
+            "schema": json.dumps(version.schema) if version.schema else None,
+        }
+        del row["id"]
+        self._database.insert("versions", row)
+        return self.get(model, version.number)
+
     def learn(self, model: Model, number: int, schema: dict[str, Any]) -> None:
         """Keep what a deployment showed of a version, when its outputs were not known before."""
         with self._database.write():
@@ -291,6 +303,12 @@ class Deployments:
             "UPDATE deployments SET steps = json_set(steps, ?, ?) WHERE id = ?",
             [f"$[{step:d}].{what}", now(), number],
         )
+
+    def adopt(self, deployment: Deployment) -> None:
+        """A line as a host's own history tells it."""
+        row = asdict(deployment)
+        del row["id"]
+        self._database.insert("deployments", row)
 
     def finish(self, number: int, result: str, detail: str = "") -> Deployment:
         with self._database.write():

@@ -1,6 +1,7 @@
 """Plans are pure: what is wanted and what was found go in, steps come out."""
 
 import dataclasses
+import random
 
 import pytest
 
@@ -192,7 +193,7 @@ def test_python_that_is_lacking_comes_before_its_environment():
 
 def test_what_the_host_built_already_is_not_sent_again():
     steps = plan(WANTED, found(EMPTY, tool=True, runtime=True, environment=True))
-    assert [s.uploads for s in steps if s.do == "upload"] == [("f1", "f2")]
+    assert [s.uploads for s in steps if s.do == "upload"] == [("f1", "f2", "lock")]
     assert "environment" not in ops(steps)
 
 
@@ -474,7 +475,7 @@ def test_stops_and_starts_are_no_productions():
 def test_five_good_releases_and_the_current_one_are_kept():
     names = [f"v{n}" for n in range(1, 10)]
     past = tuple(history(*[("deploy", name) for name in names if name != "v3"]))
-    state = found(AS_WANTED, history=past, releases=tuple(here(*names)), current="v1")
+    state = found(AS_WANTED, history=past, releases=tuple(here(*names)), current="v1", serving=())
     assert kept(state, "v10") == {"v10", "v1", "v9", "v8", "v7", "v6", "v5"}
     [step] = tidy(WANTED, state)
     assert step.words == "Remove 3 old releases"
@@ -499,3 +500,48 @@ def test_answer_of_the_agent_becomes_a_value():
 )
 def test_sizes_as_people_read_them(number, words):
     assert size(number) == words
+
+
+def test_failed_releases_push_out_no_good_one():
+    names = [f"v{n}" for n in range(1, 10)]
+    past = history(*[("deploy", f"v{n}") for n in range(1, 5)])
+    releases = tuple(here(*names))
+    state = found(AS_WANTED, history=past, releases=releases, current="v4", serving=())
+    assert kept(state, "v10") == {"v10", "v1", "v2", "v3", "v4"}
+
+
+def test_releases_that_are_gone_take_no_place():
+    past = history(*[("deploy", f"v{n}") for n in range(1, 10)])
+    releases = tuple(here("v1", "v2", "v9"))
+    state = found(AS_WANTED, history=past, releases=releases, current="v9", serving=())
+    assert kept(state, "v9", 2) == {"v9", "v2"}
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_whatever_happened_what_is_needed_stays(seed):
+    """F31: current, previous, running, pinned and `keep` good ones are never spare."""
+    chance = random.Random(seed)
+    names = [f"v{n}" for n in range(1, chance.randint(2, 40))]
+    lines = [
+        (chance.choice(["deploy", "switch", "rollback", "start"]), chance.choice(names))
+        for _ in range(chance.randint(0, 60))
+    ]
+    current = chance.choice([*names, None])
+    runs, pins = chance.choice(names), chance.sample(names, chance.randint(0, min(3, len(names))))
+    count, past, there = chance.randint(1, 8), history(*lines), tuple(here(*names))
+    state = found(
+        AS_WANTED,
+        history=past,
+        releases=there,
+        current=current,
+        pinned=tuple(pins),
+        serving=(Running("current", runs, True, True),),
+    )
+    stay = kept(state, "new", count)
+    productions = list(dict.fromkeys(name for _, name in reversed(lines)))
+    previous = rollback_target(past, there, current)
+    needed = {"new", current, previous, runs, *pins, *productions[:count]} - {None}
+    assert stay == needed
+    wanted = dataclasses.replace(WANTED, keep=count)
+    for step in tidy(wanted, state):
+        assert set(step.args["keep"]) >= needed - {"new"}

@@ -20,6 +20,9 @@ OPS = (
     "gate",
     "switching",
     "truth",
+    "retention",
     "instances",
     "logs",
+    "inventory",
+    "verifying",
 )

@@ -201,9 +201,34 @@ def full_disk_explained(path: Path, need: int) -> Iterator[None]:
         raise
 
 
-def disk_full(path: Path, need: int) -> Failure:
+ROOM = "Make room there, or choose another folder: rhythmicml location add … --base FOLDER"
+
+
+def disk_full(path: Path, need: int | None = None) -> Failure:
+    """need: bytes, if known. A disk that has no inodes left has room for bytes, and for no file."""
+    disk = os.statvfs(existing(path))
+    if disk.f_files and not disk.f_favail:
+        return Failure(
+            f'The disk of "{path}" on the host is full: '
+            f"need 1 more file, free 0 of {disk.f_files:,} (inodes).",
+            remedy=ROOM,
+        )
+    wanted = "more than there is" if need is None else words.size(need)
     return Failure(
         f'The disk of "{path}" on the host is full: '
-        f"need {words.size(need)}, free {words.size(free_bytes(path))}.",
-        remedy="Make room there, or choose another folder: rhythmicml location add … --base FOLDER",
+        f"need {wanted}, free {words.size(free_bytes(path))}.",
+        remedy=ROOM,
     )
+
+
+def disk_trouble(base: Path, error: OSError) -> Failure | None:
+    """What any operation meets when nothing can be written; None for what is no matter of disks."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return disk_full(base)
+    if error.errno == errno.EROFS:
+        return Failure(
+            f'The disk of "{base}" on the host is read-only.',
+            remedy="Often the kernel found it damaged (`dmesg` there tells): have it checked, then "
+            "mounted to be written to.",
+        )
+    return None

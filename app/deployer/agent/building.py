@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .blobs import disk_full
 from .failure import Failure
 from .layout import make_folder
 from .locks import open_lock
@@ -38,6 +39,8 @@ def uv(
     """
     env = {**SETTINGS, **environ}
     done = execute(agent, argv, env=env, cwd="/", on_line=lambda _, line: agent.event(log=line))
+    if done.code and "os error 28" in done.err:
+        raise disk_full(agent.base)
     if done.code:
         detail = "\n".join(done.err.strip().splitlines()[-30:])
         raise Failure(failed[0], remedy=failed[1], detail=detail)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import script
 from .layout import instances
 from .locks import alone
 
@@ -13,24 +14,30 @@ if TYPE_CHECKING:
     from .loop import Agent
 
 
-def collect(agent: Agent) -> int:
+def collect(agent: Agent, coming: dict[str, Any] | None = None) -> int:
     """Remove environments, runtimes and blobs that no release mentions; the bytes of blobs freed.
 
+    coming: what the release that is about to be placed will mention: environment, runtime, blobs.
     Not while somebody else deploys on this base: what is being put there is not mentioned yet.
     """
     with alone(agent) as nobody_else:
-        return _collect(agent.base) if nobody_else else 0
+        return _collect(agent.base, coming) if nobody_else else 0
 
 
-def _collect(base: Path) -> int:
+def _collect(base: Path, coming: dict[str, Any] | None) -> int:
     manifests = [each for instance in instances(base) for each in instance.complete()]
-    _keep_only(base / "envs", {each["environment"] for each in manifests})
-    _keep_only(base / "runtime", {each["runtime"] for each in manifests})
+    mentioning = [*manifests, *([coming] if coming else [])]
+    _keep_only(base / "envs", {each["environment"] for each in mentioning})
+    _keep_only(base / "runtime", {each["runtime"] for each in mentioning})
     shutil.rmtree(base / "tmp", ignore_errors=True)
-    if not manifests:
+    shutil.rmtree(base / "blobs" / "damaged", ignore_errors=True)
+    if not mentioning:
         for folder in ("tools", "cache", "pythons"):
             shutil.rmtree(base / folder, ignore_errors=True)
+        (base / script.NAME).unlink(missing_ok=True)
     used = {entry[1] for each in manifests for entry in each["files"]}
+    used |= {each["origin"]["lock"] for each in manifests if each.get("origin")}
+    used |= set(coming["blobs"]) if coming else set()
     return sum(_drop(path) for path in (base / "blobs").glob("??/*") if path.name not in used)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 import sys
 import tempfile
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from .loop import Agent, Payload
 
 COMPLETE = ".complete"
+FILES = "files.json"
+"""Of a runtime: path under `program/` → digest."""
 COMPILE = "./python -I -m compileall -q"
 MAIN = b"from scoring.main import main\n\nmain()\n"
 
@@ -87,6 +91,8 @@ def build_runtime(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[
             for path, digest in args["files"].items():
                 make_folder((program / path).parent)
                 replace(program / path, blob(agent.base, digest).read_bytes())
+            listed = {**args["files"], "__main__.py": hashlib.sha256(MAIN).hexdigest()}
+            replace(folder / FILES, json.dumps(listed).encode())
             _build_own(agent, folder / "env", args)
             execute(agent, [*COMPILE.split(), str(program)], cwd=folder / "env/bin")
         replace(folder / COMPLETE, args["lock"].encode())

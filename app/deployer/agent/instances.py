@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import credentials, environments, exposure, room
+from . import credentials, environments, exposure, room, script
 from .access import known_certificate, known_tokens
 from .blobs import free_bytes
 from .collect import collect
@@ -32,6 +32,7 @@ from .loop import op
 from .managers import supervisor
 from .ports import ANYWHERE, free_port, taken_by
 from .releases import remove_release, start_and_wait
+from .retention import pinned, switches
 from .supervise import serving
 from .switching import stop_others, unconfirmed, warm
 
@@ -52,6 +53,7 @@ OURS = frozenset(
         ".lock",
         ".ports",
         "lost+found",
+        script.NAME,
     )
 )
 
@@ -86,7 +88,8 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
         "enabled": manager.enabled(instance),
         "serving": fronts,
         "current": instance.current(),
-        "history": instance.history(200),
+        "history": switches(instance),
+        "pinned": pinned(instance),
         "warm": warm(instance),
         "releases": [_brief(each) for each in instance.complete()],
         "port": port if instance.facts_file.is_file() else None,
@@ -166,6 +169,7 @@ def _status(manager: Supervisor, instance: Instance, history: int) -> dict[str, 
         "fronts": fronts,
         "fate": _fate(manager, instance),
         "releases": releases,
+        "pinned": pinned(instance),
         "history": instance.history(history),
         "holder": holder(instance.lock_file),
         "unconfirmed": unconfirmed(instance),

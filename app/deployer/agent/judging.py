@@ -11,6 +11,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+NO_LIMITS: Mapping[str, Any] = {
+    "tolerance": (1e-6, 1e-9),
+    "must_match": True,
+    "max_changed": None,
+    "max_latency": None,
+    "max_latency_ratio": None,
+    "max_memory_ratio": None,
+}
+SAMPLE_ALONE: Mapping[str, Any] = {
+    "golden": [],
+    "declared": {},
+    "limits": NO_LIMITS,
+    "passes": 1,
+    "time": 60.0,
+    "beside": False,
+    "watch": 0.0,
+}
+"""What is asked of a release that was production before."""
+
 
 def over(report: Mapping[str, Any], limits: Mapping[str, Any]) -> list[str]:
     """What speaks against the release, a sentence each; empty when it has passed."""

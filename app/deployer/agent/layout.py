@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .loop import Agent
 
 CURRENT = "current"
+DAMAGED = ".damaged"
+"""In a release that was found to be so."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -121,9 +123,9 @@ def make_base(agent: Agent) -> None:
 
 
 def whole_release(folder: Path) -> bool:
-    """Placed to its end, and every file still there with its size."""
+    """Placed to its end, not found damaged, and every file still there with its size."""
     manifest = read_json(folder / "release.json")
-    if not manifest:
+    if not manifest or (folder / DAMAGED).exists():
         return False
     try:
         return all(

@@ -48,6 +48,11 @@ def op(name: str) -> Callable[[Operation], Operation]:
     return register
 
 
+def operation(name: str) -> Operation:
+    """The operation of that name."""
+    return _operations[name]
+
+
 class Stream(NamedTuple):
     """An answer of bytes."""
 
@@ -174,7 +179,7 @@ class Agent:
             raise Failure(f'The agent knows no operation "{request.do}".')
         if self.unusable and request.do not in ("hello", "ping"):
             raise self.unusable
-        with failures_of(request.do):
+        with failures_of(request.do, self.base):
             crash.crash_point(f"{request.do}:before")
             value = operation(self, request.args, request.payload)
             crash.crash_point(f"{request.do}:after")
@@ -266,13 +271,17 @@ class Agent:
 
 
 @contextlib.contextmanager
-def failures_of(do: str) -> Iterator[None]:
+def failures_of(do: str, base: Path) -> Iterator[None]:
     """What an operation did not expect becomes a Failure too, with the traceback as its detail."""
     try:
         yield
     except (Failure, ClientGone, BrokenPipeError):
         raise
     except Exception as error:
+        from .blobs import disk_trouble
+
+        if isinstance(error, OSError) and (trouble := disk_trouble(base, error)):
+            raise trouble from error
         raise Failure(f'"{do}" failed on the host.', detail=traceback.format_exc()) from error
 
 

@@ -7,10 +7,12 @@ import os
 import secrets
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import fronts
+from . import fronts, script
 from .access import ensure_tokens
 from .blobs import sync_folder
 from .collect import collect
@@ -28,6 +30,7 @@ from .layout import (
 from .loop import ClientGone, op
 from .managers import supervisor
 from .ports import claim
+from .retention import pinned
 
 if TYPE_CHECKING:
     from .loop import Agent, Payload
@@ -44,18 +47,28 @@ LAST_WORDS = 6
 def place(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
     """Put a release together from blobs already here. args: manifest (what release.json will be).
 
-    release.json is written last and durably: without it there is no release.
+    release.json is written last and durably: without it there is no release. It is put together
+    beside its place, so that a damaged one stays until the new one is whole.
     """
     manifest = args["manifest"]
     instance = Instance(agent.base, manifest["model"])
+    script.install(agent)
     folder = instance.release(manifest["id"])
     if whole_release(folder):
         return {"placed": False}
-    if folder.exists():  # half placed, or damaged: what still runs from it keeps what it has open
-        aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-        folder.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
-    assemble(agent.base, folder, manifest)
+    make_folder(instance.releases)
+    for left in instance.releases.glob(".v*"):
+        if left.is_dir() and not left.is_symlink():  # whoever made it is gone: we have the lock
+            shutil.rmtree(left, ignore_errors=True)
+    new, old = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}") for _ in range(2))
+    try:
+        assemble(agent.base, new, manifest)
+        if folder.exists():  # half placed, or damaged: what runs from it keeps what it has open
+            folder.rename(old)
+        new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
     sync_folder(instance.releases)
     return {"placed": True}
 
@@ -193,17 +206,19 @@ def _never_ready(
 
 @op("prune")
 def prune(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
-    """Remove old releases, then what none uses. args: name, keep (ids that stay).
+    """Remove old releases, then what none uses.
 
-    Current and running releases always stay.
+    args: name, keep (ids that stay), coming (what the release that is about to be placed needs).
+    Current, running and pinned releases always stay.
     """
     instance = Instance(agent.base, args["name"])
-    kept = {instance.current(), *args["keep"], *supervisor(agent).running(instance)}
+    running = supervisor(agent).running(instance)
+    kept = {instance.current(), *args["keep"], *running, *pinned(instance)}
     here = [path.name for path in instance.releases.glob("v*") if path.is_dir()]
     removed = [name for name in here if name not in kept]
-    for release in removed:
-        remove_release(instance, release)
-    return {"removed": removed, "freed": collect(agent)}
+    with ThreadPoolExecutor(8) as pool:  # they wait for the disk, not for each other
+        list(pool.map(partial(remove_release, instance), removed))
+    return {"removed": removed, "freed": collect(agent, args.get("coming"))}
 
 
 def remove_release(instance: Instance, release: str) -> None:

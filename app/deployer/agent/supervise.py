@@ -47,6 +47,10 @@ class Systemd:
         """The unit files as they are; absent ones left out."""
         return {name: text for name in names if (text := _text(self.folder / name)) is not None}
 
+    def all_units(self) -> dict[str, str]:
+        """Every unit file of ours that is there, whichever base folder it is about."""
+        return self.units(sorted(path.name for path in self.folder.glob("rhythmicml-*.*")))
+
     def listening(self, instance: Instance) -> bool:
         """Whether its socket unit is up and holds the port; a hand-edited unit may not."""
         port = instance.port()
@@ -222,6 +226,9 @@ class Keeper:
         return instance.folder / "run" / f"{unit}.sock"
 
     def units(self, names: list[str]) -> dict[str, str]:
+        return {}
+
+    def all_units(self) -> dict[str, str]:
         return {}
 
     def listening(self, instance: Instance) -> bool:
