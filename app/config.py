@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from app.errors import Problem
-from app.models import Batch, Configuration
+from app.models import Batch, Configuration, Gate
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,6 +23,8 @@ else:
 FILE = "rhythmicml.toml"
 INPUTS = ("dataframe", "ndarray", "json", "bytes")
 SIZE = re.compile(r"([1-9][0-9]*)([KMGT]?)", re.IGNORECASE)
+DURATION = re.compile(r"([0-9]{1,5}(?:\.[0-9]+)?)(ms|s|m|h|d)")
+SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -98,6 +100,42 @@ def seconds(high: float) -> Reader:
         return float(value)
 
     return read
+
+
+def duration(value: Any) -> float:
+    """Seconds, from a number or from text such as "10s"; 0 is none at all, a day the most."""
+    length: Any = value
+    if isinstance(value, str) and (match := DURATION.fullmatch(value)):
+        length = float(match[1]) * SECONDS[match[2]]
+    if isinstance(length, bool) or not isinstance(length, int | float) or not 0 <= length <= 86_400:
+        raise Wrong(
+            f'must be a time such as "200ms", "10s" or "2m", at most "1d", not {_said(value)}'
+        )
+    return float(length)
+
+
+def share(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise Wrong(f"must be a share, from 0 to 1, not {_said(value)}")
+    return float(value)
+
+
+def ratio(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise Wrong(f"must be a number above 0, such as 1.5, not {_said(value)}")
+    return float(value)
+
+
+def tolerance(value: Any) -> list[float]:
+    """[relative, absolute], from both or from the relative one alone."""
+    said = value if isinstance(value, dict) else {"relative": value}
+    if not said or set(said) - {"relative", "absolute"}:
+        raise Wrong(f"must be {{ relative = 1e-6, absolute = 1e-9 }}, not {_said(value)}")
+    both = said.get("relative", Gate().tolerance[0]), said.get("absolute", Gate().tolerance[1])
+    for each in both:
+        if isinstance(each, bool) or not isinstance(each, int | float) or not 0 <= each < math.inf:
+            raise Wrong(f"must be a number such as 1e-6, not {_said(each)}")
+    return [float(each) for each in both]
 
 
 def memory(value: Any) -> str:
@@ -285,6 +323,7 @@ KEYS: dict[str, dict[str, Reader]] = {
         "workers": whole(1, 256),
         "memory": memory,
         "start_timeout": seconds(86_400),
+        "keep_warm": duration,
         "preload": truth,
         "recycle_requests": whole(1, 1_000_000_000),
         "recycle_memory": size,
@@ -300,6 +339,16 @@ KEYS: dict[str, dict[str, Reader]] = {
         "env": environment,
         "exclude": texts,
         "secrets": not_yet,
+    },
+    "gate": {
+        "tolerance": tolerance,
+        "must_match": truth,
+        "max_changed": share,
+        "max_latency": duration,
+        "max_latency_ratio": ratio,
+        "max_memory_ratio": ratio,
+        "time": duration,
+        "watch": duration,
     },
     "schema": {
         "inputs": columns,
@@ -357,8 +406,8 @@ def _read_keys(section: str, held: dict[str, Any], values: dict[str, Any]) -> It
         except Wrong as wrong:
             yield f"{name} in [{section}] {wrong}."
         else:
-            if section == "schema":
-                values.setdefault("schema", {})[name] = read
+            if section in ("schema", "gate"):
+                values.setdefault(section, {})[name] = read
             elif name in Configuration.__dataclass_fields__:
                 values[name] = read
 
@@ -413,6 +462,10 @@ python = "{python}"
 # memory = "2G"
 # env = {{ TOKENIZERS_PARALLELISM = "false" }}
 exclude = ["notebooks/", "*.ipynb"]   # versioned, not shipped
+
+# [gate]                              # what a release must show before it takes traffic
+# max_changed = 0.05                  # share of rows of samples/ that may differ from production's
+# max_latency_ratio = 1.5             # and how much slower than production it may be
 
 # [schema.inputs]                     # what a request must look like, beyond what the sample says
 # age = {{ type = "int64", min = 0, max = 120 }}

@@ -84,9 +84,9 @@ def lock(folder: Path, configuration: Configuration) -> bytes:
         return b""
     answer = _ask_uv(folder, configuration)
     if answer.returncode:
-        raise _unresolved(configuration, _without_secrets(answer.stderr))
+        raise _unresolved(configuration, without_secrets(answer.stderr))
     if not configuration.allow_yanked:
-        _refuse_yanked(configuration, _without_secrets(answer.stderr))
+        _refuse_yanked(configuration, without_secrets(answer.stderr))
     lines = [line for line in answer.stdout.splitlines() if line and not line.startswith("#")]
     _refuse_without_hash(configuration, lines)
     return ("\n".join(said.options + lines) + "\n").encode()
@@ -230,12 +230,12 @@ def _refuse_without_hash(configuration: Configuration, lines: list[str]) -> None
     """Folders and repositories have no hash: a host could install something else."""
     for line in lines:
         if not line.startswith((" ", "--")) and not line.endswith("\\"):
-            name, asked = configuration.requirements, _without_secrets(line)
+            name, asked = configuration.requirements, without_secrets(line)
             raise Problem(
                 f'"{name}" asks for {asked}, which has no hash.',
                 remedy="Build a wheel of it into a folder here, and name that with --find-links.",
             )
 
 
-def _without_secrets(said: str) -> str:
+def without_secrets(said: str) -> str:
     return re.sub(r"://[^/@\s`'\"]*@", "://***@", said).strip()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class Problem(Exception):
     """Something went wrong that the person can read about and act on.
@@ -27,7 +29,7 @@ class Problem(Exception):
             return self._cause
         return str(self.__cause__) or type(self.__cause__).__name__
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, Any]:
         """The four parts, the empty ones left out, and the kind: for --json and for pages."""
         parts = {
             "kind": type(self).__name__,
@@ -51,6 +53,13 @@ class Unreachable(Problem):
     """The host did not answer, or stopped answering."""
 
 
+class Stale(Problem):
+    """What was known of the host is not so any more; asked anew, it may do.
+
+    detail: the digest of a blob that was found damaged, if that is why.
+    """
+
+
 class Refused(Problem):
     """The host answered and did not let us in."""
 
@@ -64,4 +73,22 @@ class NotTrusted(Problem):
 
 
 class GateFailed(Problem):
-    """A new release did not prove itself; the old one still serves."""
+    """A new release did not prove itself; the old one still serves.
+
+    report: what the gate found (app/deployer/agent/judging.py), if it came so far.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        remedy: str = "",
+        detail: str = "",
+        cause: str = "",
+        report: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(what, remedy=remedy, detail=detail, cause=cause)
+        self.report = report
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), **({"report": self.report} if self.report else {})}

@@ -15,6 +15,28 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """What a release must show before it takes traffic, and just after. None: only reported.
+
+    tolerance: (relative, absolute). max_changed: share of rows. max_latency: p99 [s]. time [s]: for
+    all golden inputs. watch [s]: how long it is watched after the switch.
+    """
+
+    tolerance: tuple[float, float] = (1e-6, 1e-9)
+    must_match: bool = True
+    max_changed: float | None = None
+    max_latency: float | None = None
+    max_latency_ratio: float | None = None
+    max_memory_ratio: float | None = None
+    time: float = 60.0
+    watch: float = 1.0
+
+    def limits(self) -> dict[str, Any]:
+        """What a report is held against (app/deployer/agent/judging.py)."""
+        return {name: held for name, held in asdict(self).items() if name not in ("time", "watch")}
+
+
+@dataclass(frozen=True)
 class Configuration:
     """`rhythmicml.toml`, read and checked. Every field is one key there (docs/configuration.md)."""
 
@@ -39,6 +61,7 @@ class Configuration:
     workers: int = 1
     memory: str | None = None
     start_timeout: float = 300.0
+    keep_warm: float = 0.0
     preload: bool = False
     recycle_requests: int | None = None
     recycle_memory: int | None = None
@@ -53,6 +76,8 @@ class Configuration:
     access_log: str = "errors"
     env: dict[str, str] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
+    # [gate]
+    gate: dict[str, Any] = field(default_factory=dict)
     # [schema]
     schema: dict[str, Any] = field(default_factory=dict)
 
@@ -98,7 +123,8 @@ class Model:
 class Version:
     """An immutable, numbered snapshot of a Model. `digest` names its files and lock together.
 
-    schema: what it takes and gives (app/scoring/schema.py), where that is known.
+    schema: what it takes and gives (app/scoring/schema.py), where that is known. memory: the most
+    that it was seen to take at its gate [bytes].
     """
 
     id: int
@@ -114,11 +140,15 @@ class Version:
     size: int
     files: int
     schema: dict[str, Any] | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where instances run. `url` is empty for this machine, else ssh://user@host:port."""
+    """Where instances run. `url` is empty for this machine, else ssh://user@host:port.
+
+    internet: whether it reaches package indexes: "auto" (tried when it matters), "never", "always".
+    """
 
     name: str
     kind: str = "ssh"
@@ -128,11 +158,18 @@ class Location:
     base: str = ""
     default: bool = False
     created: str = ""
+    internet: str = "auto"
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """One line of history: who did what to which instance, when, and how it ended."""
+    """One line of history: who did what to which instance, when, and how it ended.
+
+    result: done, failed, interrupted (production is as it was), taken back (production was switched
+    and is again as it was), unknown (the way to the host was lost when it could have been either),
+    or empty while it is under way. attempt: by which the host's history knows it. steps: what was
+    to be done and how far that came, [{"do", "words", "began", "ended"}].
+    """
 
     id: int
     model: str
@@ -146,6 +183,13 @@ class Deployment:
     ended: str
     result: str
     detail: str = ""
+    attempt: str = ""
+    steps: tuple[dict[str, str], ...] = ()
+
+    @property
+    def step(self) -> str:
+        """The words of the last step that was begun; empty when none was."""
+        return next((each["words"] for each in reversed(self.steps) if each["began"]), "")
 
 
 @dataclass(frozen=True)
@@ -188,8 +232,8 @@ class Job:
 class Event:
     """One thing that happened during long work.
 
-    kind: step (a new line), progress (of the step), log (a line of output), done (of the step),
-    result (the last one; `data` is what the service gives back).
+    kind: note (what happened before), step (a new line), progress (of the step), log (a line of
+    output), done (of the step), result (the last one; `data` is what the service gives back).
     """
 
     kind: str

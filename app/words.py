@@ -1,5 +1,5 @@
 """Values in people's words, as the agent says them too."""
 
-from app.deployer.agent.words import size
+from app.deployer.agent.words import duration, size
 
-__all__ = ["size"]
+__all__ = ["duration", "size"]

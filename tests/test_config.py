@@ -50,6 +50,7 @@ def test_every_key_is_read(tmp_path):
         workers = 2
         memory = "2g"
         start_timeout = 60
+        keep_warm = "10m"
         max_body = "10M"
         expose = "loopback"
         env = { TOKENIZERS_PARALLELISM = "false" }
@@ -78,6 +79,7 @@ def test_every_key_is_read(tmp_path):
         workers=2,
         memory="2G",
         start_timeout=60.0,
+        keep_warm=600.0,
         max_body=10 * 1024 * 1024,
         env={"TOKENIZERS_PARALLELISM": "false"},
         exclude=("notebooks/", "*.ipynb"),
@@ -138,6 +140,8 @@ def test_batch_may_be_switched_off_and_on(tmp_path):
         ("[predict]\nbatch = { rows = 2 }", "must be { max_rows = 256, wait = 0.0 } or false"),
         ("[predict]\nbatch = { max_rows = 0 }", "from 1 to 1000000, not 0."),
         ("[predict]\ntimeout = 0", "must be seconds, above 0"),
+        ('[deploy]\nkeep_warm = "soon"', 'must be a time such as "200ms", "10s" or "2m"'),
+        ('[deploy]\nkeep_warm = "2d"', 'at most "1d", not "2d"'),
         ("[predict]\ntimeout = nan", "must be seconds, above 0"),
         ("[model]\nmetadata = { a = inf }", "must hold finite numbers, not inf."),
         ("[model]\nmetadata = 3", "must be a table"),

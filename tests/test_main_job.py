@@ -226,12 +226,13 @@ asked = []
 
 def predict(model, inputs: list):
     asked.append(1)
-    if len(asked) == 2:
-        threading.Timer(0.05, os._exit, [1]).start()
+    if len(asked) == 4:  # its own try of the sample, and three at the gate
+        threading.Timer(1, os._exit, [1]).start()
     return [sum(row) for row in inputs]
 """
     write_model(folder, "churn", script=dying)
     port = client("deploy", str(folder))["port"]
+    wait_until(lambda: any("another is started" in line for line in client("logs", "churn")), 20)
     wait_until(lambda: status_of(port) == 200, 20)
 
 

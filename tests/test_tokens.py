@@ -275,7 +275,8 @@ def test_stopped_loopback_release_is_never_started_on_a_public_port(client, fold
     make_public(folder)
     steps = client("deploy", "churn")["steps"]
     assert f"Listen on port {port}" in steps
-    assert steps[-1] == f"Open port {port} to everyone (TLS; firewalls are not touched)"
+    opened = f"Open port {port} to everyone (TLS; firewalls are not touched)"
+    assert steps[-2:] == [opened, "Watch it for 1 s"]
     assert open_to_all(port)
 
 

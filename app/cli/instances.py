@@ -107,16 +107,29 @@ def undeploy(model: str, to: str | None, purge: bool, yes: bool, as_json: bool) 
 
 
 @click.command()
+@click.argument("model")
+@to_option
+@command
+def unlock(model: str, to: str | None, as_json: bool) -> None:
+    """End whoever is changing an instance, and what they began; for one that hangs."""
+    from app.services import deployments
+
+    finish(deployments.unlock(workspace(), model, to=to), as_json)
+
+
+@click.command()
 @click.argument("model", required=False)
 @to_option
 @command
 def status(model: str | None, to: str | None, as_json: bool) -> None:
     """Show what runs where, and how it is."""
-    from app.services import instances
+    from app.services import instances, truth
 
     found = instances.status(workspace(), model, to=to)
 
     def show(_: Any) -> None:
+        for words in truth.loose(workspace(), model, to):
+            click.echo(words)
         if not found:
             click.echo(_nothing_words(model, to))
             return
@@ -127,6 +140,10 @@ def status(model: str | None, to: str | None, as_json: bool) -> None:
                 click.echo(f"\n{_public_words(each)}")
             if each.get("error"):
                 click.echo(f"\n{each['model']} on {each['location']}: {each['error']}")
+            if each["warm"]:
+                click.echo(f"\n{_warm_words(each)}")
+            if each["note"]:
+                click.echo(f"\n{each['note']}")
 
     emit(found, as_json, show)
 
@@ -151,6 +168,14 @@ def _status_row(each: dict[str, Any]) -> dict[str, Any]:
         "memory": size(each["memory"]) if each["memory"] else "-",
         "since": ago(each["since"]) if each["since"] else "-",
     }
+
+
+def _warm_words(each: dict[str, Any]) -> str:
+    idle = each["warm"]
+    return (
+        f"{each['model']} on {each['location']}: v{idle['version']} is warm until {idle['until']}; "
+        f"rhythmicml rollback {each['model']} is instant till then."
+    )
 
 
 def _public_words(each: dict[str, Any]) -> str:
@@ -304,7 +329,7 @@ def demo(folder: Path | None, as_json: bool) -> None:
 
 def register(group: click.Group) -> None:
     for each in (
-        deploy, switch, rollback, start, stop, restart, undeploy,
+        deploy, switch, rollback, start, stop, restart, undeploy, unlock,
         status, logs, score, tunnel, history, demo,
     ):  # fmt: skip
         group.add_command(each)

@@ -27,9 +27,16 @@ def location() -> None:
 @click.option("--accept-key", metavar="SHA256:…", help="The host key you expect.")
 @click.option(
     "--privilege",
-    type=click.Choice(["auto", "user"]),
+    type=click.Choice(["auto", "sudo", "user"]),
     default="auto",
-    help="auto: system-wide as root or with sudo -n, else as the user. user: as the user.",
+    help="auto: system-wide as root or with sudo -n, else as the user. sudo: system-wide, with "
+    "sudo's password where it wants one. user: as the user.",
+)
+@click.option(
+    "--internet",
+    type=click.Choice(["auto", "never", "always"]),
+    default="auto",
+    help="Whether packages can be fetched there; never: they are fetched here and sent.",
 )
 @click.option("--remember", is_flag=True, help="Keep what you type in the OS keyring.")
 @click.option("--base", default="", metavar="FOLDER", help="Where things go on the host.")
@@ -63,6 +70,7 @@ def list_locations(as_json: bool) -> None:
             "default": "*" if each.default else "",
             "url": each.url or "this machine",
             "base": each.base,
+            "internet": each.internet,
         }
         for each in found
     ]
@@ -92,18 +100,20 @@ def check(names: tuple[str, ...], as_json: bool) -> None:
 
 
 def _fact_words(facts: dict[str, Any]) -> str:
+    from app.services.places import WAYS, way_words
+
     pythons = ", ".join(each["version"] for each in facts["pythons"]) or "none"
     system = f"{facts['distribution']} {facts['distribution_version']}".strip()
     lines = {
         "Host": f"{facts['hostname']} ({system or facts['os']}, {facts['arch']}, {facts['libc']})",
-        "User": f"{facts['user']} (installs {_mode_words(facts['mode'])})",
+        "User": f"{facts['user']} (installs {way_words(facts['mode']) or WAYS['user']})",
         "Base folder": facts["base"],
         "Python": pythons,
         "systemd": facts["systemd"] or "no",
         "Linger": _yes(facts["linger"]),
         "Disk free": f"{size(facts['disk_free'])} of {size(facts['disk_total'])}",
         "Memory": f"{size(facts['memory'])}, {facts['cpus']} CPUs",
-        "Internet": _yes(facts["internet"]),
+        "Internet": _internet(facts),
         "Latency": f"{facts['latency'] * 1000:.1f} ms",
     }
     return "\n".join(f"{name:<12} {value}" for name, value in lines.items())
@@ -113,9 +123,10 @@ def _yes(value: bool | None) -> str:
     return "not known" if value is None else "yes" if value else "no"
 
 
-def _mode_words(mode: str) -> str:
-    ways = {"root": "system-wide, as root", "sudo": "system-wide, with sudo"}
-    return ways.get(mode, "for this user only")
+def _internet(facts: dict[str, Any]) -> str:
+    """What was tried, and what is done about it when something else was said."""
+    reached, wanted = _yes(facts["internet"]), facts["internet_wanted"]
+    return reached if wanted == "auto" else f"{reached} (set to {wanted})"
 
 
 @location.command()

@@ -6,13 +6,14 @@ import dataclasses
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
-from app.errors import Problem
+from app.errors import GateFailed, Problem
 from app.models import Event
 from app.words import size
 
@@ -82,6 +83,7 @@ class _Terminal(_Quiet):
         self.live = Live(self.spinner, console=self.console, transient=True, refresh_per_second=12)
         self.step = ""
         self.began = 0.0
+        self.pace = Pace()
 
     def __enter__(self) -> _Terminal:
         self.live.start()
@@ -92,10 +94,11 @@ class _Terminal(_Quiet):
 
     def hear(self, event: Event) -> None:
         if event.kind == "step":
-            self.step, self.began = event.text, time.monotonic()
+            self.step, self.began, self.pace = event.text, time.monotonic(), Pace()
             self._spin("")
         elif event.kind == "progress":
-            self._spin(progress_words(event, time.monotonic() - self.began))
+            now = time.monotonic()
+            self._spin(progress_words(event, now - self.began, self.pace.of(event, now)))
         elif event.kind == "log":
             self._spin(event.text[-60:])
         elif event.kind == "done":
@@ -117,23 +120,60 @@ def _escaped(text: str) -> str:
     return escape(text)
 
 
+class Pace:
+    """How fast a step goes: by the last few seconds, for what was there already came at once."""
+
+    SPAN, SOON = 5.0, 0.5
+
+    def __init__(self) -> None:
+        self._heard: deque[tuple[float, float]] = deque()
+
+    def of(self, event: Event, now: float) -> float:
+        """Units a second up to this event; 0 as long as that is not known."""
+        done = event.done or 0.0
+        if self._heard and done < self._heard[-1][1]:
+            self._heard.clear()
+        self._heard.append((now, done))
+        while now - self._heard[0][0] > self.SPAN and len(self._heard) > 2:
+            self._heard.popleft()
+        since, before = self._heard[0]
+        return (done - before) / (now - since) if now - since >= self.SOON else 0.0
+
+
 def done_words(event: Event) -> str:
     seconds = event.data.get("seconds")
-    return f"✓ {event.text}" + (f" ({seconds:.1f} s)" if seconds and seconds >= 0.1 else "")
+    words = f"✓ {event.text}" + _sent_words(event.data.get("answer"))
+    return words + (f" ({seconds:.1f} s)" if seconds and seconds >= 0.1 else "")
 
 
-def progress_words(event: Event, seconds: float) -> str:
+def _sent_words(answer: Any) -> str:
+    """What an upload was spared, and what it found."""
+    if not isinstance(answer, dict) or "sent" not in answer:
+        return ""
+    spared = answer["sent"] < 0.9 * answer["bytes"]
+    words = f"; {size(answer['sent'])} had to be sent" if spared else ""
+    if damaged := len(answer["damaged"]):
+        what = "1 file" if damaged == 1 else f"{damaged} files"
+        words += f"; {what} there found damaged and put out of use"
+    return words
+
+
+def progress_words(event: Event, seconds: float, rate: float) -> str:
     """5.1 of 38 MB, 120 MB/s, 1 s left; or seconds gone by; or what the event itself says."""
     if event.text:
         return event.text
     if event.unit != "B" or event.done is None:
         return f"{event.done or seconds:.0f} s"
     words = f"{size(event.done)} of {size(event.total or 0)}"
-    if seconds < 0.5 or not event.done:
+    if rate <= 0:
         return words
-    rate = event.done / seconds
     left = ((event.total or 0) - event.done) / rate
-    return f"{words}, {size(rate)}/s, {left:.0f} s left"
+    return f"{words}, {size(rate)}/s, {_time_words(left)} left"
+
+
+def _time_words(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
@@ -175,6 +215,10 @@ def show_problem(problem: Problem, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"error": problem.as_dict()}, ensure_ascii=False, indent=2))
         return
+    if isinstance(problem, GateFailed) and problem.report:
+        from app.cli.gate import print_report
+
+        print_report(problem.report, err=True)
     click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(problem.what, err=True)
     for name, text in (("Cause: ", problem.cause), ("Remedy:", problem.remedy)):

@@ -1,8 +1,10 @@
-"""Passwords and passphrases in the operating system's keyring; only when the person asks for it."""
+"""Passwords and passphrases: asked for once in a run of the program, and kept in the operating
+system's keyring only when the person asks for that."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from app.errors import Problem
 
@@ -11,18 +13,37 @@ Ask = Callable[[str], "str | None"]
 SERVICE = "rhythmicml"
 
 
-def first(ask: Ask | None) -> Ask:
-    """Answers from the keyring; what is not there, or did not do, is asked for."""
-    looked_up: set[str] = set()
+_known: dict[str, str] = {}
+"""What let us in during this run of the program."""
+
+
+@contextmanager
+def answering(ask: Ask | None) -> Iterator[Ask]:
+    """Answers while a connection is made, and afterwards while it lasts.
+
+    From earlier in this run, else the keyring; what is not there, or did not do (then it is asked
+    for again), the person is asked for. All is kept for this run when the block ends well.
+    """
+    given: dict[str, str] = {}
 
     def answer(prompt: str) -> str | None:
-        known = None if prompt in looked_up else fetch(prompt)
-        looked_up.add(prompt)
-        if known is not None:
-            return known
-        return ask(prompt) if ask else None
+        found = None if prompt in given else _known.get(prompt) or fetch(prompt)
+        if found is None and ask:
+            found = ask(prompt)
+        if found is not None:
+            given[prompt] = found
+        return found
 
-    return answer
+    try:
+        yield answer
+    except BaseException:
+        for prompt in given:
+            _known.pop(prompt, None)
+        raise
+    else:
+        _known.update(given)
+    finally:
+        given.clear()
 
 
 def fetch(prompt: str) -> str | None:

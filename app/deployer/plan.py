@@ -10,7 +10,8 @@ from typing import Any
 from app.deployer import units
 from app.deployer.certificates import Pair
 from app.errors import Problem
-from app.words import size
+from app.models import Gate
+from app.words import duration, size
 
 LOOPBACK, PUBLIC = "loopback", "public"
 
@@ -19,6 +20,17 @@ GOOD_KEPT = 5
 
 FLOOR = 512 * 1024 * 1024
 """Bytes of disk that a deployment leaves free."""
+
+SAMPLE_ALONE = {
+    "golden": [],
+    "declared": {},
+    "limits": Gate().limits(),
+    "passes": 1,
+    "time": Gate().time,
+    "beside": False,
+    "watch": 0.0,
+}
+"""What is asked of a release that was production before."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +48,28 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Sent:
+    """What is made on this side, since the host cannot: digests of the listings of trees.
+
+    blobs: digest → size of all that these trees need.
+    """
+
+    environment: str = ""
+    runtime: str = ""
+    python: str = ""
+    blobs: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Wanted:
     """A release as it should be on a host.
 
     manifest: what release.json will be. blobs: digest → size of all it needs, in any order.
     tool: (name, digest) of uv. runtime_files: path → digest. links_beside: the lock takes packages
     from files of the release itself (`--find-links ./wheels`). certificate: what has to be put
-    there. location: what people call the host.
+    there. location: what people call the host. sent: what it need not build. gate: what is asked of
+    it before the switch and after (services/gate.py); None for one that has proved itself before:
+    only its sample.
     """
 
     manifest: dict[str, Any]
@@ -57,6 +84,8 @@ class Wanted:
     start_timeout: float = 300.0
     certificate: Pair | None = None
     location: str = ""
+    sent: Sent = field(default_factory=Sent)
+    gate: dict[str, Any] | None = None
 
     @property
     def exposure(self) -> str:
@@ -75,18 +104,27 @@ class Wanted:
         return str(self.manifest["id"])
 
     @property
+    def keep_warm(self) -> float:
+        """Seconds for which the release before stays up after the switch."""
+        return float(self.manifest.get("keep_warm") or 0)
+
+    @property
     def unit_names(self) -> list[str]:
         return list(units.names(self.name))
 
 
 @dataclass(frozen=True)
 class Running:
-    """One front that is up. `unit` is what it was started as: a release id or "current"."""
+    """One front that is up. `unit` is what it was started as: a release id or "current".
+
+    memory: bytes that it takes, with its workers.
+    """
 
     unit: str
     release: str | None
     ready: bool
     accepting: bool
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +132,9 @@ class Found:
     """What `look` found on the host.
 
     exposure: who reaches the port, if it listens. certificate: PEM. addresses: of the host.
+    runtime_python: major.minor of the Python that a runtime would be built on.
+    fetches_pythons: whether uv can fetch Pythons there; asked only where one is lacking.
+    warm: what is kept running idle, {"release", "unit", "until"}.
     """
 
     mode: str
@@ -126,6 +167,9 @@ class Found:
     certificate: str | None = None
     ipv6: bool = True
     addresses: tuple[str, ...] = ()
+    runtime_python: str = ""
+    fetches_pythons: bool = False
+    warm: dict[str, Any] | None = None
 
 
 def parse_found(answer: dict[str, Any]) -> Found:
@@ -136,6 +180,7 @@ def parse_found(answer: dict[str, Any]) -> Found:
             release=each["release"],
             ready=bool(each["ready"]),
             accepting=bool(each.get("accepting")),
+            memory=each.get("memory"),
         )
         for each in answer["serving"]
     )
@@ -147,7 +192,7 @@ def parse_found(answer: dict[str, Any]) -> Found:
 def plan(wanted: Wanted, found: Found) -> list[Step]:
     """Every step from what was found to what is wanted; [] when nothing is to be done."""
     _refuse_unfit(found)
-    return [*_put_there(wanted, found), *serve(wanted, found)]
+    return [*put_there(wanted, found), *serve(wanted, found)]
 
 
 def _refuse_unfit(found: Found) -> None:
@@ -160,16 +205,19 @@ def _refuse_unfit(found: Found) -> None:
     if not found.linger:
         raise Problem(
             f"Services of {found.user} end at logout on that host: lingering is off.",
-            remedy=f"Ask its administrator to run, once: loginctl enable-linger {found.user}",
+            remedy="If that user may use sudo there, add the location with --privilege sudo. "
+            f"Else ask its administrator to run, once: loginctl enable-linger {found.user}",
         )
     if not found.user_manager:
         raise Problem(
             f"The systemd of {found.user} does not answer on that host.",
-            remedy=f"Ask its administrator to run: systemctl start user@$(id -u {found.user})",
+            remedy="If that user may use sudo there, add the location with --privilege sudo. "
+            "Else ask its administrator to run: "
+            f"systemctl start user@$(id -u {found.user})",
         )
 
 
-def _put_there(wanted: Wanted, found: Found) -> list[Step]:
+def put_there(wanted: Wanted, found: Found) -> list[Step]:
     """The release, complete on the host, nothing running yet."""
     if found.release and found.environment and found.runtime:
         return []
@@ -178,13 +226,13 @@ def _put_there(wanted: Wanted, found: Found) -> list[Step]:
     steps = [] if found.ready else [_prepare()]
     if needed:
         steps.append(_send(needed, wanted))
-    if not found.tool:
+    if uses_tool(wanted, found) and not found.tool:
         name, digest = wanted.tool
         steps.append(Step(f"Put {name} on the host", "tool", {"name": name, "digest": digest}))
     if not found.runtime:
         steps.append(_runtime(wanted))
     if not found.environment:
-        steps.append(_environment(wanted, found))
+        steps += [*_python(wanted, found), _environment(wanted, found)]
     if not found.release:
         words = f"Put release {wanted.release} together"
         steps.append(Step(words, "place", {"manifest": wanted.manifest}))
@@ -208,10 +256,14 @@ def serve(wanted: Wanted, found: Found) -> list[Step]:
     if opening or found.current != release or not _settled(wanted, found):
         unit = on.unit if on else release
         args = {"name": name, "release": release, "unit": unit, "expected": found.current}
-        words = _switch_words(found, release)
+        if wanted.keep_warm:
+            args["keep_warm"] = wanted.keep_warm
+        words = _switch_words(wanted, found)
         if opening:
             words = _opening_words(found, release, opening)
         steps.append(Step(words, "switch", {**args, "opening": opening}))
+        if wanted.gate and wanted.gate["watch"] and found.current not in (None, release):
+            steps.append(_watch(wanted, release if opening else unit))
     return steps
 
 
@@ -278,15 +330,25 @@ def _opening_words(found: Found, release: str, opening: dict[str, Any]) -> str:
 
 
 def _settled(wanted: Wanted, found: Found) -> bool:
-    """The release accepts requests, alone, and will after a boot."""
-    states = [each.release == wanted.release and each.accepting for each in found.serving]
+    """The release accepts requests, alone but for one kept warm, and will after a boot."""
+    idle = (found.warm or {}).get("unit")
+    up = [each for each in found.serving if each.unit != idle or each.accepting]
+    states = [each.release == wanted.release and each.accepting for each in up]
     return states == [True] and found.enabled
 
 
-def _switch_words(found: Found, release: str) -> str:
-    others = _others(found, release)
-    ending = f", let {others} finish and stop" if others else ""
-    return f"Make {release} production{ending}"
+def _switch_words(wanted: Wanted, found: Found) -> str:
+    return f"Make {wanted.release} production{_ending(wanted, found)}"
+
+
+def _ending(wanted: Wanted, found: Found) -> str:
+    """What becomes of those that run beside it."""
+    others = _others(found, wanted.release)
+    before = [each for each in found.serving if each.release == found.current and each.ready]
+    if not (wanted.keep_warm and before and found.current != wanted.release):
+        return f", let {others} finish and stop" if others else ""
+    memory = f" ({size(before[0].memory)} of memory)" if before[0].memory else ""
+    return f", keep {found.current} warm for {duration(wanted.keep_warm)}{memory}"
 
 
 def tidy(wanted: Wanted, found: Found) -> list[Step]:
@@ -327,21 +389,19 @@ def rollback_target(
 
 
 def _needed(wanted: Wanted, found: Found) -> dict[str, int]:
-    """Digests to send, with sizes: what is missing there, less what its user already has."""
-    spared: set[str] = set()
-    if found.tool:
-        spared.add(wanted.tool[1])
-    if found.runtime:
-        spared |= {*wanted.runtime_files.values(), wanted.runtime_lock}
-    if found.environment:
-        spared.add(wanted.lock)
-    if found.release:
-        spared |= {entry[1] for entry in wanted.manifest["files"]}
-    return {
-        digest: size
-        for digest, size in wanted.blobs.items()
-        if digest in found.missing and digest not in spared
-    }
+    """Digests to send, with sizes: what is missing there of all that its user lacks."""
+    needed = set(wanted.sent.blobs)
+    if uses_tool(wanted, found) and not found.tool:
+        needed.add(wanted.tool[1])
+    if not found.runtime:
+        needed |= {*wanted.runtime_files.values()}
+        needed |= set() if wanted.sent.runtime else {wanted.runtime_lock}
+    if not found.environment and not wanted.sent.environment:
+        needed.add(wanted.lock)
+    if not found.release:
+        needed |= {entry[1] for entry in wanted.manifest["files"] if entry[1]}
+    sizes = {**wanted.blobs, **wanted.sent.blobs}
+    return {digest: sizes[digest] for digest in needed & found.missing}
 
 
 def _refuse_full_disk(found: Found, needed: dict[str, int], wanted: Wanted) -> None:
@@ -360,7 +420,7 @@ def _prepare() -> Step:
 
 
 def _send(needed: dict[str, int], wanted: Wanted) -> Step:
-    sent, whole = sum(needed.values()), sum(wanted.blobs.values())
+    sent, whole = sum(needed.values()), sum({**wanted.blobs, **wanted.sent.blobs}.values())
     words = f"Send {_count(len(needed), 'file')}, {size(sent)} of {size(whole)}"
     return Step(words, "upload", uploads=tuple(sorted(needed)))
 
@@ -371,26 +431,31 @@ def _runtime(wanted: Wanted) -> Step:
         "files": wanted.runtime_files,
         "lock": wanted.runtime_lock,
         "tool": wanted.tool[0],
+        "tree": wanted.sent.runtime,
     }
-    return Step("Build the scoring runtime", "runtime", args)
+    words = (
+        "Put the scoring runtime together" if wanted.sent.runtime else "Build the scoring runtime"
+    )
+    return Step(words, "runtime", args)
 
 
-def _environment(wanted: Wanted, found: Found) -> Step:
-    args = {
-        "key": wanted.manifest["environment"],
-        "lock": wanted.lock,
-        "python": _interpreter(str(wanted.manifest["python"]), found),
-        "tool": wanted.tool[0],
-        "files": wanted.manifest["files"] if wanted.links_beside else [],
-    }
-    return Step(f"Build environment {wanted.manifest['environment'][:8]}", "environment", args)
+def uses_tool(wanted: Wanted, found: Found) -> bool:
+    """Whether uv has something to do on the host."""
+    environment, runtime = wanted.sent.environment, wanted.sent.runtime
+    return not ((found.environment or environment) and (found.runtime or runtime))
 
 
-def _interpreter(version: str, found: Found) -> str:
-    """The path of a Python of that version on the host."""
-    for each in found.pythons:
-        if each["version"] == version or each["version"].startswith(f"{version}."):
-            return each["path"]
+def _python(wanted: Wanted, found: Found) -> list[Step]:
+    """The Python of the model, if the host has none of that version."""
+    version = str(wanted.manifest["python"])
+    if interpreter(version, found):
+        return []
+    if wanted.sent.python:
+        args = {"version": version, "tree": wanted.sent.python}
+        return [Step(f"Put Python {version} on the host", "python", args)]
+    if found.fetches_pythons:
+        args = {"version": version, "tool": wanted.tool[0], "tree": ""}
+        return [Step(f"Have uv fetch Python {version} there", "python", args)]
     there = ", ".join(each["version"] for each in found.pythons) or "none"
     raise Problem(
         f"Python {version} is not on that host.",
@@ -398,6 +463,30 @@ def _interpreter(version: str, found: Found) -> str:
         remedy="Set `python` under [dependencies] to one of these and deploy again, "
         f"or have Python {version} installed there.",
     )
+
+
+def _environment(wanted: Wanted, found: Found) -> Step:
+    version, tree = str(wanted.manifest["python"]), wanted.sent.environment
+    args = {
+        "key": wanted.manifest["environment"],
+        "lock": wanted.lock,
+        "version": version,
+        "python": interpreter(version, found),
+        "tool": wanted.tool[0],
+        "files": wanted.manifest["files"] if wanted.links_beside else [],
+        "tree": tree,
+    }
+    name = wanted.manifest["environment"][:8]
+    words = f"Put environment {name} together" if tree else f"Build environment {name}"
+    return Step(words, "environment", args)
+
+
+def interpreter(version: str, found: Found) -> str:
+    """The path of a Python of that version on the host; empty when there is none."""
+    for each in found.pythons:
+        if each["version"] == version or each["version"].startswith(f"{version}."):
+            return each["path"]
+    return ""
 
 
 def _listen(wanted: Wanted, found: Found) -> list[Step]:
@@ -456,14 +545,26 @@ def _units(wanted: Wanted, found: Found, port: int, exposure: str) -> dict[str, 
 def _gate(wanted: Wanted) -> Step:
     scoring = wanted.manifest["scoring"]
     sample = scoring["sample"]
+    asked = {**SAMPLE_ALONE, **(wanted.gate or {})}
+    golden = _count(len(asked["golden"]), "golden input")
     words = f"Check its answer to {sample}" if sample else "Check that it answers"
+    if asked["golden"]:
+        words = f"Check its answers to {f'{sample} and ' if sample else ''}{golden}"
+    del asked["watch"]
     args = {
         "name": wanted.name,
         "release": wanted.release,
         "sample": sample,
         "within": scoring["timeout"] + 5,
+        **asked,
     }
     return Step(words, "gate", args)
+
+
+def _watch(wanted: Wanted, unit: str) -> Step:
+    seconds = (wanted.gate or {})["watch"]
+    args = {"name": wanted.name, "unit": unit, "seconds": seconds}
+    return Step(f"Watch it for {seconds:g} s", "watch", args)
 
 
 def _others(found: Found, release: str) -> str:

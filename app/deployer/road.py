@@ -7,34 +7,32 @@ from __future__ import annotations
 
 import itertools
 import queue
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from app.deployer import keychain
+from app.deployer import keychain, uploads
 from app.deployer.agent import frames
 from app.deployer.forward import Forward
 from app.deployer.keychain import Ask
 from app.deployer.link import PATIENCE, Address, Link, Lost
 from app.deployer.starting import START, start_agent
 from app.deployer.trust import Trust
-from app.errors import Busy, GateFailed, NotFound, Problem, Refused, Unreachable
+from app.deployer.uploads import Blob, Progress
+from app.errors import Busy, GateFailed, NotFound, Problem, Refused, Stale, Unreachable
 
 if TYPE_CHECKING:
     from app.models import Location
 
 OnEvent = Callable[[dict[str, Any]], None]
-Blob = tuple[str, int, Path]
 
-SILENCE = 60.0
+SILENCE = 45.0
 BEAT = 10.0
 CHUNK = 1024 * 1024
-BATCH_FILES = 256
-BATCH_BYTES = 16 * CHUNK
-AHEAD = 8
-SPECIAL = (Busy, NotFound, GateFailed, Refused, Unreachable)
+SPECIAL = (Busy, NotFound, GateFailed, Refused, Stale, Unreachable)
 KINDS: dict[str, type[Problem]] = {kind.__name__: kind for kind in SPECIAL}
 
 
@@ -80,23 +78,23 @@ class Pending:
 
 
 class Road:
-    """An open way to a host. `hello` is what the host said of itself when we came."""
+    """An open way to a host. `hello` is what the host said of itself when we came.
 
-    def __init__(self, link: Link, base: str) -> None:
-        self.place = link.place
+    lists: the folder that remembers what large files are made of (chunking.Lists).
+    """
+
+    def __init__(
+        self, connect: Callable[[], Link], base: str, *, lists: Path | None = None
+    ) -> None:
+        self.lists = lists
+        self._connect = connect
         self._base = base
-        self._link = link
+        self._client = secrets.token_hex(16)
+        self._locks: dict[str, dict[str, Any]] = {}
         self._sending = threading.Lock()
-        self._waiting: dict[int, Pending] = {}
         self._numbers = itertools.count(1)
-        self._ended: Problem | None = None
-        self._closed = threading.Event()
         self._forwards: list[Forward] = []
-        self._threads = [
-            threading.Thread(target=work, daemon=True, name=f"road {work.__name__}")
-            for work in (self._listen, self._beat)
-        ]
-        self.hello: dict[str, Any] = self._start()
+        self.hello: dict[str, Any] = self._open()
 
     def __enter__(self) -> Road:
         return self
@@ -146,20 +144,22 @@ class Road:
         with self._sending:
             if self._ended:
                 raise self._ended
+            if do == "lock":
+                args = self._locks[args["name"]] = {"client": self._client, **args}
             number = next(self._numbers)
             self._waiting[number] = pending
             header = {"id": number, "do": do, "args": args}
-            self._write(frames.encode(header, size), exactly(payload, size))
+            self._write(do, frames.encode(header, size), exactly(payload, size))
         return pending
 
-    def _write(self, header: bytes, pieces: Iterable[bytes]) -> None:
+    def _write(self, do: str, header: bytes, pieces: Iterable[bytes]) -> None:
         """A frame, whole. Broken off, it would leave the agent waiting: then the road ends."""
         try:
             for piece in joined(header, pieces):
                 self._link.write(piece)
         except Lost:
             self._end(self._link.ending())
-            raise self._ended or self._link.ending() from None
+            raise at(do, self._ended or self._link.ending()) from None
         except BaseException:
             self._end(Problem(f"The way to {self.place} was closed in the middle of a request."))
             self._link.close()
@@ -169,36 +169,15 @@ class Road:
 
     def upload(
         self,
-        blobs: Iterable[tuple[str, int, Path]],
+        blobs: Iterable[Blob],
         on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Put (digest, size, file) into the host's blob store; small ones travel together.
+        """Put (digest, size, file) into the host's blob store, over this connection alone.
 
-        on_progress gets (bytes sent, bytes in all).
+        on_progress gets (bytes there, bytes in all).
         """
         wanted = list(blobs)
-        total = sum(size for _, size, _ in wanted)
-        self.call("room", need=total)
-        progress = Progress(total, on_progress)
-        sent: list[Pending] = []
-        for batch in batches(wanted):
-            sent.append(self._put(batch, progress, sent))
-            if len(sent) > AHEAD:
-                sent.pop(0).result()
-        for pending in sent:
-            pending.result()
-
-    def _put(
-        self, batch: list[tuple[str, int, Path]], progress: Progress, sent: list[Pending]
-    ) -> Pending:
-        sizes = [(digest, size) for digest, size, _ in batch]
-        pieces = progress.count(stop_when_failed(file_pieces(batch), sent))
-        size = sum(size for _, size in sizes)
-        try:
-            return self.send("put", payload=pieces, size=size, blobs=sizes)
-        except PutFailed as failed:
-            failed.pending.result()
-            raise
+        uploads.upload(self, wanted, Progress(sum(size for _, size, _ in wanted), on_progress))
 
     # Reaching ports
 
@@ -222,6 +201,33 @@ class Road:
         self._link.end_input()
         self._threads[0].join(2)
         self._stop()
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing is answered any more."""
+        return self._ended is not None
+
+    def reopen(self) -> None:
+        """Go there again with a new agent, which takes over the locks of the one we lost.
+
+        What else the lost one held for us (ports) is gone. Raises Unreachable.
+        """
+        self._stop()
+        self._open()
+        for args in self._locks.values():
+            self.call("lock", **args)
+
+    def _open(self) -> dict[str, Any]:
+        self._link = self._connect()
+        self.place = self._link.place
+        self._waiting: dict[int, Pending] = {}
+        self._ended: Problem | None = None
+        self._closed = threading.Event()
+        self._threads = [
+            threading.Thread(target=work, daemon=True, name=f"road {work.__name__}")
+            for work in (self._listen, self._beat)
+        ]
+        return self._start()
 
     def _start(self) -> dict[str, Any]:
         pending = self._waiting[0] = Pending(self.place, "hello", None, None)
@@ -250,7 +256,7 @@ class Road:
         for number in list(self._waiting):
             pending = self._waiting.pop(number, None)
             if pending:
-                pending.hear("error", self._ended)
+                pending.hear("error", at(pending.do, self._ended))
 
     # What the two threads do
 
@@ -307,6 +313,14 @@ class Road:
                     self._sending.release()
 
 
+def at(do: str, why: Problem) -> Problem:
+    """A lost connection, with what was being done."""
+    if not isinstance(why, Unreachable) or why.cause:
+        return why
+    cause = f'It was at "{do}".'
+    return Unreachable(why.what, cause=cause, detail=why.detail, remedy=why.remedy)
+
+
 def silent(place: str) -> Unreachable:
     return Unreachable(
         f"{place} has not been heard for {PATIENCE:g} seconds.",
@@ -343,83 +357,26 @@ def joined(header: bytes, pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
-def batches(blobs: list[Blob]) -> Iterator[list[Blob]]:
-    """Small files together, so that they cost neither a round trip nor a wait for the disk each."""
-    batch: list[Blob] = []
-    size = 0
-    for blob in blobs:
-        if batch and (len(batch) == BATCH_FILES or size + blob[1] > BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(blob)
-        size += blob[1]
-    if batch:
-        yield batch
-
-
-def file_pieces(batch: list[Blob]) -> Iterator[bytes]:
-    for _, size, path in batch:
-        try:
-            yield from exactly(read_pieces(path), size)
-        except OSError as error:
-            raise Problem(
-                f'"{path}" cannot be read.', remedy="Check the store: rhythmicml verify"
-            ) from error
-
-
-def read_pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        yield from iter(lambda: file.read(CHUNK), b"")
-
-
-class PutFailed(Exception):
-    """An earlier request failed, so sending on is of no use."""
-
-    def __init__(self, pending: Pending) -> None:
-        super().__init__()
-        self.pending = pending
-
-
-def stop_when_failed(pieces: Iterable[bytes], sent: list[Pending]) -> Iterator[bytes]:
-    for piece in pieces:
-        for pending in sent:
-            if pending.failed:
-                raise PutFailed(pending)
-        yield piece
-
-
-class Progress:
-    """Counts the bytes of an upload."""
-
-    def __init__(self, total: int, tell: Callable[[int, int], None] | None) -> None:
-        self.done = 0
-        self.total = total
-        self._tell = tell
-
-    def count(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        for piece in pieces:
-            yield piece
-            self.done += len(piece)
-            if self._tell:
-                self._tell(self.done, self.total)
-
-
-def open_local(base: Path) -> Road:
+def open_local(base: Path, lists: Path | None = None) -> Road:
     """The way to this machine."""
     from app.deployer.local import LocalLink
 
-    return Road(LocalLink(), str(base))
+    return Road(LocalLink, str(base), lists=lists)
 
 
-def open_ssh(location: Location, *, trust: Trust, ask: Ask | None = None) -> Road:
+def open_ssh(
+    location: Location, *, trust: Trust, ask: Ask | None = None, lists: Path | None = None
+) -> Road:
     """The way to a server. `ask` gets a prompt and gives a password or passphrase, or None."""
     from app.deployer.ssh import connect
 
-    return Road(connect(location, trust, ask), location.base)
+    return Road(lambda: connect(location, trust, ask), location.base, lists=lists)
 
 
 def open_road(location: Location, home: Path, *, ask: Ask | None = None) -> Road:
     """The way to a location, whichever kind it is. home: the user's data folder."""
+    lists = home / "chunks"
     if location.kind == "local":
-        return open_local(Path(location.base or home / "local"))
-    return open_ssh(location, trust=Trust.of(home), ask=keychain.first(ask))
+        return open_local(Path(location.base or home / "local"), lists)
+    with keychain.answering(ask) as answers:
+        return open_ssh(location, trust=Trust.of(home), ask=answers, lists=lists)

@@ -11,7 +11,6 @@ from importlib import metadata, resources
 from pathlib import Path
 
 from app.dependencies import find_uv
-from app.errors import Problem
 
 
 @dataclass(frozen=True)
@@ -44,14 +43,10 @@ def digest(python: str, arch: str) -> str:
     return sha256("\n".join([*named, lock().digest, python, arch]).encode()).hexdigest()[:16]
 
 
-def tool(arch: str) -> tuple[str, Part]:
-    """uv for a Linux host of that machine: its name there, and the file here."""
+def tool(arch: str) -> tuple[str, Part] | None:
+    """uv for a Linux host of that machine: its name there, and the file here; None if it is not."""
     if arch != platform.machine() or not sys.platform.startswith("linux"):
-        raise Problem(
-            f"That host is {arch} and this machine is {platform.machine()} ({sys.platform}).",
-            cause="uv, which builds the environment there, is at hand for this machine only.",
-            remedy="Deploy from a Linux machine of the same kind.",
-        )
+        return None
     return f"uv-{metadata.version('uv')}-{arch}", _uv()
 
 

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
+import secrets
 import socket
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import paramiko
-from paramiko.ssh_exception import ChannelException, SSHException
+from paramiko.ssh_exception import ChannelException, IncompatiblePeer, SSHException
 
 from app.deployer.agent import frames
 from app.deployer.keychain import Ask
 from app.deployer.link import PATIENCE, Address, Lost
 from app.deployer.ssh_config import Target, parse_url, route
-from app.deployer.ssh_errors import FORBIDDEN, ssh_problems
+from app.deployer.ssh_errors import FORBIDDEN, Weak, hung_up, ssh_problems
 from app.deployer.ssh_login import Login
 from app.deployer.ssh_socket import ChannelSocket, close_channel
-from app.deployer.starting import COMMANDS, NO_PYTHON, start_agent
+from app.deployer.starting import NO_PYTHON, command, no_python, start_agent
+from app.deployer.sudo import get_through
 from app.deployer.trust import HostKey, Trust
 from app.errors import Problem, Unreachable
 
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from app.models import Location
 
 CONNECT, BANNER, HANDSHAKE, AUTH, CHANNEL = 15.0, 15.0, 20.0, 30.0, 30.0
-DEAD_AFTER_MS = 30_000
+DEAD_AFTER_MS = 20_000
 KEEPALIVE = 10
 WINDOW = 64 * 1024 * 1024
 PACKET = 256 * 1024
@@ -39,6 +42,7 @@ PIECE = 1024 * 1024
 ENDLESS = 1 << 62
 LAST_WORDS = 4096
 ATTEMPTS = 5
+PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2)
 
 CIPHERS = (
     "aes128-gcm@openssh.com",
@@ -70,6 +74,11 @@ class Transport(paramiko.Transport):
     """With the host key types we choose, and never a host certificate, which we cannot verify."""
 
     wanted_keys: tuple[str, ...] = HOST_KEYS
+    offered: dict[str, Any]
+
+    def _really_parse_kex_init(self, *message: Any, **options: Any) -> dict[str, Any]:
+        self.offered = super()._really_parse_kex_init(*message, **options)  # type: ignore[misc]
+        return self.offered
 
     @property
     def preferred_keys(self) -> tuple[str, ...]:
@@ -83,7 +92,7 @@ def connect(location: Location, trust: Trust, ask: Ask | None) -> SshLink:
     try:
         for target in targets:
             opened.append(go_to(target, opened[-1] if opened else None, location.name, trust, ask))
-        return SshLink(opened, targets[-1].place, location)
+        return SshLink(opened, targets[-1].place, location, ask)
     except BaseException:
         close_all(opened)
         raise
@@ -93,22 +102,37 @@ def go_to(
     target: Target, through: Transport | None, name: str, trust: Trust, ask: Ask | None
 ) -> Transport:
     """A logged-in connection to one server, its host key checked before anything is said."""
-    with ssh_problems(target.place, "while connecting"):
-        sock = open_socket(target) if through is None else open_hop(through, target)
-    transport = None
+    transport = greet(target, through, trust.keys(target.known_as))
     try:
         with ssh_problems(target.place, "while agreeing on keys"):
-            transport = shake_hands(sock, trust.keys(target.known_as))
             shown = transport.get_remote_server_key()
         trust.check(target.known_as, HostKey(shown.get_name(), shown.asbytes()), name)
         with ssh_problems(target.place, "while logging in"):
             Login(transport, target, ask).run()
     except BaseException:
-        close_all([transport] if transport else [])
-        sock.close()
+        close_all([transport])
         raise
     transport.set_keepalive(KEEPALIVE)
     return transport
+
+
+def greet(target: Target, through: Transport | None, stored: list[HostKey]) -> Transport:
+    """Connected and agreed on keys. A server that hangs up without a word is tried again: busy."""
+    for pause in (*PAUSES, None):
+        with ssh_problems(target.place, "while connecting"):
+            sock = open_socket(target) if through is None else open_hop(through, target)
+        try:
+            with ssh_problems(target.place, "while agreeing on keys"):
+                return shake_hands(sock, stored)
+        except HungUp as error:
+            if pause is None:
+                raise hung_up(target.place) from error.__cause__
+            time.sleep(pause * random.uniform(0.5, 1.5))
+    raise AssertionError("unreachable")
+
+
+class HungUp(Exception):
+    """The server closed the connection before it said anything."""
 
 
 class Socket(socket.socket):
@@ -152,6 +176,14 @@ def shake_hands(sock: Any, stored: list[HostKey]) -> Transport:
     transport.channel_timeout = CHANNEL
     try:
         transport.start_client(timeout=BANNER + HANDSHAKE)
+    except (SSHException, EOFError) as error:
+        close_all([transport])
+        if isinstance(error, IncompatiblePeer):
+            raise Weak(error, transport.offered) from error
+        closed = isinstance(error.__context__, EOFError | ConnectionError)
+        if closed and not transport.remote_version:
+            raise HungUp from error
+        raise
     except BaseException:
         close_all([transport])
         raise
@@ -181,17 +213,23 @@ def close_all(transports: list[Transport]) -> None:
 class SshLink:
     """The channel of one agent."""
 
-    def __init__(self, transports: list[Transport], place: str, location: Location) -> None:
+    def __init__(
+        self, transports: list[Transport], place: str, location: Location, ask: Ask | None
+    ) -> None:
         self.place = place
         self.patience = PATIENCE
         self._transports = transports
         self._location = location
+        self._ask = ask
         self._channel = self._start_command()
 
     def _start_command(self) -> paramiko.Channel:
+        token = secrets.token_hex(16)
         with ssh_problems(self.place, "while starting the agent"):
             channel = self._open_session()
-            channel.exec_command(COMMANDS[self._location.privilege])
+            channel.exec_command(command(self._location.privilege, token))
+            if self._location.privilege == "sudo":
+                get_through(channel, self.place, token, self._ask)
         return channel
 
     def _open_session(self) -> paramiko.Channel:
@@ -268,7 +306,8 @@ class SshLink:
                 except ChannelException as error:
                     if error.code != FORBIDDEN:
                         raise
-        return SshLink(self._transports, self.place, self._location).hand_over(address)
+        link = SshLink(self._transports, self.place, self._location, self._ask)
+        return link.hand_over(address)
 
     def hand_over(self, address: Address) -> ChannelSocket:
         """Make this link the socket to an address."""
@@ -304,12 +343,4 @@ def lost(place: str, said: str) -> Unreachable:
         f"The connection to {place} was lost.",
         detail=said,
         remedy="Check the network, then run the same command again: it goes on where it was.",
-    )
-
-
-def no_python(place: str, said: str) -> Problem:
-    return Problem(
-        f"There is no Python on {place} that we can use: python3, 3.9 or later, is needed.",
-        detail=said,
-        remedy="Install it there, for example: apt-get install python3",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from paramiko import ssh_exception as raised
 
@@ -12,6 +13,14 @@ from app.errors import Problem, Refused, Unreachable
 
 CONFIGURATION = (raised.ConfigParseError, raised.CouldNotCanonicalize, raised.ProxyCommandFailure)
 FORBIDDEN, NO_CONNECTION = 1, 2
+
+
+class Weak(raised.IncompatiblePeer):
+    """Nothing of what the server offered would do."""
+
+    def __init__(self, error: raised.IncompatiblePeer, offered: dict[str, Any]) -> None:
+        super().__init__(str(error))
+        self.offered = offered
 
 
 @contextmanager
@@ -34,7 +43,10 @@ def problem_of(error: Exception, place: str, phase: str) -> Problem:
     if isinstance(error, raised.IncompatiblePeer):
         return Refused(
             f"{place} offers no algorithm that is safe enough {phase}.",
-            remedy="Update the SSH server there.",
+            cause=str(error),
+            detail=offers(error.offered) if isinstance(error, Weak) else "",
+            remedy="Update the SSH server there, or its Ciphers, MACs, KexAlgorithms and "
+            "HostKeyAlgorithms in sshd_config.",
         )
     if isinstance(error, raised.BadHostKeyException):
         return Problem(f"{place} shows another host key than before.")
@@ -45,6 +57,26 @@ def problem_of(error: Exception, place: str, phase: str) -> Problem:
     if isinstance(error, raised.ChannelException):
         return channel_problem(error, place, phase)
     return unreachable(error, place, phase)
+
+
+def offers(lists: dict[str, Any]) -> str:
+    """What the server would have done, a line a kind."""
+    kinds = {
+        "Key exchange": "kex_algo_list",
+        "Host keys": "server_key_algo_list",
+        "Ciphers": "server_encrypt_algo_list",
+        "MACs": "server_mac_algo_list",
+    }
+    known = [f"{words}: {', '.join(lists[key])}" for words, key in kinds.items()]
+    return "\n".join(["It offered:", *known])
+
+
+def hung_up(place: str) -> Unreachable:
+    return Unreachable(
+        f"{place} closes the connection before it says anything.",
+        cause="It is too busy (MaxStartups), or it does not let this address in.",
+        remedy="Try again in a minute; if that does not help, ask the server's administrator.",
+    )
 
 
 def channel_problem(error: raised.ChannelException, place: str, phase: str) -> Problem:

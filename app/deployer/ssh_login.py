@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -109,9 +110,12 @@ class Login:
         return self._accepts(name, lambda: self.transport.auth_publickey(self.target.user, key))
 
     def _accepts(self, name: str, attempt: Callable[[], list[str]]) -> bool:
+        began = time.monotonic()
         try:
             wanted_too = attempt()
         except (AuthenticationException, SSHException) as error:
+            if time.monotonic() - began >= self.transport.auth_timeout:
+                raise TimeoutError from error  # silence is no refusal
             if not self.transport.is_active():
                 self.tried.append(f"{name}: the server closed the connection")
                 raise self._refused() from error

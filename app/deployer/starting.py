@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import secrets
 import sys
 import time
@@ -36,12 +37,38 @@ _SHELL = (
     + f"{NO_PYTHON}'"
 )
 _ROOT = 'm=user; s=; if [ "$(id -u)" = 0 ]; then m=root; '
-COMMANDS = {
+
+# With a password (sudo.py): Python says on stderr that it runs (backwards, for sudo names what it
+# forbids), so that never a password reaches the agent, nor the agent sudo. -k: no ticket is left
+# there. In C, to understand what sudo says.
+NO_SUDO = 95
+TOKEN = "RHYTHMICML"
+PROMPT = f"{TOKEN}:"
+_WITH_PASSWORD = (
+    "exec /bin/sh -c 'LC_ALL=C; export LC_ALL; "
+    + _ROOT
+    + f"else command -v sudo >/dev/null 2>&1 || exit {NO_SUDO}; "
+    + 'm=sudo; s="sudo -n"; sudo -n true >/dev/null 2>&1 || '
+    + f'{{ m=sudo-password; s="sudo -k -S -p {PROMPT}"; }}; fi; '
+    + f"for p in {PYTHONS}; do "
+    + '$p -I -S -c "import sys;sys.exit(sys.version_info<(3,9))" </dev/null >/dev/null 2>&1 '
+    + '|| continue; exec $s $p -I -S -X utf8 -c "'
+    + "import os,sys;os.write(2,sys.argv[2].encode()[::-1]);"
+    + f"{BOOT}\" $m {TOKEN}; done; exit {NO_PYTHON}'"
+)
+_COMMANDS = {
     "auto": _SHELL.format(
         find_mode=_ROOT + 'elif sudo -n true >/dev/null 2>&1; then m=sudo; s="sudo -n"; fi;'
     ),
+    "sudo": _WITH_PASSWORD,
     "user": _SHELL.format(find_mode=_ROOT + "fi;"),
 }
+PRIVILEGES = tuple(_COMMANDS)
+
+
+def command(privilege: str, token: str = TOKEN) -> str:
+    """What a login shell there is to run. token: a word that nothing else there will say."""
+    return _COMMANDS[privilege].replace(TOKEN, token)
 
 
 def local_command(mode: str) -> list[str]:
@@ -76,7 +103,8 @@ def start_agent(link: Link, base: str, silence: float, request: bytes) -> None:
     """Send the agent and its first request; return when its first byte is next to be read."""
     first, modules = program()
     sentinel = secrets.token_hex(16)
-    chosen = {"sentinel": sentinel, "base": base, "silence": silence}
+    crash = os.environ.get("RHYTHMICML_CRASH_AT", "")
+    chosen = {"sentinel": sentinel[::-1], "base": base, "silence": silence, "crash": crash}
     link.patience = START
     try:
         link.write(first + frames.encode(chosen, len(modules)) + modules + request)
@@ -103,3 +131,11 @@ def skip_to(link: Link, sentinel: bytes) -> None:
         noise += gone
         if noise > NOISE or time.monotonic() > end:
             raise TimeoutError
+
+
+def no_python(place: str, said: str) -> Problem:
+    return Problem(
+        f"There is no Python on {place} that we can use: python3, 3.9 or later, is needed.",
+        detail=said,
+        remedy="Install it there, for example: apt-get install python3",
+    )

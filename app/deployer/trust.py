@@ -20,6 +20,7 @@ from pathlib import Path
 
 from app.errors import NotTrusted, Problem
 
+LONGEST_PATTERN = 1022
 MARKERS = ("@revoked", "@cert-authority")
 
 
@@ -64,8 +65,9 @@ class Trust:
     @classmethod
     def of(cls, home: Path) -> Trust:
         """With our file in the data folder `home`, and the files that ssh reads."""
-        users = Path("~/.ssh/known_hosts").expanduser()
-        return cls(home / "known_hosts", (users, Path("/etc/ssh/ssh_known_hosts")))
+        files = (Path("~/.ssh/known_hosts").expanduser(), Path("/etc/ssh/ssh_known_hosts"))
+        others = [path.with_name(path.name + end) for path in files for end in ("", "2")]
+        return cls(home / "known_hosts", tuple(others))
 
     def accept(self, fingerprint: str) -> None:
         """From now on a new host that shows exactly this key is stored and believed."""
@@ -100,18 +102,18 @@ class Trust:
     def _how_to_forget(self, host: str, name: str) -> str:
         """Our file is for us to change, the others are for the person."""
         for path in self.others:
-            if any(is_of(line, host) for line in read(path).splitlines()):
+            if any(is_of(line, host) for line in lines_of(read(path))):
                 return f'ssh-keygen -R "{host}" -f "{path}"'
         return f"rhythmicml location forget-key {name or 'NAME'}"
 
     def forget(self, host: str) -> int:
         """Remove a host's keys from our file; how many."""
         text = read(self.own)
-        kept = [line for line in text.splitlines(keepends=True) if not is_of(line, host)]
-        gone = len(text.splitlines()) - len(kept)
-        if gone:
-            write(self.own, "".join(kept))
-        return gone
+        lines = lines_of(text)
+        kept = [line for line in lines if not is_of(line, host)]
+        if len(kept) < len(lines):
+            write(self.own, "".join(f"{line}\n" for line in kept))
+        return len(lines) - len(kept)
 
     def _store(self, host: str, key: HostKey) -> None:
         text = read(self.own)
@@ -121,7 +123,7 @@ class Trust:
 
     def _lines(self, host: str) -> Iterator[Known]:
         for path in (self.own, *self.others):
-            for line in read(path).splitlines():
+            for line in lines_of(read(path)):
                 known = parse_line(line)
                 if known and known.names(host):
                     yield known
@@ -132,14 +134,19 @@ def host_name(host: str, port: int) -> str:
     return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines as OpenSSH sees them. Other ends of lines than its one could hide a line in one."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def parse_line(line: str) -> Known | None:
     """A known_hosts line; None for comments, and for what cannot be read."""
-    fields = line.split()
+    fields = re.findall(r"[^ \t]+", line.partition("\0")[0])
     marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
     if len(fields) < 3 or fields[0].startswith("#") or marker not in ("", *MARKERS):
         return None
     try:
-        blob = base64.b64decode(fields[2], validate=True)
+        blob = base64.b64decode(fields[2].replace("\r", ""), validate=True)
     except (binascii.Error, ValueError):
         return None
     kind = fields[1]
@@ -161,6 +168,8 @@ def matches_patterns(patterns: str, host: str) -> bool:
     """OpenSSH's rule: one pattern matches, and none with a ! does."""
     found = False
     for pattern in patterns.lower().split(","):
+        if len(pattern) > LONGEST_PATTERN:
+            return False
         if matches(pattern.removeprefix("!"), host.lower()):
             if pattern.startswith("!"):
                 return False

@@ -49,8 +49,13 @@ def render(unit: Unit) -> dict[str, str]:
 
 def quoted(text: str) -> str:
     """One word of a unit file: specifiers off, quotes on."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"'
+
+
+def argument(text: str) -> str:
+    """One word after the program of a command, where $ means something, too."""
+    return quoted(text).replace("$", "$$")
 
 
 def _plain(path: str) -> str:
@@ -116,10 +121,12 @@ def _service(unit: Unit) -> str:
 
 def _command(unit: Unit) -> str:
     instance = f"{unit.base}/instances/{unit.name}"
-    program = f"{quoted(instance)[:-1]}/releases/%i/runtime"
+    runtime = "/releases/%i/runtime"
+    python = f"{quoted(instance)[:-1]}{runtime}/env/bin/python"
+    program = f"{argument(instance)[:-1]}{runtime}/program"
     private = f"%t/rhythmicml/{unit.name}/%i/private.sock"
     return (
-        f'{program}/env/bin/python" -I {program}/program" front --instance {quoted(instance)}'
+        f'{python}" -I {program}" front --instance {argument(instance)}'
         f" --release %i --private {private}"
     )
 
@@ -154,7 +161,7 @@ def _logging(unit: Unit) -> list[str]:
     """The journal, except where a plain user may not read it."""
     if unit.system:
         return ["LogRateLimitIntervalSec=10", "LogRateLimitBurst=2000"]
-    log = f"{quoted(f'{unit.base}/instances/{unit.name}/log')[1:-1]}/%i.log"
+    log = f"{_plain(unit.base)}/instances/{unit.name}/log/%i.log"
     return [f"StandardOutput=append:{log}", f"StandardError=append:{log}"]
 
 
@@ -198,6 +205,7 @@ def _sandbox(unit: Unit) -> list[str]:
         f"TemporaryFileSystem={quoted(unit.base)}:ro",
         f"BindReadOnlyPaths={quoted(f'{unit.base}/instances/{unit.name}')}",
         f"BindReadOnlyPaths={quoted(f'{unit.base}/envs')} {quoted(f'{unit.base}/runtime')}",
+        f"BindReadOnlyPaths={quoted(f'-{unit.base}/pythons')}",
     ]
 
 

@@ -20,11 +20,16 @@ class Admin:
     """Serves where the public routes' own answer is not wanted, or there is none."""
 
     def __init__(
-        self, routes: Routes, serve: Callable[[], None], state: Callable[[], dict[str, Any]]
+        self,
+        routes: Routes,
+        serve: Callable[[], None],
+        rest: Callable[[], None],
+        state: Callable[[], dict[str, Any]],
     ) -> None:
         self._routes = routes
         self._orders = {
             (b"POST", b"/admin/serve"): self._serve,
+            (b"POST", b"/admin/rest"): self._rest,
             (b"GET", b"/admin/state"): self._state,
             (b"GET", b"/readyz"): self._ready,
             (b"POST", b"/admin/tokens"): self._tokens,
@@ -33,6 +38,7 @@ class Admin:
         self.replace_tokens: Callable[[bytes], None] = _not_here
         self.replace_certificate: Callable[[bytes], None] = _not_here
         self.serve = serve
+        self.rest = rest
         self.state = state
 
     def handle(self, request: Request) -> None:
@@ -48,6 +54,10 @@ class Admin:
             self._routes.refuse(request, not_ready())
             return
         self.serve()
+        self._state(request)
+
+    def _rest(self, request: Request) -> None:
+        self.rest()
         self._state(request)
 
     def _ready(self, request: Request) -> None:

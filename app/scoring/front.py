@@ -127,7 +127,7 @@ class Front:
         cors = Cors(scoring.get("cors") or ())
         self.routes = Routes(release, self.pool, self.reader, self.counts, self.access, cors)
         self.routes.gauges = self.gauges
-        admin = Admin(self.routes, self.serve, self.state)
+        admin = Admin(self.routes, self.serve, self.rest, self.state)
         admin.replace_tokens = self.replace_tokens
         admin.replace_certificate = self.replace_certificate
         limits = Limits.read(int(scoring.get("max_body") or Limits().max_body))
@@ -236,8 +236,9 @@ class Front:
         if self.accepting or self.draining or not self.public:
             return
         self.accepting = True
+        self.site.draining = False
         for sock in self.public:
-            self._servers.append(await self._open(sock))
+            self._servers.append(await self._open(sock.dup()))
         say("accepting")
 
     async def _open(self, sock: socket.socket) -> asyncio.AbstractServer | tls.Door:
@@ -255,6 +256,18 @@ class Front:
         self._accepting = self.loop.create_task(self._accept())
 
     # Orders
+
+    def rest(self) -> None:
+        """Accept no more and let go of who is here, ready to go on: `POST /admin/rest`."""
+        self._close_doors()
+        say("resting")
+
+    def _close_doors(self) -> None:
+        self.accepting = False
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        self.site.draining = True
 
     def replace_tokens(self, body: bytes) -> None:
         """The order of `POST /admin/tokens`. Raises ValueError and changes nothing."""
@@ -321,23 +334,20 @@ class Front:
         """Stop accepting, answer what is held, wait for the connections to end."""
         notify("STOPPING=1")
         self.draining = True
-        self.accepting = False
         say("draining")
-        for server in self._servers:
-            server.close()
-        self.site.draining = True
+        doors = [server for server in self._servers if isinstance(server, tls.Door)]
+        self._close_doors()
         limit = self.loop.time() + LONGEST_DRAIN
         await asyncio.sleep(SETTLE)
-        await self._let_in()
+        await self._let_in(doors)
         while (self.site.connections or self.routes.jobs.busy) and self.loop.time() < limit:
             await asyncio.sleep(0.02)
         if self.site.connections:
             say(f"{len(self.site.connections)} connections were cut after {LONGEST_DRAIN:g} s")
 
-    async def _let_in(self) -> None:
+    async def _let_in(self, doors: Sequence[tls.Door]) -> None:
         """Give TLS handshakes that were begun a moment to become connections."""
         limit = self.loop.time() + self.site.limits.drain_first_seconds
-        doors = [server for server in self._servers if isinstance(server, tls.Door)]
         while any(door.shaking for door in doors) and self.loop.time() < limit:
             await asyncio.sleep(0.02)
 

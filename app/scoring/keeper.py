@@ -3,11 +3,12 @@
 It holds the listening socket, so that connections wait while a front is replaced; starts fronts
 with LISTEN_FDS, restarts those that die, and takes orders as JSON lines on `run/keeper.sock`:
 
-    {"do": "start", "release": id}   {"do": "stop", "release": id}
+    {"do": "start", "release": id}   {"do": "stop", "release": id, "after": seconds}
     {"do": "status"}                 {"do": "quit"}
 
 "stop" and "quit" are answered when what they stop has drained and ended; a "start" of what is
-still stopping waits for that.
+still stopping waits for that. A stop "after" some seconds is answered at once; a "start" calls it
+off.
 
 Standard library only. Whoever starts it reads one line from its stdout: {"port", "pid"}, or
 {"error"}, after which it exits with 1.
@@ -19,6 +20,7 @@ import argparse
 import asyncio
 import fcntl
 import json
+import math
 import os
 import signal
 import socket
@@ -126,6 +128,7 @@ class Front:
         self.due = 0.0  # when to start (again)
         self.started = 0.0
         self.killed_at = 0.0
+        self.stop_at = math.inf
 
     @property
     def log(self) -> Path:
@@ -166,7 +169,9 @@ class Front:
             self.process.terminate()
 
     def look(self, now: float) -> None:
-        """Notice its end, start it when it is due, kill it when it does not stop."""
+        """Notice its end, start or stop it when that is due, kill it when it does not stop."""
+        if now >= self.stop_at:
+            self.stop()
         if self.process is not None:
             self._notice_end(now)
         elif not self.stopping and now >= self.due:
@@ -297,7 +302,9 @@ class Keeper:
 
     async def _on_stop(self, order: dict[str, Any]) -> dict[str, Any]:
         front = self.fronts.get(str(order["release"]))
-        if front is not None:
+        if front is not None and order.get("after"):
+            front.stop_at = time.monotonic() + float(order["after"])
+        elif front is not None:
             front.stop()
             await self._gone(front)
         return {"ok": True}
@@ -329,6 +336,7 @@ class Keeper:
             front.look(time.monotonic())
         elif front.process is not None:
             front.restarts, front.exit = 0, None
+        front.stop_at = math.inf
         return {"ok": True, **front.status()}
 
     def _quit(self) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import secrets
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.crash import crash_point
 from app.deployer import certificates
 from app.deployer import plan as planning
 from app.deployer.apply import Source, apply
 from app.deployer.plan import Found, Step, Wanted
-from app.errors import Problem
+from app.errors import GateFailed, Problem, Unreachable
 from app.models import Configuration, Event, Instance, Location
-from app.services import places
+from app.services import gate, places, truth
 from app.services.person import who
 
 if TYPE_CHECKING:
@@ -27,18 +29,37 @@ Events = Iterator[Event]
 
 @dataclass(frozen=True)
 class Attempt:
-    """One change of one instance: what, to which, by whom, over which road."""
+    """One change of one instance: what, to which, over which road.
+
+    id: by which both histories know it. notes: what became of those before, if they were cut off.
+    """
 
     work: Workspace
     road: Road
     action: str
     model: str
     location: Location
+    id: str
+    notes: tuple[str, ...] = ()
+
+    def then(self, action: str) -> Attempt:
+        """What follows from this one, on the same road and under the same lock."""
+        return replace(self, action=action, id=_new_id(), notes=())
 
     def entry(self, version: int | None = None) -> dict[str, Any]:
         """The line of the host's history; it says the same as ours."""
         at = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        return {"action": self.action, "version": version, "who": who(), "at": at}
+        return {
+            "action": self.action,
+            "version": version,
+            "who": who(),
+            "at": at,
+            "id": self.id,
+        }
+
+
+def _new_id() -> str:
+    return secrets.token_hex(8)
 
 
 @contextmanager
@@ -46,14 +67,17 @@ def attempting(
     work: Workspace, action: str, model: str, location: Location, locked: bool = True
 ) -> Iterator[Attempt]:
     """A way to the host, with the instance locked for us."""
+    number = _new_id()
+    notes: tuple[str, ...] = ()
     with work.reach(location) as road:
-        attempt = Attempt(work, road, action, model, location)
         if locked:
             me, _, host = who().partition("@")
-            road.call("lock", name=model, who=me, host=host, step=action)
-            with work.open_store() as store:
-                store.deployments.mark_interrupted(model, location.name)
-        yield attempt
+            locking = road.send("lock", name=model, who=me, host=host, step=action, id=number)
+            settling = road.send("settle", name=model)
+            locking.result()
+            notes = truth.settle(work, model, location, settling.result())
+            crash_point("locked")
+        yield Attempt(work, road, action, model, location, number, notes)
 
 
 def look(road: Road, wanted: Wanted) -> Found:
@@ -106,12 +130,21 @@ def carry_out(
     """Do the plan, keep the history on both sides, end with the result."""
     version = int(wanted.manifest["version"])
     answers: dict[str, Any] = {}
+    yield from _notes(attempt)
     if steps:
         steps = [_with_entry(step, attempt.entry(version)) for step in steps]
         steps += planning.tidy(wanted, found)
-        with recorded(attempt, version, wanted.release, found.current or ""):
-            answers = yield from apply(steps, attempt.road, attempt.model, source)
-    _learn(attempt, version, answers.get("gate") or {})
+        with recorded(attempt, version, wanted.release, found.current or "", steps=steps) as number:
+
+            def heed(step: Step, answer: Any) -> None:
+                if step.do == "gate":
+                    _learn(attempt, version, answer)
+                    if wanted.gate:
+                        _keep_report(attempt, number, answer)
+                gate.heed(wanted, step, answer)
+
+            events = apply(steps, attempt.road, attempt.model, source, heed)
+            answers = yield from _journaled(attempt, number, events)
     port = answers.get("listen", {}).get("port") or found.port
     tls = certificates.known(
         wanted.certificate.certificate if wanted.certificate else found.certificate
@@ -126,13 +159,20 @@ def carry_out(
     yield _result(attempt, wanted, found, steps, answers, instance, tls, breaking)
 
 
-def _learn(attempt: Attempt, version: int, gate: dict[str, Any]) -> None:
-    """Keep with the version what its front said that it takes and gives."""
-    schema = gate.pop("schema", None)
+def _keep_report(attempt: Attempt, number: int, report: dict[str, Any]) -> None:
+    with attempt.work.open_store() as store:
+        store.gates.keep(number, report)
+
+
+def _learn(attempt: Attempt, version: int, report: dict[str, Any]) -> None:
+    """Keep with the version what it showed at the gate: what it takes and gives, its memory."""
+    schema = report.pop("schema", None)
     with attempt.work.open_store() as store:
         model = store.models.find(attempt.model)
         if schema and model:
             store.versions.learn(model, version, schema)
+        if model and report["memory"]["new"]:
+            store.versions.weighed(model, version, report["memory"]["new"])
 
 
 def _with_entry(step: Step, entry: dict[str, Any]) -> Step:
@@ -145,8 +185,10 @@ def _with_entry(step: Step, entry: dict[str, Any]) -> Step:
 def single(attempt: Attempt, step: Step, status: dict[str, Any], words: str) -> Events:
     """One order to an instance that is there."""
     current = status["current"] or ""
-    with recorded(attempt, None, current, current):
-        answers = yield from apply([step], attempt.road, attempt.model, nothing_to_send)
+    yield from _notes(attempt)
+    with recorded(attempt, None, current, current, steps=[step]) as number:
+        events = apply([step], attempt.road, attempt.model, nothing_to_send)
+        answers = yield from _journaled(attempt, number, events)
     state = {"stop": "stopped", "restart": "serving"}.get(attempt.action, "")
     if state:
         _remember(attempt, status, state)
@@ -160,11 +202,41 @@ def single(attempt: Attempt, step: Step, status: dict[str, Any], words: str) -> 
     yield Event("result", words, data=data)
 
 
+def _notes(attempt: Attempt) -> Events:
+    for words in attempt.notes:
+        yield Event("note", words)
+
+
+def _journaled(
+    attempt: Attempt, number: int, events: Generator[Event, None, dict[str, Any]]
+) -> Generator[Event, None, dict[str, Any]]:
+    """Keep of each step that it is going to be done, and that it was."""
+    step = -1
+    with attempt.work.open_store() as store, closing(events):
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                answers: dict[str, Any] = end.value
+                return answers
+            if event.kind == "step":
+                step += 1
+                store.deployments.note(number, step, "began")
+            elif event.kind == "done":
+                store.deployments.note(number, step, "ended")
+            yield event
+
+
 @contextmanager
 def recorded(
-    attempt: Attempt, version: int | None, release: str, previous: str, detail: str = ""
-) -> Iterator[None]:
-    """Our own history: begun before the first change, ended with what became of it."""
+    attempt: Attempt,
+    version: int | None,
+    release: str,
+    previous: str,
+    detail: str = "",
+    steps: Sequence[Step] = (),
+) -> Iterator[int]:
+    """Our own history: begun before the first change, ended with what became of it. Its number."""
     with attempt.work.open_store() as store:
         number = store.deployments.start(
             attempt.model,
@@ -174,16 +246,32 @@ def recorded(
             release=release,
             previous=previous,
             who=who(),
+            attempt=attempt.id,
+            steps=[(step.do, step.words) for step in steps],
         )
+    crash_point("recorded")
     try:
-        yield
+        yield number
     except Problem as problem:
-        _finish(attempt.work, number, "failed", f"{problem.what} {problem.cause}"[:400].strip())
+        _break_off(attempt.work, number, problem)
         raise
     except BaseException:
-        _finish(attempt.work, number, "interrupted")
+        _break_off(attempt.work, number, None)
         raise
+    crash_point("finishing")
     _finish(attempt.work, number, "done", detail)
+    crash_point("finished")
+
+
+def _break_off(work: Workspace, number: int, problem: Problem | None) -> None:
+    """What went live has not failed; what nobody can know from here is for the host to tell."""
+    with work.open_store() as store:
+        result = truth.broken_off(store.deployments.get(number))
+    refused = problem and not isinstance(problem, Unreachable)
+    if isinstance(problem, GateFailed) or (refused and result != truth.DONE):
+        result = truth.FAILED
+    why = f"{problem.what} {problem.cause}"[:400].strip() if problem else ""
+    _finish(work, number, result, why)
 
 
 def _finish(work: Workspace, number: int, result: str, detail: str = "") -> None:
@@ -215,7 +303,7 @@ def nothing_to_send(digest: str) -> tuple[Path, int]:
 
 
 def planned(
-    wanted: Wanted, location: Location, steps: list[Step], breaking: tuple[str, ...]
+    wanted: Wanted, attempt: Attempt, steps: list[Step], breaking: tuple[str, ...]
 ) -> Event:
     words = [step.words for step in steps]
     lines = [*(words or ["Nothing would be done."]), *map(_breaking_words, breaking)]
@@ -223,7 +311,8 @@ def planned(
         "model": wanted.name,
         "version": wanted.manifest["version"],
         "release": wanted.release,
-        "location": location.name,
+        "location": attempt.location.name,
+        "mode": attempt.road.hello["mode"],
         "changed": False,
         "plan": words,
         "breaking": breaking,
@@ -258,7 +347,8 @@ def _result(
         words += f"\nIts certificate is good until {tls.expires:%Y-%m-%d}"
         words += ", which is soon: renew it, then deploy again." if tls.ends_soon() else "."
         words += f" SHA-256 {tls.fingerprint}"
-    words = "\n".join((words, *map(_breaking_words, breaking)))
+    report = answers.get("gate") if wanted.gate else None
+    words = "\n".join((words, *gate.brief(report or {}), *map(_breaking_words, breaking)))
     data = {
         "model": name,
         "version": version,

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from app.deployer import plan as planning
 from app.deployer.plan import Found, Step
-from app.errors import NotFound, Problem
+from app.errors import GateFailed, NotFound, Problem
 from app.models import Event, Location, Model, Version
-from app.services import models, releases, schemas, versions
+from app.services import models, releases, schemas, shipping, versions
 from app.services.attempts import (
     Attempt,
     Events,
@@ -25,9 +25,11 @@ from app.services.attempts import (
     look,
     nothing_to_send,
     planned,
+    recorded,
     single,
 )
-from app.services.places import location_for, location_of, not_deployed
+from app.services.gate import Unsteady
+from app.services.places import location_for, location_of, not_deployed, way_words
 
 if TYPE_CHECKING:
     from app.deployer.road import Road
@@ -55,17 +57,46 @@ def deploy(
         with work.open_store() as store:
             wanted, source = releases.wanted(store, model, version, attempt.road.hello, port)
         found = look(attempt.road, wanted)
+        way = way_words(attempt.road.hello["mode"])
+        yield Event("done", f"Look at {location.name}" + (f" ({way})" if way else ""))
+        wanted, found, source = yield from shipping.completed(
+            attempt, version, wanted, found, source
+        )
         wanted = certified(attempt, wanted, found, version.configuration)
         steps = planning.plan(wanted, found)
         if not (dry_run or wanted.port or found.port):
             found = replace(found, port=attempt.road.call("reserve", name=model.name))
             steps = planning.plan(wanted, found)
-        yield Event("done", f"Look at {location.name}")
         breaking = _breaking(work, model, version, found)
         if dry_run:
-            yield planned(wanted, location, steps, breaking)
+            yield planned(wanted, attempt, steps, breaking)
             return
-        yield from carry_out(attempt, wanted, found, steps, source, breaking)
+        try:
+            yield from carry_out(attempt, wanted, found, steps, source, breaking)
+        except Unsteady as fallen:
+            yield from _fall_back(attempt, found.current or "", fallen)
+
+
+def _fall_back(attempt: Attempt, release: str, fallen: Unsteady) -> Events:
+    """Bring back the release that was production before; the failure is told all the same."""
+    yield Event("step", f"Go back to {release}")
+    try:
+        for event in _recall(attempt.then("rollback"), release):
+            if event.kind != "result":
+                yield event
+    except Problem as problem:
+        raise GateFailed(
+            f"{fallen.what} Going back to {release} failed, too.",
+            cause=f"{fallen.cause}\n{problem.what} {problem.cause}",
+            remedy=f"rhythmicml status {attempt.model} says what serves now. {problem.remedy}",
+            detail=fallen.detail,
+        ) from problem
+    raise GateFailed(
+        fallen.what,
+        cause=fallen.cause,
+        remedy=f"{fallen.remedy} {release} is production again.",
+        detail=fallen.detail,
+    ) from fallen
 
 
 def _breaking(work: Workspace, model: Model, version: Version, found: Found) -> tuple[str, ...]:
@@ -159,6 +190,22 @@ def stop(work: Workspace, name: str, *, to: str | None = None) -> Events:
             f"Stop {name} on {location.name}", "stop", {"name": name, "entry": attempt.entry()}
         )
         yield from single(attempt, step, status, f"{name} is stopped on {location.name}.")
+
+
+def unlock(work: Workspace, name: str, *, to: str | None = None) -> Events:
+    """End whoever holds the lock of an instance; what they began is taken back."""
+    location = location_of(work, name, to, or_default=True)
+    with (
+        attempting(work, "unlock", name, location, locked=False) as attempt,
+        recorded(attempt, None, "", ""),
+    ):
+        holder = attempt.road.call("unlock", name=name, entry=attempt.entry())["holder"]
+    words = f"Nobody was changing {name} on {location.name}."
+    if holder:
+        owner = f"{holder['who']}@{holder.get('host', '')}".rstrip("@")
+        words = f"{owner} was changing {name} on {location.name}, and has been ended."
+    data = {"model": name, "location": location.name, "action": "unlock", "holder": holder}
+    yield Event("result", words, data=data)
 
 
 def undeploy(work: Workspace, name: str, *, to: str | None = None, purge: bool = False) -> Events:

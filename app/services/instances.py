@@ -17,7 +17,7 @@ from app.deployer import certificates
 from app.deployer.plan import PUBLIC
 from app.errors import Problem, Unreachable
 from app.models import Deployment, Event, Instance, Location
-from app.services import deployments, places
+from app.services import deployments, places, truth
 from app.services.together import ASKED_AT_ONCE, Crew, values
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def status(
         if name:
             store.models.get(name)
     chosen = places.named(work, to) if to else None
+    for place in chosen or (None,):
+        truth.ask(work, name, place)
     with work.open_store() as store:
         known = [
             each
@@ -59,6 +61,9 @@ def status(
         newest = latest.get(row["model"])
         row["latest"] = newest.number if newest else None
         row["outdated"] = bool(newest and row["version"] and newest.number > row["version"])
+    with work.open_store() as store:
+        for row in rows:
+            row["note"] = truth.note_of(store, row["model"], row["location"], row["version"])
     return rows
 
 
@@ -85,6 +90,7 @@ def _row(known: Instance, said: dict[str, dict[str, Any]] | Problem) -> dict[str
         "url": None,
         "tokens": None,
         "certificate": None,
+        "warm": None,
         "error": "",
     }
     if isinstance(said, Problem):
@@ -124,8 +130,16 @@ def _figures(said: dict[str, Any]) -> dict[str, Any]:
         "requests": front.get("requests"),
         "memory": front.get("memory"),
         "since": front.get("started"),
+        "warm": _warm(said, versions),
         "error": (front.get("error") or "") if front else _why(said),
     }
+
+
+def _warm(said: dict[str, Any], versions: dict[str, int]) -> dict[str, Any] | None:
+    """What is kept running for an instant rollback, and until when."""
+    idle = said["warm"]
+    up = idle and any(each["unit"] == idle["unit"] for each in said["fronts"])
+    return {**idle, "version": versions.get(idle["release"])} if up else None
 
 
 def _why(said: dict[str, Any]) -> str:

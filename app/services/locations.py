@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from app import dependencies
 from app.deployer import keychain
 from app.deployer.keychain import Ask
 from app.deployer.road import Road, open_ssh
+from app.deployer.starting import PRIVILEGES
 from app.deployer.trust import Trust
 from app.errors import Problem
 from app.models import Location
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from app.workspace import Workspace
 
 NAME = re.compile("[a-z0-9][a-z0-9-]{0,46}")
+UNIT_FORBIDS = re.compile(r"""['"\\:\x00-\x1f\x7f]""")
 PINGS = 5
 LOCAL = "local"
 
@@ -34,13 +37,15 @@ def add(
     privilege: str = "auto",
     base: str = "",
     remember: bool = False,
+    internet: str = "auto",
 ) -> Location:
     """A new server, kept once we have been there. A host key that is new raises NotTrusted.
 
     accept_key: the fingerprint (SHA256:…) to believe; several, for jumps, with commas.
+    internet: "never" has packages fetched here and sent, "always" spares the host a try.
     remember: keep the password or passphrase that was typed in the OS keyring.
     """
-    location = describe(name, url, identity, privilege, base)
+    location = replace(describe(name, url, identity, privilege, base), internet=internet)
     with work.open_store() as store:
         refuse_known(name, store.locations.all())
         if store.groups.members(name):
@@ -49,8 +54,8 @@ def add(
     for fingerprint in (accept_key or "").replace(",", " ").split():
         trust.accept(fingerprint)
     typed: dict[str, str] = {}
-    with open_ssh(location, trust=trust, ask=keychain.first(_noting(work.ask, typed))):
-        pass
+    with keychain.answering(_noting(work.ask, typed)) as answers:
+        open_ssh(location, trust=trust, ask=answers).close()
     for question, secret in typed.items() if remember else ():
         keychain.store(question, secret)
     with work.open_store() as store:
@@ -80,10 +85,18 @@ def describe(name: str, url: str, identity: str | None, privilege: str, base: st
             f'"{name}" is not a name for a location.',
             remedy="Use small letters, digits and hyphens, at most 47, a hyphen not first.",
         )
-    if privilege not in ("auto", "user"):
-        raise Problem(f'"{privilege}" is not a privilege.', remedy="Use auto or user.")
+    if privilege not in PRIVILEGES:
+        raise Problem(
+            f'"{privilege}" is not a privilege.', remedy=f"Use one of: {', '.join(PRIVILEGES)}."
+        )
     if base and not base.startswith(("/", "~/")):
         raise Problem(f'The base folder "{base}" is not absolute.', remedy="Begin it with / or ~/.")
+    if UNIT_FORBIDS.search(base):
+        raise Problem(
+            f'The base folder "{base}" has a character that units of systemd cannot name.',
+            cause="They are quotes, backslashes, colons and control characters.",
+            remedy="Choose another name for it.",
+        )
     return Location(
         name=name,
         url=str(parse_url(url)),
@@ -114,12 +127,15 @@ def list_locations(work: Workspace) -> list[Location]:
 
 
 def check(work: Workspace, name: str) -> dict[str, Any]:
-    """Facts of the host (agent/host.py), and `latency`: seconds to it and back."""
+    """Facts of the host (agent/host.py), and `latency`: seconds to it and back.
+
+    internet: whether it reaches the package index. internet_wanted: what was said about that.
+    """
     with work.open_store() as store:
         location = store.locations.get(name)
     with work.reach(location) as road:
         facts: dict[str, Any] = road.call("facts", internet=index_address(), timeout=60)
-        return {**facts, "latency": latency(road)}
+        return {**facts, "latency": latency(road), "internet_wanted": location.internet}
 
 
 def latency(road: Road) -> float:

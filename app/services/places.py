@@ -73,6 +73,19 @@ def location_of(work: Workspace, name: str, to: str | None, or_default: bool = F
         return store.locations.get(known[0].location)
 
 
+WAYS = {
+    "root": "system-wide, as root",
+    "sudo": "system-wide, with sudo",
+    "sudo-password": "system-wide, with sudo and a password",
+    "user": "for this user only",
+}
+
+
+def way_words(mode: str) -> str:
+    """By which right things are installed on a server; empty for this machine."""
+    return WAYS.get(mode, "")
+
+
 def host_of(location: Location, road: Road) -> str:
     """The name by which others reach a location."""
     return urlsplit(location.url).hostname or str(road.hello["hostname"])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from app.deployer import runtime
 from app.deployer.plan import Wanted
 from app.models import Configuration, FileEntry, Model, Version
+from app.services import gate
 from app.store import manifest
 
 if TYPE_CHECKING:
@@ -46,11 +47,14 @@ SCORING_KEYS = (
 )
 
 
-def shipped(files: Iterable[FileEntry], configuration: Configuration) -> list[FileEntry]:
+def shipped(
+    files: Iterable[FileEntry], configuration: Configuration, *golden: tuple[str, str | None]
+) -> list[FileEntry]:
     """The files that go to the host: all but `[deploy] exclude`, which never hides what runs."""
     import pathspec
 
     needed = {configuration.script, configuration.sample}
+    needed |= {path for pair in golden for path in pair}
     rules = pathspec.GitIgnoreSpec.from_lines(configuration.exclude)
     return [each for each in files if each.path in needed or not rules.match_file(each.path)]
 
@@ -60,11 +64,14 @@ def wanted(
 ) -> tuple[Wanted, Source]:
     """The release that this version makes on the host that said hello, and where its blobs are."""
     configuration = version.configuration
-    files = shipped(manifest.parse(store.blobs.read(version.manifest)), configuration)
+    every = manifest.parse(store.blobs.read(version.manifest))
+    inputs = gate.golden((each.path for each in every), (version.schema or {}).get("kind", ""))
+    files = shipped(every, configuration, *inputs)
     python, arch = configuration.python, hello["arch"]
     host_python = ".".join(hello["python"].split(".")[:2])
-    tool_name, tool = runtime.tool(arch)
-    own = {each.digest: each for each in (*runtime.program().values(), runtime.lock(), tool)}
+    tool = runtime.tool(arch)
+    parts = [*runtime.program().values(), runtime.lock(), *([tool[1]] if tool else [])]
+    own = {each.digest: each for each in parts}
     lock_path = store.blobs.path(version.lock)
     blobs = {entry.digest: entry.size for entry in files if entry.digest}
     blobs |= {digest: part.size for digest, part in own.items()}
@@ -76,10 +83,13 @@ def wanted(
         "python": python,
         "scoring": scoring(configuration),
     }
+    manifested = _manifest(model, version, content)
+    if configuration.keep_warm:
+        manifested["keep_warm"] = configuration.keep_warm
     release = Wanted(
-        manifest=_manifest(model, version, content),
+        manifest=manifested,
         blobs=blobs,
-        tool=(tool_name, tool.digest),
+        tool=(tool[0], tool[1].digest) if tool else ("", ""),
         lock=version.lock,
         runtime_lock=runtime.lock().digest,
         runtime_files={path: part.digest for path, part in runtime.program().items()},
@@ -87,6 +97,7 @@ def wanted(
         port=port or configuration.port,
         memory=configuration.memory,
         start_timeout=configuration.start_timeout,
+        gate=gate.asked(configuration, inputs),
     )
 
     def source(digest: str) -> tuple[Path, int]:

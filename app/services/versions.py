@@ -98,6 +98,29 @@ def commit(
         return _commit(store, store.models.get(model_name), message, author, relock)
 
 
+def draft(store: Store, model: Model) -> Version:
+    """The folder as it is, as the version that a commit would make; only its content is kept."""
+    content = _content(store, model, relock=False)
+    store.blobs.put_bytes(content.taken.manifest)
+    latest = store.versions.latest(model)
+    files = content.taken.files
+    return Version(
+        id=0,
+        model_id=model.id,
+        number=(latest.number if latest else 0) + 1,
+        digest=content.digest,
+        message="",
+        author="",
+        created="",
+        manifest=content.manifest,
+        lock=content.lock,
+        configuration=content.configuration,
+        size=sum(file.size for file in files),
+        files=len(files),
+        schema=content.schema,
+    )
+
+
 def versions(work: Workspace, model_name: str) -> list[Version]:
     """Newest first."""
     with work.open_store() as store:
@@ -160,20 +183,24 @@ def find(store: Store, reference: str) -> tuple[Model, Version]:
 
 
 def _commit(store: Store, model: Model, message: str, author: str, relock: bool) -> Committed:
-    folder = Path(model.folder)
-    configuration = checks.checked_configuration(folder)
     for _ in range(ATTEMPTS):
-        taken = snapshot.keep(store, model)
-        checks.check_versioned(configuration, (file.path for file in taken.files))
-        schema = schemas.read(folder, configuration).as_json()
-        lock = _locked(store, folder, configuration, relock)
-        content = _Content(configuration, taken, lock, schema)
+        content = _content(store, model, relock)
         if committed := _record(store, model, content, message, author or person.user()):
             return committed
     raise Problem(
         f'Files of "{model.name}" go away from the store while they are committed.',
         remedy="Let whatever clears the store finish, then commit again.",
     )
+
+
+def _content(store: Store, model: Model, relock: bool) -> _Content:
+    folder = Path(model.folder)
+    configuration = checks.checked_configuration(folder)
+    taken = snapshot.keep(store, model)
+    checks.check_versioned(configuration, (file.path for file in taken.files))
+    schema = schemas.read(folder, configuration).as_json()
+    lock = _locked(store, folder, configuration, relock)
+    return _Content(configuration, taken, lock, schema)
 
 
 def _locked(store: Store, folder: Path, configuration: Configuration, relock: bool) -> str:

@@ -109,7 +109,22 @@ CREATE TABLE location_groups (
     PRIMARY KEY (name, location)) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA, GROUPS)
+INTERNET = "ALTER TABLE locations ADD COLUMN internet TEXT NOT NULL DEFAULT 'auto'"
+
+JOURNAL = """
+ALTER TABLE deployments ADD COLUMN attempt TEXT NOT NULL DEFAULT '';
+ALTER TABLE deployments ADD COLUMN steps TEXT NOT NULL DEFAULT '[]';
+"""
+
+GATE = """
+ALTER TABLE versions ADD COLUMN memory INTEGER;
+CREATE TABLE gates (
+    deployment INTEGER PRIMARY KEY NOT NULL,
+    passed INTEGER NOT NULL,
+    report TEXT NOT NULL);
+"""
+
+MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA, INTERNET, JOURNAL, GATE, GROUPS)
 
 
 def migrate(database: Database, scripts: Sequence[str] = MIGRATIONS) -> None:

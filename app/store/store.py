@@ -9,7 +9,7 @@ from types import TracebackType
 
 from app.crash import crash_point
 from app.errors import Problem
-from app.store import caches, manifest, tables
+from app.store import caches, gates, manifest, tables
 from app.store.blobs import DAY, Blobs
 from app.store.database import PATIENCE, Database, sayings
 from app.store.groups import Groups
@@ -47,6 +47,7 @@ class Store:
         self.locations = tables.Locations(self._database)
         self.groups = Groups(self._database)
         self.deployments = tables.Deployments(self._database)
+        self.gates = gates.Gates(self._database)
         self.instances = tables.Instances(self._database)
         self.jobs = tables.Jobs(self._database)
         self.settings = tables.Settings(self._database)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
@@ -149,6 +150,14 @@ class Versions:
                     [json.dumps(schema), model.id, number],
                 )
 
+    def weighed(self, model: Model, number: int, memory: int) -> None:
+        """Keep the most memory that a version was seen to take [bytes]."""
+        with self._database.write():
+            self._database.execute(
+                "UPDATE versions SET memory = ? WHERE model_id = ? AND number = ?",
+                [memory, model.id, number],
+            )
+
     def blobs(self) -> list[tuple[str, str]]:
         """Manifest and lock of every version of every model."""
         return [
@@ -202,14 +211,15 @@ class Locations:
         """The location as changed; which one is the default is for `set_default` alone."""
         with self._database.write():
             self._database.execute(
-                "UPDATE locations SET kind = ?, url = ?, identity = ?, privilege = ?, base = ?"
-                " WHERE name = ?",
+                "UPDATE locations SET kind = ?, url = ?, identity = ?, privilege = ?, base = ?,"
+                " internet = ? WHERE name = ?",
                 [
                     location.kind,
                     location.url,
                     location.identity,
                     location.privilege,
                     location.base,
+                    location.internet,
                     self.get(location.name).name,
                 ],
             )
@@ -253,8 +263,11 @@ class Deployments:
         release: str = "",
         previous: str = "",
         who: str = "",
+        attempt: str = "",
+        steps: Sequence[tuple[str, str]] = (),
     ) -> int:
-        """The number to `finish` it by."""
+        """The number to `finish` it by. steps: (op, words) of what is going to be done."""
+        journal = [{"do": do, "words": words, "began": "", "ended": ""} for do, words in steps]
         row = {
             "model": model,
             "location": location,
@@ -267,8 +280,17 @@ class Deployments:
             "ended": "",
             "result": "",
             "detail": "",
+            "attempt": attempt,
+            "steps": json.dumps(journal),
         }
         return self._database.insert("deployments", row)
+
+    def note(self, number: int, step: int, what: str) -> None:
+        """Write into the journal that step `step` "began" or "ended" now."""
+        self._database.execute(
+            "UPDATE deployments SET steps = json_set(steps, ?, ?) WHERE id = ?",
+            [f"$[{step:d}].{what}", now(), number],
+        )
 
     def finish(self, number: int, result: str, detail: str = "") -> Deployment:
         with self._database.write():
@@ -276,17 +298,21 @@ class Deployments:
                 "UPDATE deployments SET ended = ?, result = ?, detail = ? WHERE id = ?",
                 [now(), result, detail, number],
             )
-        rows = self._database.query("SELECT * FROM deployments WHERE id = ?", [number])
-        return Deployment(**rows[0])
+        return self.get(number)
 
-    def mark_interrupted(self, model: str, location: str) -> None:
-        """Whoever holds the instance's lock knows: what still says under way has been cut off."""
-        with self._database.write():
-            self._database.execute(
-                "UPDATE deployments SET ended = ?, result = 'interrupted'"
-                " WHERE model = ? AND location = ? AND result = ''",
-                [now(), model, location],
-            )
+    def get(self, number: int) -> Deployment:
+        return _deployment(
+            self._database.query("SELECT * FROM deployments WHERE id = ?", [number])[0]
+        )
+
+    def open(self, model: str | None = None, location: str | None = None) -> list[Deployment]:
+        """Those of which nobody here knows how they ended, oldest first."""
+        rows = self._database.query(
+            "SELECT * FROM deployments WHERE result IN ('', 'unknown')"
+            " AND model = coalesce(?, model) AND location = coalesce(?, location) ORDER BY id",
+            [model, location],
+        )
+        return [_deployment(row) for row in rows]
 
     def for_model(
         self, model: str, location: str | None = None, limit: int = 50
@@ -297,10 +323,26 @@ class Deployments:
             " ORDER BY id DESC LIMIT ?",
             [model, location, limit],
         )
-        return [Deployment(**row) for row in rows]
+        return [_deployment(row) for row in rows]
+
+    def lasts(
+        self, actions: Sequence[str], model: str | None = None, location: str | None = None
+    ) -> list[Deployment]:
+        """The last one of these actions, of each model on each location."""
+        rows = self._database.query(
+            "SELECT * FROM deployments WHERE id IN (SELECT max(id) FROM deployments"
+            " WHERE action IN (SELECT value FROM json_each(?)) GROUP BY model, location)"
+            " AND model = coalesce(?, model) AND location = coalesce(?, location) ORDER BY id",
+            [json.dumps(actions), model, location],
+        )
+        return [_deployment(row) for row in rows]
 
     def last(self, model: str, location: str | None = None) -> Deployment | None:
         return next(iter(self.for_model(model, location, limit=1)), None)
+
+
+def _deployment(row: Row) -> Deployment:
+    return Deployment(**row | {"steps": tuple(json.loads(row["steps"]))})
 
 
 class Instances:

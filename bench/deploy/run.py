@@ -19,14 +19,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/hosts")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/hosts")]
 
 from client import Client  # noqa: E402
 from guests import Guest, why_not  # noqa: E402
+
+from bench.deploy import offline  # noqa: E402
 
 EXAMPLE = ROOT / "assets/examples/tumour"
 MODEL = "tumour"
@@ -130,6 +133,20 @@ class Ours:
         content = self.changes.to_bytes(4, "big") + random.randbytes(BIG - 4)
         (self.folder / "artifacts" / "weights.bin").write_bytes(content)
 
+    def keep_warm(self) -> None:
+        toml = self.folder / "rhythmicml.toml"
+        text = toml.read_text().replace("[deploy]", '[deploy]\nkeep_warm = "10m"')
+        toml.write_text(text)
+
+    def switching(self) -> float:
+        """Seconds that the switch took of the last command, by its journal."""
+        steps = self.client("history", MODEL)[0]["steps"]
+        step = next(each for each in steps if each["do"] == "switch")
+        began, ended = (
+            datetime.fromisoformat(step[when].replace("Z", "+00:00")) for when in ("began", "ended")
+        )
+        return (ended - began).total_seconds()
+
     def loading(self) -> float:
         """Seconds that the last release's model needed to be imported and loaded, as it says."""
         base = f"/var/lib/rhythmicml/instances/{MODEL}/releases/current"
@@ -169,6 +186,14 @@ def measure(rounds: int) -> dict[str, list[float]]:
             note("nothing changed", timed(ours.deploy))
             note("rollback", timed(lambda: ours.client("rollback", MODEL)))
             ours.deploy()
+        ours.keep_warm()
+        ours.deploy()
+        ours.change()
+        ours.deploy()
+        for _ in range(rounds):
+            note("warm rollback", timed(lambda: ours.client("rollback", MODEL)))
+            note("warm switch", ours.switching())
+            note("and back", timed(ours.deploy))
     return found
 
 
@@ -184,6 +209,8 @@ def table(found: dict[str, list[float]]) -> str:
         ("nothing changed", middle["nothing changed"], "goal 0.7 s"),
         ("rollback", middle["rollback"],
          f"{middle['rollback'] - load:.2f} s beside import and load; goal 1 s"),
+        ("rollback to a release kept warm", middle["warm rollback"],
+         f"{middle['warm switch']:.2f} s of it the switch; goal 0.3 s"),
     ]  # fmt: skip
     lines = ["| deployment of the scikit-learn example | seconds (median) | |", "|---|---:|---|"]
     return "\n".join(
@@ -202,6 +229,7 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps(found))
     print(table(found))
+    print(offline.rows(offline.measure(options.rounds)))
     from bench.deploy import fleet
 
     print(f"\n{fleet.table(fleet.measure(options.rounds))}")

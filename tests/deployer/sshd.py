@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -107,6 +108,12 @@ class Sshd:
         assert self.process
         below = psutil.Process(self.process.pid).children(recursive=True)
         return [each.pid for each in below if each.name().startswith("sshd")]
+
+    def cut(self) -> None:
+        """End all connections at once; one that ends takes its helper along."""
+        for pid in self.children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def stop(self) -> None:
         if self.process:

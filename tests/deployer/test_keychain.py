@@ -33,8 +33,9 @@ class InMemory(KeyringBackend):
 
 
 @pytest.fixture
-def backend():
+def backend(monkeypatch):
     before = keyring.get_keyring()
+    monkeypatch.setattr(keychain, "_known", {})
     yield keyring.set_keyring
     keyring.set_keyring(before)
 
@@ -63,7 +64,30 @@ def test_stored_answer_comes_first_and_once_then_the_person_is_asked(backend):
     memory = InMemory()
     backend(memory)
     keychain.store("Password of a", "stored")
-    answer = keychain.first(lambda prompt: f"asked {prompt}")
-    assert [answer("Password of a") for _ in range(2)] == ["stored", "asked Password of a"]
-    assert answer("Password of b") == "asked Password of b"
-    assert keychain.first(None)("Password of b") is None
+    with keychain.answering(lambda prompt: f"asked {prompt}") as answer:
+        assert [answer("Password of a") for _ in range(2)] == ["stored", "asked Password of a"]
+        assert answer("Password of b") == "asked Password of b"
+    with keychain.answering(None) as answer:
+        assert answer("Password of c") is None
+
+
+def test_what_let_us_in_is_asked_for_once_in_a_run_and_what_did_not_again(backend):
+    backend(NoKeyring())
+    asked = []
+
+    def connect(works: bool) -> str | None:
+        with keychain.answering(lambda prompt: asked.append(prompt) or "typed") as answer:
+            given = answer("Password of a")
+            if not works:
+                raise Problem("refused")
+        assert answer("Password of a") == given  # for as long as the connection lasts
+        return given
+
+    with pytest.raises(Problem):
+        connect(works=False)
+    assert [connect(works=True) for _ in range(2)] == ["typed", "typed"]
+    assert len(asked) == 2
+    with pytest.raises(Problem):
+        connect(works=False)
+    connect(works=True)
+    assert len(asked) == 3

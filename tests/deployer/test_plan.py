@@ -7,8 +7,10 @@ import pytest
 from app.deployer import units
 from app.deployer.certificates import Pair
 from app.deployer.plan import (
+    SAMPLE_ALONE,
     Found,
     Running,
+    Sent,
     Wanted,
     kept,
     parse_found,
@@ -109,6 +111,24 @@ def test_host_as_wanted_needs_nothing():
     assert plan(WANTED, AS_WANTED) == []
 
 
+ASKED = {**SAMPLE_ALONE, "golden": [("samples/a.json", None)], "passes": 3, "watch": 2.0}
+
+
+def test_new_release_answers_its_golden_inputs_and_is_watched_after_the_switch():
+    steps = plan(found(WANTED, gate=ASKED), WITH_THE_ONE_BEFORE)
+    assert ops(steps)[-3:] == ["gate", "switch", "watch"]
+    gate, _, watch = steps[-3:]
+    assert gate.words == "Check its answers to sample.json and 1 golden input"
+    assert (gate.args["golden"], gate.args["passes"]) == (ASKED["golden"], 3)
+    assert watch.args == {"name": "churn", "unit": RELEASE, "seconds": 2.0}
+
+
+def test_nothing_is_watched_when_nothing_could_come_back():
+    assert ops(plan(found(WANTED, gate=ASKED), EMPTY))[-1] == "switch"
+    unwatched = {**ASKED, "watch": 0.0}
+    assert ops(plan(found(WANTED, gate=unwatched), WITH_THE_ONE_BEFORE))[-1] == "switch"
+
+
 def test_empty_host_gets_everything_in_order():
     assert ops(plan(WANTED, EMPTY)) == [
         "prepare", "upload", "tool", "runtime", "environment", "place",
@@ -124,6 +144,50 @@ def test_changed_file_sends_that_file_alone_and_lets_the_old_release_finish_last
     assert steps[2].words == f"Start {RELEASE} beside {BEFORE} and wait until it is ready"
     assert steps[4].words == f"Make {RELEASE} production, let {BEFORE} finish and stop"
     assert (steps[4].args["expected"], steps[4].args["unit"]) == (BEFORE, RELEASE)
+
+
+def test_what_is_made_here_needs_no_uv_and_no_lock_there():
+    blobs = {"tree-e": 700, "tree-r": 600, "numpy": 20_000_000}
+    wanted = dataclasses.replace(WANTED, sent=Sent("tree-e", "tree-r", blobs=blobs))
+    steps = plan(wanted, found(EMPTY, missing=EMPTY.missing | frozenset(blobs)))
+    assert ops(steps)[:5] == ["prepare", "upload", "runtime", "environment", "place"]
+    assert steps[1].uploads == ("f1", "f2", "front", "numpy", "tree-e", "tree-r")
+    assert [steps[2].args["tree"], steps[3].args["tree"]] == ["tree-r", "tree-e"]
+    assert steps[3].words == "Put environment 01234567 together"
+    assert steps[3].args["key"] == plan(WANTED, EMPTY)[4].args["key"]
+
+
+def test_content_that_two_things_share_is_sent_while_one_lacks_it():
+    """An empty lock, and an empty file of a package or of the model, are one blob."""
+    sent = dataclasses.replace(WANTED, sent=Sent("tree-e", "tree-r", blobs={"lock": 900}))
+    assert "lock" in plan(sent, EMPTY)[1].uploads
+    files = [*MANIFEST["files"], ["empty", "lock", 900, False, ""]]
+    shared = dataclasses.replace(WANTED, manifest={**MANIFEST, "files": files})
+    assert "lock" in plan(shared, found(EMPTY, environment=True))[1].uploads
+
+
+def test_host_of_another_architecture_is_served_without_uv():
+    """Planned only: it has not run on such a host."""
+    manifest = {**MANIFEST, "environment": "0123456789abcdef-cp311-aarch64"}
+    sent = Sent("tree-e", "tree-r", blobs={"tree-e": 700, "tree-r": 600})
+    blobs = {digest: size for digest, size in WANTED.blobs.items() if digest != "uv"}
+    wanted = dataclasses.replace(WANTED, manifest=manifest, tool=("", ""), sent=sent, blobs=blobs)
+    steps = plan(wanted, EMPTY)
+    assert "tool" not in ops(steps)
+    assert not any("uv" in step.uploads for step in steps)
+
+
+def test_python_that_is_lacking_comes_before_its_environment():
+    none = found(EMPTY, pythons=())
+    sent = dataclasses.replace(WANTED, sent=Sent("tree-e", "tree-r", "tree-p"))
+    steps = plan(sent, none)
+    assert ops(steps)[2:5] == ["runtime", "python", "environment"]
+    assert steps[3].args == {"version": "3.11", "tree": "tree-p"}
+    assert (steps[4].args["python"], steps[4].args["version"]) == ("", "3.11")
+    fetched = plan(WANTED, dataclasses.replace(none, fetches_pythons=True))
+    assert ops(fetched)[2:6] == ["tool", "runtime", "python", "environment"]
+    assert fetched[4].args == {"version": "3.11", "tool": "uv-1.0-x86_64", "tree": ""}
+    assert fetched[4].words == "Have uv fetch Python 3.11 there"
 
 
 def test_what_the_host_built_already_is_not_sent_again():
@@ -150,6 +214,23 @@ def test_interruption_after_the_switch_leaves_only_the_old_one_to_stop():
     steps = plan(WANTED, found(AS_WANTED, serving=both))
     assert ops(steps) == ["switch"]
     assert steps[0].args["unit"] == "current"
+
+
+def test_release_kept_warm_is_left_alone_and_needs_no_start():
+    both = (Running(RELEASE, RELEASE, True, True), Running(BEFORE, BEFORE, True, False, 48_100_000))
+    warm = {"release": BEFORE, "unit": BEFORE, "until": "2026-11-24T02:00:00+00:00"}
+    assert plan(WANTED, found(AS_WANTED, serving=both, warm=warm)) == []
+    assert ops(plan(WANTED, found(AS_WANTED, serving=both))) == ["switch"]
+    turned = (
+        Running(BEFORE, BEFORE, True, True, 48_100_000),
+        Running(RELEASE, RELEASE, True, False),
+    )
+    warm = {**warm, "release": RELEASE, "unit": RELEASE}
+    wanted = dataclasses.replace(WANTED, manifest={**WANTED.manifest, "keep_warm": 600.0})
+    steps = plan(wanted, found(AS_WANTED, current=BEFORE, serving=turned, warm=warm))
+    assert ops(steps) == ["gate", "switch"]
+    assert steps[1].words.endswith(f", keep {BEFORE} warm for 10 min (48.1 MB of memory)")
+    assert steps[1].args["keep_warm"] == 600.0
 
 
 def test_production_that_does_not_accept_is_told_to():

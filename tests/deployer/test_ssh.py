@@ -17,6 +17,7 @@ from sshd import USER, fingerprint, free_port, make_key
 
 from app.deployer import road as roads
 from app.deployer import starting
+from app.deployer import sudo as sudo_talk
 from app.deployer.forward import hang_up
 from app.deployer.road import open_road
 from app.errors import NotTrusted, Problem, Refused, Unreachable
@@ -247,10 +248,16 @@ def test_server_that_never_speaks_is_unreachable(server, reach, monkeypatch):
 
 
 def test_weak_algorithms_are_refused(serve, reach):
-    with pytest.raises(Refused, match="no algorithm that is safe"):
-        reach(serve("Ciphers aes128-cbc,3des-cbc"))
-    with pytest.raises(Refused, match="no algorithm that is safe"):
-        reach(serve("Ciphers aes128-ctr", "MACs hmac-sha1,hmac-md5"))
+    """F11"""
+    for weak, cause in {
+        ("Ciphers aes128-cbc,3des-cbc",): "ciphers",
+        ("Ciphers aes128-ctr", "MACs hmac-sha1,hmac-md5"): "macs",
+        ("KexAlgorithms diffie-hellman-group1-sha1",): "kex",
+    }.items():
+        with pytest.raises(Refused, match="no algorithm that is safe") as caught:
+            reach(serve(*weak))
+        assert cause in caught.value.cause
+        assert weak[-1].split()[1].replace(",", ", ") in caught.value.detail
 
 
 def test_strong_algorithms_without_gcm_work(serve, reach):
@@ -357,11 +364,39 @@ def test_sudo_is_used_when_it_asks_nothing(serve, reach, tmp_path, sudo, privile
         assert road.hello["mode"] == mode
 
 
+@pytest.mark.parametrize(
+    ("sudo", "what", "answers"),
+    [
+        ("read a; echo $4 >&2; read a; sleep 60", "asks for more than a password", 1),
+        ("read a; echo Verification code: >&2; read a", "asks for more than a password", 1),
+        ("read a; echo Welcome >&2; sleep 60", "asks for more than a password", 1),
+        ("sleep 60", "has said nothing", 1),
+        ("read a; echo Sorry, try again. $4 >&2; read a; exit 1", "does not let us through", 2),
+        ("exit 0", "does not let us through", 1),
+    ],
+)
+def test_sudo_that_asks_for_something_else_or_hangs_is_left(
+    serve, reach, tmp_path, monkeypatch, sudo, what, answers
+):
+    monkeypatch.setattr(sudo_talk, "PATIENCE", 1.5)
+    folder = tools(tmp_path / "bin", "sh", "python3", "sleep")
+    script(folder / "id", "echo 1000")
+    script(folder / "sudo", f'[ "$1" = -n ] && exit 1\necho "$4" >&2\n{sudo}')
+    asked = []
+    with pytest.raises(Problem, match=what):
+        reach(
+            serve(path=str(folder)),
+            privilege="sudo",
+            ask=lambda question: asked.append(question) or SECRET,
+        )
+    assert len(asked) == answers
+
+
 @pytest.mark.parametrize("shell", ["bash", "dash", "fish", "tcsh", "zsh"])
-@pytest.mark.parametrize("privilege", ["auto", "user"])
+@pytest.mark.parametrize("privilege", starting.PRIVILEGES)
 def test_command_goes_through_login_shells(shell, privilege):
     """Without input, the tiny program comes as far as reading its first byte."""
-    command = [shell, "-c", starting.COMMANDS[privilege]]
+    command = [shell, "-c", starting.command(privilege)]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     except FileNotFoundError:
@@ -370,7 +405,7 @@ def test_command_goes_through_login_shells(shell, privilege):
 
 
 def test_command_needs_no_quoting_anywhere():
-    for command in starting.COMMANDS.values():
+    for command in map(starting.command, starting.PRIVILEGES):
         assert not set(command) & set("!\\\n`")
         assert command.count("'") == 2
         assert len(command) < 1000
@@ -397,10 +432,10 @@ def test_lost_connection_is_unreachable_and_soon(serve, reach):
         pending = road.send("run", argv=["sleep", "97"])
         time.sleep(0.2)
         begun = time.monotonic()
-        for child in sshd.children():
-            os.kill(child, signal.SIGKILL)
-        with pytest.raises(Unreachable, match=r"connection to .* was lost"):
+        sshd.cut()
+        with pytest.raises(Unreachable, match=r"connection to .* was lost") as caught:
             pending.result()
+        assert caught.value.cause == 'It was at "run".'
         assert time.monotonic() - begun < 3
         with pytest.raises(Unreachable):
             road.call("ping")
@@ -414,8 +449,7 @@ def test_dialled_socket_whose_connection_is_lost_fails_as_sockets_do(serve, reac
         if lost == "by us":
             road.close()
         else:
-            for child in sshd.children():
-                os.kill(child, signal.SIGKILL)
+            sshd.cut()
         with pytest.raises(OSError, match=r"closed|gone|lost"):
             used.sendall(bytes(1 << 28))
         for dialled in (used, unused):
@@ -431,8 +465,7 @@ def test_connection_lost_in_the_middle_of_an_upload_is_unreachable(serve, reach,
 
     def cut(done: int, total: int) -> None:
         if done > 1 << 26:
-            for child in sshd.children():
-                os.kill(child, signal.SIGKILL)
+            sshd.cut()
 
     with reach(sshd) as road, pytest.raises(Unreachable):
         road.upload([("0" * 64, 1 << 30, path)], cut)

@@ -1,4 +1,4 @@
-"""Known hosts: the same verdict as OpenSSH's, never a wider one, and never a broken file."""
+"""F10. Known hosts: the same verdict as OpenSSH's, never a wider one, and never a broken file."""
 
 from __future__ import annotations
 
@@ -71,6 +71,14 @@ FILES = {
     "garbage": "\x00\x01\n{0}\nweb.example.com\nweb.example.com ssh-ed25519 !!!!\nother {1}\n",
     "several keys": "web.example.com {0}\nweb.example.com {1}\nweb.example.com {2}\n",
     "no end of line": "web.example.com {0}",
+    "other ends of lines": "# a\x0b10.0.0.7 {0}\n# b\x0c10.0.0.7 {0}\n# c\u202810.0.0.7 {0}\n"
+    "# d\x8510.0.0.7 {0}\n# e\x1e10.0.0.7 {0}\n# f\r10.0.0.7 {0}\nother {1}\n",
+    "other white space": "10.0.0.7\x0c{0}\n10.0.0.7\xa0{0}\n10.0.0.7\r{0}\n\r10.0.0.7 {0}\n"
+    "other,10.0.0.7\r {1}\nweb.example.com {2}\r \n",
+    "nothing after a NUL": "10.0.0.7 {0}\x00 junk\nother\x0010.0.0.7 {1}\n",
+    "endless pattern": "a" * 2000 + ",other {0}\n" + "b" * 1022 + ",10.0.0.7 {1}\n",
+    "unknown markers": "@trusted other {0}\n@ other {0}\n@revoked\n@cert-authority other\n",
+    "version 1": "other 1024 35 1234567890123\n10.0.0.7 {0}\n",
     "long": "".join(f"h{n} {{0}}\n" for n in range(2000)) + "other {1}\n",
 }
 
@@ -99,8 +107,8 @@ def test_hashed_names_are_found_as_ssh_keygen_does(keys, tmp_path):
 
 def found_by_openssh(path: Path, host: str) -> list[HostKey]:
     command = ["ssh-keygen", "-F", host.lower(), "-f", str(path)]
-    out = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    lines = [parse_line(line) for line in out.splitlines() if not line.startswith("#")]
+    out = subprocess.run(command, capture_output=True, check=False).stdout.decode("latin-1")
+    lines = [parse_line(line) for line in out.split("\n") if not line.startswith("#")]
     return [known.key for known in lines if known]
 
 

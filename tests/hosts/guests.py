@@ -40,7 +40,7 @@ PACKAGES = (
     "systemd,systemd-sysv,dbus,libpam-systemd,dbus-user-session,openssh-server,iproute2,python3,"
     "ca-certificates,sudo,procps"
 )
-VARIANTS = {"plain": "", "venv": ",python3-venv", "polkit": ",polkitd"}
+VARIANTS = {"plain": "", "venv": ",python3-venv", "polkit": ",polkitd", "shells": ",fish,tcsh,zsh"}
 USERS = ("root", "ds", "ops")
 USERS_BY_MODE = {"root": "root", "sudo": "ops", "user": "ds"}
 
@@ -263,6 +263,12 @@ class Guest:
         keys.write_text(public_key)
         os.chown(keys, uid, uid)
 
+    def add_user(self, user: str, shell: str = "/bin/bash") -> None:
+        """One more user without any rights; the same key lets her in."""
+        self.run(["useradd", "--create-home", "--shell", shell, user])
+        self.run(["install", "-d", "-m", "700", "-o", user, "-g", user, f"/home/{user}/.ssh"])
+        self.authorize(user, self.key.with_suffix(".pub").read_text())
+
     def account(self, user: str) -> tuple[int, str]:
         """The number and the home folder of one of its users."""
         for line in (self.root / "etc/passwd").read_text().splitlines():
@@ -390,6 +396,12 @@ class Guest:
         The surroundings are those of a fresh login: the user's home, groups and runtime folder.
         Raises GuestTrouble on an exit code other than 0, unless check is False.
         """
+        return finished(
+            self.inside(*argv, user=user), shown=argv, timeout=timeout, check=check, input=input
+        )
+
+    def inside(self, *argv: str, user: str = "root") -> list[str]:
+        """The argv that runs a command in it, as `run` does."""
         uid, home = self.account(user)
         environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -399,20 +411,14 @@ class Guest:
             "XDG_RUNTIME_DIR": f"/run/user/{uid}",
             **self.environment,
         }
-        return finished(
-            [
-                *("nsenter", f"--target={self.leader}"),
-                *("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"),
-                *("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"),
-                *("env", "--ignore-environment", f"--chdir={home}"),
-                *(f"{key}={value}" for key, value in environment.items()),
-                *argv,
-            ],
-            shown=argv,
-            timeout=timeout,
-            check=check,
-            input=input,
-        )
+        return [
+            *("nsenter", f"--target={self.leader}"),
+            *("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"),
+            *("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"),
+            *("env", "--ignore-environment", f"--chdir={home}"),
+            *(f"{key}={value}" for key, value in environment.items()),
+            *argv,
+        ]
 
     def ssh(self, user: str, *command: str) -> list[str]:
         """The argv by which OpenSSH logs in with the key, sure of the host, asking nothing."""

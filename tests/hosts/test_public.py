@@ -111,7 +111,7 @@ def test_exposure_goes_with_the_release_both_ways(client, guest, mode, tmp_path)
     model(folder, name, "public")
     opened = client("deploy", name, "--to", "srv")
     assert opened["port"] == port
-    assert opened["steps"][-1].startswith(f"Open port {port} to everyone")
+    assert opened["steps"][-2].startswith(f"Open port {port} to everyone")
     assert Outside(guest, opened).ask(token) == (200, ANSWER)
 
     closed = client("rollback", name)

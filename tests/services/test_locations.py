@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -55,6 +56,14 @@ def test_check_gives_facts_and_latency(work, server):
     assert 0 < facts["latency"] < 1
     assert facts["internet"] in (True, False)
     assert facts["pythons"]
+
+
+def test_what_is_said_about_the_internet_is_kept_and_shown(work, server):
+    add(work, server, accept_key=server.fingerprint, internet="never")
+    assert [place.internet for place in locations.list_locations(work)] == ["auto", "never"]
+    with work.open_store() as store:
+        store.locations.update(dataclasses.replace(store.locations.get("srv"), internet="always"))
+    assert locations.check(work, "srv")["internet_wanted"] == "always"
 
 
 def test_check_of_this_machine_needs_no_server(work):

@@ -7,13 +7,18 @@ module named in OPS registers operations with `@op`; adding one is adding its na
 OPS = (
     "host",
     "blobs",
+    "chunks",
     "run",
     "locks",
     "relay",
     "environments",
+    "interpreters",
     "ports",
     "access",
     "releases",
+    "gate",
+    "switching",
+    "truth",
     "instances",
     "logs",
 )

@@ -16,7 +16,8 @@ from typing import Any
 
 from . import words
 from .failure import Failure
-from .loop import CHUNK, Agent, Payload, Stream, op
+from .loop import CHUNK, Agent, ClientGone, Payload, Stream, op
+from .packed import arriving
 
 EARLY = 16 * CHUNK
 STALE = 3600.0
@@ -42,20 +43,26 @@ def room(agent: Agent, args: dict[str, Any], payload: Payload) -> int:
 def put(agent: Agent, args: dict[str, Any], payload: Payload) -> int:
     """Keep the payload as the `blobs` it is made of ([[digest, size], …]); how many were new.
 
-    None of them appears before all are verified and on the disk.
+    None of them appears before all are verified and on the disk; when the client is gone in the
+    middle, those that arrived whole do. packed: the payload was compressed.
     """
+    sent = arriving(args, payload)
     with contextlib.ExitStack() as leftovers:
-        written = []
-        for digest, size in args["blobs"]:
-            path = place(agent, digest)
-            if path.exists():
-                for _ in payload.chunks(size):
-                    pass
-                continue
-            partial = Partial(path, size)
-            leftovers.callback(partial.discard)
-            partial.fill(payload.chunks(size), digest)
-            written.append(partial)
+        written: list[Partial] = []
+        try:
+            for digest, size in args["blobs"]:
+                path = place(agent, digest)
+                if path.exists():
+                    for _ in sent.chunks(size):
+                        pass
+                    continue
+                partial = Partial(path, size)
+                leftovers.callback(partial.discard)
+                partial.fill(sent.chunks(size), digest)
+                written.append(partial)
+        except ClientGone:
+            keep(written)
+            raise
         keep(written)
     return len(written)
 

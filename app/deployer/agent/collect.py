@@ -28,7 +28,7 @@ def _collect(base: Path) -> int:
     _keep_only(base / "runtime", {each["runtime"] for each in manifests})
     shutil.rmtree(base / "tmp", ignore_errors=True)
     if not manifests:
-        for folder in ("tools", "cache"):
+        for folder in ("tools", "cache", "pythons"):
             shutil.rmtree(base / folder, ignore_errors=True)
     used = {entry[1] for each in manifests for entry in each["files"]}
     return sum(_drop(path) for path in (base / "blobs").glob("??/*") if path.name not in used)

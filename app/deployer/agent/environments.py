@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
+import platform
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -12,13 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .building import cleared, sole, uv
 from .failure import Failure
 from .files import replace
-from .host import pythons, seen_by_services
+from .host import own_pythons, pythons, seen_by_services
 from .layout import blob, environment, make_folder, put_files, runtime
-from .locks import open_lock
 from .loop import op
 from .run import execute
+from .trees import put_environment
 
 if TYPE_CHECKING:
     from .loop import Agent, Payload
@@ -52,38 +51,57 @@ def tool(agent: Agent, args: dict[str, Any], payload: Payload) -> str:
 def build_environment(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
     """Build an environment.
 
-    args: key, lock (digest), python (path), tool (name), files (of the release, when the lock takes
-    packages from among them).
+    args: key, lock (digest), version, python (its path; empty: the one of that version that was
+    put here), and tool (name) and files (of the release, when the lock takes packages from among
+    them), or tree (the listing of what was unpacked on the client's side).
     """
     folder = environment(agent.base, args["key"])
-    with _sole(folder):
+    with sole(folder):
         if whole(folder):
             return {"built": False}
-        with _cleared(folder), _beside(agent.base, args["lock"], args["files"]) as lock:
-            _install(agent, folder, args, lock)
+        with cleared(folder):
+            python = args["python"] or _own_python(agent, args["version"])
+            if args["tree"]:
+                put_environment(agent, args["tree"], folder, python, args["version"])
+            else:
+                with _beside(agent.base, args["lock"], args["files"]) as lock:
+                    _install(agent, folder, {**args, "python": python}, lock)
         replace(folder / COMPLETE, args["lock"].encode())
     return {"built": True}
 
 
 @op("runtime")
 def build_runtime(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
-    """Build the scoring runtime, on our Python. args: digest, files {path: digest}, lock, tool."""
+    """Build the scoring runtime, on our Python.
+
+    args: digest, files {path: digest}, lock, and tool, or tree as for an environment.
+    """
     folder = runtime(agent.base, args["digest"])
-    with _sole(folder):
+    with sole(folder):
         if whole(folder):
             return {"built": False}
-        with _cleared(folder):
+        with cleared(folder):
             program = folder / "program"
             make_folder(program)
             replace(program / "__main__.py", MAIN)
             for path, digest in args["files"].items():
                 make_folder((program / path).parent)
                 replace(program / path, blob(agent.base, digest).read_bytes())
-            own = {**args, "python": _base_python(agent)}
-            _install(agent, folder / "env", own, blob(agent.base, args["lock"]), compiled=True)
+            _build_own(agent, folder / "env", args)
             execute(agent, [*COMPILE.split(), str(program)], cwd=folder / "env/bin")
         replace(folder / COMPLETE, args["lock"].encode())
     return {"built": True}
+
+
+def _build_own(agent: Agent, folder: Path, args: dict[str, Any]) -> None:
+    """The runtime's own environment."""
+    own = base_python(agent)
+    if args["tree"]:
+        put_environment(agent, args["tree"], folder, own["path"], minor(own["version"]))
+        execute(agent, [*COMPILE.split(), str(folder / "lib")], cwd=folder / "bin")
+    else:
+        lock = blob(agent.base, args["lock"])
+        _install(agent, folder, {**args, "python": own["path"]}, lock, compiled=True)
 
 
 @contextmanager
@@ -103,21 +121,22 @@ def _beside(base: Path, lock: str, files: list[list[Any]]) -> Iterator[Path]:
 def _install(
     agent: Agent, folder: Path, args: dict[str, Any], lock: Path, compiled: bool = False
 ) -> None:
-    uv = str(agent.base / "tools" / args["tool"])
+    tool = str(agent.base / "tools" / args["tool"])
     environ = {
         "UV_CACHE_DIR": str(agent.base / "cache"),
         "UV_PYTHON_DOWNLOADS": "never",
-        "UV_NO_PROGRESS": "1",
         "UV_LINK_MODE": "hardlink",
-        # Hosts behind an inspecting proxy trust it through the system's certificates.
-        "UV_SYSTEM_CERTS": "1",
     }
-    _uv(agent, [uv, "venv", "--quiet", "--python", args["python"], str(folder)], environ)
+    uv(
+        agent,
+        [tool, "venv", "--quiet", "--relocatable", "--python", args["python"], str(folder)],
+        environ,
+    )
     if not _pins_nothing(lock):
         compiling = ["--compile-bytecode"] if compiled else []
         python = ["--python", str(folder / "bin/python")]
         wanted = ["--require-hashes", "--requirement", str(lock)]
-        _uv(agent, [uv, "pip", "install", *python, *compiling, *wanted], environ)
+        uv(agent, [tool, "pip", "install", *python, *compiling, *wanted], environ)
 
 
 def _pins_nothing(lock: Path) -> bool:
@@ -125,50 +144,35 @@ def _pins_nothing(lock: Path) -> bool:
     return not any(line and not line.startswith(("#", "--")) for line in lines)
 
 
-def _uv(agent: Agent, argv: list[str], environ: dict[str, str]) -> None:
-    """Run uv, passing on what it says; its last words are the detail when it fails."""
-    done = execute(agent, argv, env=environ, cwd="/", on_line=lambda _, line: agent.event(log=line))
-    if done.code:
-        raise Failure(
-            "The environment could not be built on this host.",
-            remedy="Read what uv says. Production is as it was.",
-            detail="\n".join(done.err.strip().splitlines()[-30:]),
-        )
+def _own_python(agent: Agent, version: str) -> str:
+    """The one of that version that was put here."""
+    if path := own_pythons(agent).get(version):
+        return path
+    raise Failure(f"Python {version} was put here and is gone again.", remedy="Deploy again.")
 
 
-def _base_python(agent: Agent) -> str:
+def base_python(agent: Agent) -> dict[str, str]:
     """The interpreter below any virtual environment we run in; one that services can see."""
     ours = getattr(sys, "_base_executable", None) or sys.executable
     if seen_by_services(agent, ours):
-        return str(ours)
+        return {"version": platform.python_version(), "path": str(ours)}
     seen = pythons(agent)
     if not seen:
         raise Failure(
             "No Python of this host can be seen by services.",
             remedy="Have a Python 3.9 or later installed outside of /home and /root.",
         )
-    return seen[0]["path"]
+    return seen[0]
 
 
-@contextmanager
-def _cleared(folder: Path) -> Iterator[None]:
-    """An empty place to build in; whatever does not get finished leaves nothing on the disk."""
-    shutil.rmtree(folder, ignore_errors=True)
-    make_folder(folder.parent)
+def runtime_python(agent: Agent) -> str:
+    """The version of that interpreter, major.minor; empty when there is none."""
     try:
-        yield
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        return minor(base_python(agent)["version"])
+    except Failure:
+        return ""
 
 
-@contextmanager
-def _sole(folder: Path) -> Iterator[None]:
-    """One builder at a time; another waits and then finds it built."""
-    make_folder(folder.parent)
-    lock = open_lock(folder.parent / f".{folder.name}.lock")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
+def minor(version: str) -> str:
+    """major.minor"""
+    return ".".join(version.split(".")[:2])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
 import socket
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class _Private(http.client.HTTPConnection):
@@ -58,6 +60,45 @@ def ask(
         connection.close()
 
 
+class Reply(NamedTuple):
+    """An answer to `/score`. status: 0 when nobody answered; cause: what was said instead."""
+
+    status: int
+    value: Any
+    cause: str
+    seconds: float
+
+
+def score(private: Path, body: bytes, within: float) -> Reply:
+    """One request for predictions."""
+    began = time.monotonic()
+    try:
+        status, said = ask(private, "POST", "/score", body, timeout=within)
+    except OSError as error:
+        return Reply(0, None, str(error), time.monotonic() - began)
+    return reply(status, said, time.monotonic() - began)
+
+
+def reply(status: int, said: bytes, seconds: float) -> Reply:
+    """An answer as a value; one that is no JSON is known by its digest."""
+    if status != 200:
+        return Reply(status, None, _reason(said), seconds)
+    try:
+        return Reply(200, json.loads(said), "", seconds)
+    except ValueError:
+        return Reply(200, {"sha256": hashlib.sha256(said).hexdigest()}, "", seconds)
+
+
+def _reason(said: bytes) -> str:
+    """What a refusal says, in one line."""
+    try:
+        error = json.loads(said)["error"]
+        words = " ".join(str(error[key]) for key in ("what", "cause") if error.get(key))
+    except (ValueError, KeyError, TypeError):
+        words = said.decode("utf-8", "replace")
+    return words[:500]
+
+
 def state(private: Path) -> dict[str, Any] | None:
     """What the front says of itself; None when nobody answers."""
     try:
@@ -72,5 +113,13 @@ def serve(private: Path) -> bool:
     """Let it accept the public's connections."""
     try:
         return ask(private, "POST", "/admin/serve", b"")[0] == 200
+    except OSError:
+        return False
+
+
+def rest(private: Path) -> bool:
+    """Let it finish what it holds and accept no more, still running. Older ones cannot."""
+    try:
+        return ask(private, "POST", "/admin/rest", b"")[0] == 200
     except OSError:
         return False

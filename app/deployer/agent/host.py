@@ -115,7 +115,8 @@ def pythons(agent: Agent) -> list[dict[str, str]]:
     """
     found: dict[str, str] = {}
     ask = "import sys; print(sys.version.split()[0]); print(sys.executable)"
-    for path in python_paths():
+    own = sorted(own_pythons(agent).values())
+    for path in [*python_paths(), *own]:
         done = execute(agent, [path, "-I", "-S", "-c", ask], deadline=10)
         version, _, executable = done.out.strip().partition("\n")
         if done.code == 0 and executable and seen_by_services(agent, executable):
@@ -124,8 +125,20 @@ def pythons(agent: Agent) -> list[dict[str, str]]:
     return [{"version": version, "path": path} for version, path in ordered]
 
 
+def own_pythons(agent: Agent) -> dict[str, str]:
+    """Those that were put here for a release: major.minor → path; the newest of each."""
+    found = {}
+    complete = (agent.base / "pythons").glob("cpython-*/.complete")
+    for mark in sorted(complete, key=lambda mark: version_key(mark.parent.name)):
+        numbers = version_key(mark.parent.name)[:2]
+        version = ".".join(str(number) for number in numbers)
+        if (python := mark.parent / "bin" / f"python{version}").exists():
+            found[version] = str(python)
+    return found
+
+
 def seen_by_services(agent: Agent, path: str) -> bool:
-    return agent.mode not in ("root", "sudo") or not path.startswith(HIDDEN)
+    return not agent.system_wide or not path.startswith(HIDDEN)
 
 
 def version_key(version: str) -> list[int]:

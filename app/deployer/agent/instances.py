@@ -12,6 +12,7 @@ from . import environments, exposure
 from .access import known_certificate, known_tokens
 from .blobs import free_bytes
 from .collect import collect
+from .crash import crash_point
 from .failure import Failure
 from .files import replace
 from .host import HIDDEN, manager_answers, pythons, user_name
@@ -26,11 +27,13 @@ from .layout import (
     runtime,
     whole_release,
 )
+from .locks import holder
 from .loop import op
 from .managers import supervisor
 from .ports import ANYWHERE, free_port, taken_by
-from .releases import remove_release, start_and_wait, stop_others
+from .releases import remove_release, start_and_wait
 from .supervise import serving
+from .switching import stop_others, unconfirmed, warm
 
 if TYPE_CHECKING:
     from .loop import Agent, Payload
@@ -42,6 +45,7 @@ OURS = frozenset(
         "cache",
         "envs",
         "instances",
+        "pythons",
         "runtime",
         "tmp",
         "tools",
@@ -63,13 +67,15 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
     manager = supervisor(agent)
     port, listening = instance.port(), manager.listening(instance)
     has_environment = environments.whole(environment(agent.base, args["environment"]))
+    has_runtime = environments.whole(runtime(agent.base, args["runtime"]))
     return {
         **_manager_facts(agent, manager),
         "mode": manager.mode,
         "base": str(agent.base),
         "missing": [each for each in args["blobs"] if not blob(agent.base, each).exists()],
         "tool": (agent.base / "tools" / args["tool"]).exists(),
-        "runtime": environments.whole(runtime(agent.base, args["runtime"])),
+        "runtime": has_runtime,
+        "runtime_python": "" if has_runtime else environments.runtime_python(agent),
         "environment": has_environment,
         "pythons": [] if has_environment else pythons(agent),
         "release": whole_release(instance.release(args["release"])),
@@ -77,9 +83,10 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
         "units": manager.units(args["units"]),
         "listening": listening,
         "enabled": manager.enabled(instance),
-        "serving": serving(manager, instance),
+        "serving": [{**each, **_resources(each)} for each in serving(manager, instance)],
         "current": instance.current(),
         "history": instance.history(200),
+        "warm": warm(instance),
         "releases": [_brief(each) for each in instance.complete()],
         "port": port if instance.facts_file.is_file() else None,
         "port_owners": {} if listening else _owners(args["exposure"], port, args["port"]),
@@ -153,6 +160,9 @@ def _status(manager: Supervisor, instance: Instance, history: int) -> dict[str, 
         "fate": _fate(manager, instance),
         "releases": releases,
         "history": instance.history(history),
+        "holder": holder(instance.lock_file),
+        "unconfirmed": unconfirmed(instance),
+        "warm": warm(instance),
         "exposure": manager.exposure(instance) if listening else _meant(instance, releases),
         "tokens": len(known_tokens(instance)),
         "certificate": known_certificate(instance),
@@ -202,6 +212,7 @@ def stop(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
     instance = Instance(agent.base, args["name"])
     running = supervisor(agent).running(instance)
     supervisor(agent).close(instance)
+    instance.warm_file.unlink(missing_ok=True)
     facts = {**instance.facts(), "stopped": True}
     replace(instance.facts_file, json.dumps(facts).encode() + b"\n")
     instance.remember(**args["entry"])
@@ -217,9 +228,9 @@ def restart(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, A
     if release is None:
         raise Failure(f"{instance.name} has no production release here.", kind="NotFound")
     scoring = (read_json(instance.release(release) / "release.json") or {})["scoring"]
-    stop_others(manager, instance, keep="")
+    stop_others(manager, instance, keep=set())
     said = start_and_wait(agent, instance, release, scoring["start_timeout"])
-    stop_others(manager, instance, release)
+    stop_others(manager, instance, {release})
     instance.remember(**args["entry"])
     return said
 
@@ -234,6 +245,7 @@ def undeploy(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, 
     manager = supervisor(agent)
     manager.close(instance)
     manager.forget(instance)
+    crash_point("units-gone")
     instance.make_current(None)
     instance.facts_file.unlink(missing_ok=True)
     if instance.folder.is_dir():

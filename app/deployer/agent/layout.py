@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ class Instance:
         self.port_file = self.folder / "port"
         self.history_file = self.folder / "history.jsonl"
         self.lock_file = self.folder / "lock"
+        self.unconfirmed_file = self.folder / "unconfirmed.json"
+        self.warm_file = self.folder / "warm.json"
         self.tokens_file = self.folder / "tokens.json"
         self.tls = self.folder / "tls"
 
@@ -84,10 +87,12 @@ class Instance:
         return [entry for entry in map(_entry, lines) if entry]
 
     def remember(self, **entry: Any) -> None:
-        """Append one line to the history, durably."""
+        """Append one line to the history, durably; not to what is left of a torn one."""
         line = json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n"
-        with self.history_file.open("a", encoding="utf-8") as file:
-            file.write(line)
+        with self.history_file.open("ab+") as file:
+            if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
+                file.write(b"\n")
+            file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
 
@@ -111,7 +116,7 @@ def instances(base: Path) -> list[Instance]:
 
 def make_base(agent: Agent) -> None:
     """For services to enter when it is the system's (`prepare` closes it to others), else ours."""
-    make_folder(agent.base, 0o755 if agent.mode in ("root", "sudo") else 0o700)
+    make_folder(agent.base, 0o755 if agent.system_wide else 0o700)
 
 
 def whole_release(folder: Path) -> bool:
@@ -133,6 +138,16 @@ def blob(base: Path, digest: str) -> Path:
     return base / "blobs" / digest[:2] / digest
 
 
+def incoming(base: Path, digest: str) -> Path:
+    """Where a large blob lies while it grows."""
+    return base / "incoming" / digest
+
+
+def chunk_list(base: Path, digest: str) -> Path:
+    """What says which chunks a large blob is made of."""
+    return base / "chunks" / digest
+
+
 def environment(base: Path, key: str) -> Path:
     return base / "envs" / key
 
@@ -152,6 +167,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def point(link: Path, target: str) -> None:
     """Make link lead to target by one rename, whatever was there before."""
     temporary = link.with_name(f".{link.name}.{secrets.token_hex(6)}")
+    if link.is_dir() and not link.is_symlink():  # somebody copied the link by hand
+        link.rename(link.with_name(f".{link.name}.{secrets.token_hex(6)}"))
     temporary.symlink_to(target)
     try:
         os.replace(temporary, link)
@@ -167,13 +184,26 @@ def put_files(base: Path, root: Path, files: list[list[Any]]) -> None:
     folders = {root, *(folder for folder in folders if root in folder.parents)}
     for folder in folders:
         make_folder(folder)
-    for path, digest, _size, executable, target in files:
+    for path, digest, size, executable, target in files:
         if target:
             (root / path).symlink_to(target)
         else:
+            _refuse_cut_off(blob(base, digest), size, path)
             _link(blob(base, digest), root / path, executable)
-    for folder in folders:
-        sync_folder(folder)
+    with ThreadPoolExecutor(8) as pool:  # side by side: they share the disk's journal
+        list(pool.map(sync_folder, folders))
+
+
+def _refuse_cut_off(source: Path, size: int, path: str) -> None:
+    """A blob of another size than it was put with goes, so that it is sent again."""
+    there = source.stat().st_size
+    if there != size:
+        source.unlink()
+        raise Failure(
+            f'"{path}" was damaged on the host: {there} bytes are left of {size}.',
+            remedy="Run the same command again: it is sent anew.",
+            detail=str(source),
+        )
 
 
 def _link(source: Path, path: Path, executable: bool) -> None:

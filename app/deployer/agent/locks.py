@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -15,6 +16,10 @@ from typing import Any
 from .failure import Failure
 from .layout import Instance, make_base
 from .loop import Agent, Payload, op
+
+LOOKS = 10
+END_WITHIN = 10.0
+"""Seconds for an agent to take back what it began."""
 
 _held: dict[Path, tuple[int, dict[str, str]]] = {}
 _base: int | None = None
@@ -30,16 +35,94 @@ def lock(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, str]
     share(agent)
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = open_lock(path)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not (_taken(fd) or _taken_over(path, fd, args.get("client", ""))):
         os.close(fd)
-        raise busy(path) from None
+        raise busy(path)
     _held[path] = fd, {}
     since = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return note(
-        path, who=args["who"], host=args.get("host", ""), since=since, step=args.get("step", "")
+    said = {key: args.get(key, "") for key in ("who", "host", "step", "id", "client")}
+    return note(path, **said, since=since, pid=str(os.getpid()))
+
+
+def _taken(fd: int) -> bool:
+    """Whether we hold it now. Who only looks (`holder`) has it for a moment, so we ask again."""
+    for _ in range(LOOKS):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(0.01)
+    return False
+
+
+def holder(path: Path) -> dict[str, str] | None:
+    """Who holds the lock, if somebody does; our own does not count."""
+    if path in _held or not path.exists():
+        return None
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return read_holder(path) or {"who": "another process", "since": "", "step": ""}
+    finally:
+        os.close(fd)
+    return None
+
+
+@op("unlock")
+def unlock(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
+    """Have whoever holds the lock of `name` take back what it began, and end. args: name, entry.
+
+    Gives the holder that was, or null. Ten seconds later it is killed.
+    """
+    instance = Instance(agent.base, args["name"])
+    found = holder(instance.lock_file)
+    if found is None:
+        return {"holder": None}
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(OSError):
+            _signal_holder(instance.lock_file, int(found.get("pid", 0)), number)
+        if _freed(instance.lock_file):
+            instance.remember(**args["entry"], holder=owner(found))
+            return {"holder": found}
+    raise Failure(
+        f"The lock of {instance.name} could not be freed.",
+        cause=f"Process {found.get('pid')} of the host holds it.",
+        remedy="End that process on the host.",
+        kind="Busy",
     )
+
+
+def _taken_over(path: Path, fd: int, client: str) -> bool:
+    """Whether the lock was that of an agent whose client has come again, over a new connection."""
+    holder = read_holder(path) or {}
+    if not client or holder.get("client") != client:
+        return False
+    _signal_holder(path, int(holder["pid"]), signal.SIGKILL)
+    deadline = time.monotonic() + END_WITHIN
+    while time.monotonic() < deadline:
+        if _taken(fd):
+            return True
+    return False
+
+
+def _signal_holder(path: Path, pid: int, number: int) -> None:
+    """To that process, if it still has the lock's file open."""
+    wanted = os.stat(path)
+    for entry in Path(f"/proc/{pid}/fd").glob("*"):
+        with contextlib.suppress(OSError):
+            if os.path.samestat(entry.stat(), wanted):
+                os.kill(pid, number)
+                return
+
+
+def _freed(path: Path) -> bool:
+    deadline = time.monotonic() + END_WITHIN
+    while time.monotonic() < deadline:
+        if holder(path) is None:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def open_lock(path: Path) -> int:
@@ -97,6 +180,11 @@ def note(path: Path, **said: str) -> dict[str, str]:
     return known
 
 
+def owner(found: dict[str, str]) -> str:
+    """ana@laptop"""
+    return f"{found['who']}@{found.get('host', '')}".rstrip("@")
+
+
 def busy(path: Path) -> Failure:
     holder = read_holder(path)
     if holder is None:
@@ -106,7 +194,8 @@ def busy(path: Path) -> Failure:
     return Failure(
         f'"{path.parent.name}" is being changed by {holder["who"]}{where} since '
         f"{holder['since']}{at}.",
-        remedy="Wait until that has ended, then try again.",
+        remedy="Wait until that has ended, then try again. "
+        f"If it hangs, take it over: rhythmicml unlock {path.parent.name}",
         kind="Busy",
     )
 

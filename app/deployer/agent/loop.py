@@ -12,6 +12,7 @@ import importlib
 import os
 import queue
 import select
+import signal
 import sys
 import threading
 import time
@@ -20,12 +21,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import OPS, frames
+from . import OPS, crash, frames
 from .failure import Failure
 
 CHUNK = 1024 * 1024
 BEAT = 10.0
-GRACE = 30.0
+GRACE = 15.0
+"""Seconds to take back what was begun, once the client is gone; then we end whatever we do."""
 SYSTEM_BASE = "/var/lib/rhythmicml"
 USER_BASE = "~/.local/share/rhythmicml"
 
@@ -113,6 +115,7 @@ class Agent:
         self.unusable: Failure | None = None
         # What to take back when we end before it has become production.
         self.undo: list[Callable[[], None]] = []
+        self.opened = False  # whether the port was closed before we came
         self.beats = True
         self.input, self.output = wires
         self._writing = threading.Lock()
@@ -120,6 +123,11 @@ class Agent:
         self._drained = threading.Event()
         self._answering = 0
         self._listening_since: float | None = None
+
+    @property
+    def system_wide(self) -> bool:
+        """Whether we install for the whole host, as root; by which way does not matter."""
+        return self.mode not in ("user", "local")
 
     def event(self, **said: Any) -> None:
         """Tell the client something about the request at hand."""
@@ -167,7 +175,10 @@ class Agent:
         if self.unusable and request.do not in ("hello", "ping"):
             raise self.unusable
         with failures_of(request.do):
-            return operation(self, request.args, request.payload)
+            crash.crash_point(f"{request.do}:before")
+            value = operation(self, request.args, request.payload)
+            crash.crash_point(f"{request.do}:after")
+            return value
 
     def _send(self, header: dict[str, Any], size: int = 0, chunks: Iterable[bytes] = ()) -> None:
         with self._writing:
@@ -291,6 +302,7 @@ def claim_wires() -> tuple[int, int]:
 def main(chosen: dict[str, Any], mode: str) -> None:
     """Say the sentinel, then serve until the client is gone."""
     os.umask(0o022)
+    crash.asked = chosen.get("crash", "")
     for module in OPS:
         importlib.import_module("." + module, __package__)
     agent = Agent(Path("/"), mode, claim_wires(), chosen["silence"])
@@ -298,7 +310,9 @@ def main(chosen: dict[str, Any], mode: str) -> None:
         agent.base = base_folder(chosen["base"], os.getuid() == 0)
     except Failure as failure:
         agent.unusable = failure
-    os.write(agent.output, chosen["sentinel"].encode())
+    signal.signal(signal.SIGTERM, lambda *_: agent.gone.set())  # `unlock` asks us to end
+    # Backwards: something else than we may be there, and send back what it gets.
+    os.write(agent.output, chosen["sentinel"][::-1].encode())
     agent.serve()
     agent.take_back()
     sys.stderr.flush()

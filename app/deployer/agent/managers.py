@@ -14,4 +14,4 @@ def supervisor(agent: Agent) -> Supervisor:
     """systemd's system manager for root, the user's for others; the keeper where told so."""
     if agent.mode == "local":
         return Keeper()
-    return Systemd("user" if agent.mode == "user" else "system")
+    return Systemd("system" if agent.system_wide else "user")

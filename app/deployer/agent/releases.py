@@ -1,22 +1,20 @@
-"""Releases on this host: placed from blobs, proved, made production, retired, pruned."""
+"""Releases on this host: placed from blobs, started, proved, pruned."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import exposure, fronts
+from . import fronts
 from .access import ensure_tokens
 from .blobs import sync_folder
 from .collect import collect
+from .crash import crash_point
 from .failure import Failure
 from .files import replace
 from .layout import (
@@ -57,13 +55,19 @@ def place(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any
         aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
         folder.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
-    make_folder(folder)
-    put_files(agent.base, folder / "files", manifest["files"])
-    (folder / "env").symlink_to(_way(folder, environment(agent.base, manifest["environment"])))
-    (folder / "runtime").symlink_to(_way(folder, runtime(agent.base, manifest["runtime"])))
-    replace(folder / "release.json", json.dumps(manifest, indent=1).encode() + b"\n")
+    assemble(agent.base, folder, manifest)
     sync_folder(instance.releases)
     return {"placed": True}
+
+
+def assemble(base: Path, folder: Path, manifest: dict[str, Any]) -> None:
+    """A release's files from blobs, the ways to its environment and runtime, its release.json."""
+    make_folder(folder)
+    put_files(base, folder / "files", manifest["files"])
+    crash_point("files-placed")
+    (folder / "env").symlink_to(_way(folder, environment(base, manifest["environment"])))
+    (folder / "runtime").symlink_to(_way(folder, runtime(base, manifest["runtime"])))
+    replace(folder / "release.json", json.dumps(manifest, indent=1).encode() + b"\n")
 
 
 def _way(folder: Path, target: Path) -> str:
@@ -81,11 +85,14 @@ def listen(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
     make_folder(instance.folder / "log")
     ensure_tokens(instance)
     if not manager.listening(instance):
+        agent.opened = True
         agent.undo.append(lambda: manager.close(instance))
     if args["units"]:
         manager.write_units(args["units"])
+        crash_point("units-written")
     claim(args["port"])
     manager.listen(instance, args["port"], args["release"], args["exposure"])
+    crash_point("port-opened")
     facts = {"port": args["port"], "mode": manager.mode}
     replace(instance.facts_file, json.dumps(facts).encode() + b"\n")
     return facts
@@ -115,6 +122,7 @@ def start_and_wait(
     began, ran_before = time.monotonic(), release in manager.running(instance)
     ensure_tokens(instance)
     manager.start(instance, release)
+    crash_point("candidate-starting")
     try:
         said = _wait_ready(agent, manager, instance, release, timeout)
     except TimeoutError:
@@ -183,123 +191,6 @@ def _never_ready(
     )
 
 
-@op("gate")
-def gate(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
-    """Ask the started release its sample through the private socket.
-
-    args: name, release, sample (null: only /readyz is asked), within [s].
-    """
-    instance, release = Instance(agent.base, args["name"]), args["release"]
-    private = supervisor(agent).private(instance, release)
-    body = None
-    if args["sample"]:
-        body = (instance.release(release) / "files" / args["sample"]).read_bytes()
-    began = time.monotonic()
-    route = ("POST", "/score") if body is not None else ("GET", "/readyz")
-    try:
-        status, answer = fronts.ask(private, *route, body, timeout=args["within"])
-    except OSError as error:
-        status, answer = 0, str(error).encode()
-    if status != 200:
-        _fail_gate(agent, instance, release, status, answer)
-    seconds, text = round(time.monotonic() - began, 4), answer.decode("utf-8", "replace")
-    schema = (fronts.state(private) or {}).get("schema")
-    return {"seconds": seconds, "answer": text[:4000], "schema": schema}
-
-
-def _fail_gate(agent: Agent, instance: Instance, release: str, status: int, answer: bytes) -> None:
-    manager = supervisor(agent)
-    log = manager.log(instance, release, 50)
-    manager.stop(instance, release)
-    raise Failure(
-        f"Release {release} answered its sample with {status or 'nothing'}.",
-        cause=answer.decode("utf-8", "replace")[:2000],
-        remedy="Make predict answer the sample. Production is as it was.",
-        detail=log,
-        kind="GateFailed",
-    )
-
-
-@op("switch")
-def switch(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
-    """Make a started release production and let all others finish and stop.
-
-    args: name, release, unit (what it was started as), expected (current), entry (history),
-    opening (where to listen from now on, if not where we do; see `_reopen`).
-    The rename of `current` is the switch; it is taken back when the release does not open.
-    """
-    instance, release = Instance(agent.base, args["name"]), args["release"]
-    manager = supervisor(agent)
-    found = instance.current()
-    if found != args["expected"]:
-        raise Failure(
-            f"Production of {instance.name} is {found or 'nothing'} now, not {args['expected']}.",
-            remedy="Someone else switched it meanwhile. Look at it, then try again.",
-            kind="Busy",
-        )
-    unit = args["unit"]
-    if args["opening"]:
-        take_back, unit = _reopen(agent, instance, release, args["opening"]), release
-    else:
-        take_back = partial(instance.make_current, found)
-        instance.make_current(release)
-    if not _opens(manager, instance, unit):
-        take_back()
-        raise Failure(
-            f"Release {release} was ready and then did not accept requests.",
-            remedy="The last lines of its log say why. Production is as it was.",
-            detail=manager.log(instance, unit, 50),
-            kind="GateFailed",
-        )
-    agent.undo.clear()
-    with contextlib.suppress(OSError):  # a disk that is full does not undo a switch
-        instance.remember(**args["entry"], release=release, previous=found)
-    manager.enable(instance)
-    stopped = stop_others(manager, instance, unit)
-    return {"previous": found, "stopped": stopped}
-
-
-def _reopen(
-    agent: Agent, instance: Instance, release: str, opening: dict[str, Any]
-) -> Callable[[], None]:
-    """Listen elsewhere, with the release as production started on the new socket; the way back.
-
-    opening: exposure, port, units, within [s]. What fails is taken back at once; what is broken
-    off, when the agent ends.
-    """
-    manager = supervisor(agent)
-    back = exposure.way_back(manager, instance, opening)
-    agent.undo.append(back)
-    claim(opening["port"])
-    try:
-        exposure.turn(manager, instance, release, opening)
-        start_and_wait(agent, instance, release, opening["within"])
-    except Failure:
-        agent.undo.remove(back)
-        back()
-        raise
-    agent.undo.remove(back)
-    return back
-
-
-def _opens(manager: Supervisor, instance: Instance, unit: str) -> bool:
-    """Whether the front accepts the public's connections, once told to."""
-    private = manager.private(instance, unit)
-    for _ in range(50):
-        if fronts.serve(private) and (fronts.state(private) or {}).get("accepting"):
-            return True
-        time.sleep(0.1)
-    return False
-
-
-def stop_others(manager: Supervisor, instance: Instance, keep: str) -> list[str]:
-    """Stop every unit but one; what they hold is answered first."""
-    stopped = [unit for unit in manager.running(instance) if unit != keep]
-    for unit in stopped:
-        manager.stop(instance, unit)
-    return stopped
-
-
 @op("prune")
 def prune(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
     """Remove old releases, then what none uses. args: name, keep (ids that stay).
@@ -319,6 +210,7 @@ def remove_release(instance: Instance, release: str) -> None:
     """release.json goes first, so that half a removal is no release."""
     folder = instance.release(release)
     (folder / "release.json").unlink(missing_ok=True)
+    crash_point("half-removed")
     shutil.rmtree(folder, ignore_errors=True)
     log = instance.log(release)
     log.unlink(missing_ok=True)

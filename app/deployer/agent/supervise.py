@@ -135,8 +135,30 @@ class Systemd:
         """Close the port and end every release, for a moment."""
         self._must("stop", _socket(instance), _service(instance, "*"))
 
+    def stay(self, instance: Instance, unit: str) -> None:
+        """Do not stop it, whatever was said before about later."""
+        self.no_longer(f"warm-{instance.name}")
+
+    def stop_later(self, instance: Instance, unit: str, seconds: float, command: list[str]) -> None:
+        self.later(f"warm-{instance.name}", seconds, command)
+
+    def later(self, name: str, seconds: float, command: list[str]) -> None:
+        """Run a command once, some seconds from now; the wall clock does not matter."""
+        self.no_longer(name)
+        scope = ["--user"] if self.user else []
+        timer = [f"--on-active={seconds:g}", "--timer-property=AccuracySec=1s", "--collect"]
+        argv = ["systemd-run", *scope, "--quiet", f"--unit=rhythmicml-{name}", *timer]
+        done = _run([*argv, "--", *command], self.environ)
+        if done.returncode:
+            raise Failure("systemd refused a timer.", cause=done.stderr.strip())
+
+    def no_longer(self, name: str) -> None:
+        self._ctl("stop", f"rhythmicml-{name}.timer")
+
     def forget(self, instance: Instance) -> None:
         """Remove its units, and what systemd keeps for them."""
+        for name in ("guard", "warm"):
+            self.no_longer(f"{name}-{instance.name}")
         self._ctl("clean", "--what=cache", "--what=state", _service(instance, CURRENT))
         for name in (_socket(instance), _service(instance, "")):
             (self.folder / name).unlink(missing_ok=True)
@@ -254,7 +276,7 @@ class Keeper:
                 stderr=log,
                 start_new_session=True,
                 cwd=str(instance.folder),
-                env=_own_environment(),
+                env=own_environment(),
             )
         assert keeper.stdout is not None
         with keeper.stdout:
@@ -266,6 +288,18 @@ class Keeper:
 
     def stop(self, instance: Instance, unit: str) -> None:
         self._order(instance, do="stop", release=unit)
+
+    def stay(self, instance: Instance, unit: str) -> None:
+        self._order(instance, do="start", release=unit)
+
+    def stop_later(self, instance: Instance, unit: str, seconds: float, command: list[str]) -> None:
+        self._order(instance, do="stop", release=unit, after=seconds)
+
+    def later(self, name: str, seconds: float, command: list[str]) -> None:
+        raise NotImplementedError("the keeper runs no commands")
+
+    def no_longer(self, name: str) -> None:
+        pass
 
     def close(self, instance: Instance) -> None:
         status = self._status(instance)
@@ -285,7 +319,7 @@ class Keeper:
         except (OSError, ValueError):
             return None
 
-    def _order(self, instance: Instance, **order: str) -> None:
+    def _order(self, instance: Instance, **order: Any) -> None:
         try:
             answer = self._talk(instance, order)
         except (OSError, ValueError) as error:
@@ -293,7 +327,7 @@ class Keeper:
         if "error" in answer:
             raise Failure(f"The keeper refused: {answer['error']}")
 
-    def _talk(self, instance: Instance, order: dict[str, str]) -> dict[str, Any]:
+    def _talk(self, instance: Instance, order: dict[str, Any]) -> dict[str, Any]:
         folder = os.open(instance.folder / "run", os.O_RDONLY | os.O_DIRECTORY)
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
@@ -318,7 +352,7 @@ PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_", "TZ", "TMPDIR", "
 MORE_PASSED_ON = ("CUDA_", "SSL_CERT_", "http_proxy", "https_proxy", "no_proxy")
 
 
-def _own_environment() -> dict[str, str]:
+def own_environment() -> dict[str, str]:
     """What a model may know of the shell it was deployed from: as little as under systemd."""
     known = (*PASSED_ON, *MORE_PASSED_ON)
     return {name: value for name, value in os.environ.items() if name.startswith(known)}
@@ -365,6 +399,23 @@ def serving(supervisor: Supervisor, instance: Instance) -> list[dict[str, Any]]:
 def listening_sockets(port: int) -> set[str]:
     """Who listens on that port of this host, as /proc/PID/fd names it: `socket:[4711]`."""
     return {f"socket:[{row[9]}]" for row in _listening(port)}
+
+
+def open_sockets(pid: int) -> set[str]:
+    """The sockets that a process has, as /proc/PID/fd names them."""
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").glob("*"):
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(entry))
+    return found
+
+
+def parent_of(pid: int | None) -> int | None:
+    """Who started a process, as far as that can be seen."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def open_to_all(port: int) -> bool:

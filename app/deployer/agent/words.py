@@ -11,3 +11,11 @@ def size(number: float) -> str:
             return f"{number:.{digits}f} {unit}"
         number /= 1000
     return f"{number:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them: 90 s, 10 min, 2 h."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length or seconds == length:
+            return f"{seconds / length:g} {unit}"
+    return f"{seconds:g} s"

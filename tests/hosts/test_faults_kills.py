@@ -1,0 +1,214 @@
+"""F20, F21: client or agent killed at every point of a deployment, and at random times."""
+
+import ast
+import os
+import random
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from client import ROOT, Client, write_model
+from guests import soon
+from invariants import Site, check_invariants
+from load import Load
+
+AGENT = ROOT / "app" / "deployer" / "agent"
+FIRST = ("prepare", "tool", "runtime", "environment", "listen", "port-opened", "units-written")
+LAST = ("prune", "half-removed")
+OTHERS = {"stop", "restart", "undeploy", "certificate", "units-gone"}
+"""Not of a deployment; `certificate` puts one file, as `listen` puts units."""
+FEW = ("switch:unconfirmed", "agent:current-renamed")
+
+
+def calls(path: Path, name: str, argument: int) -> Iterator[str]:
+    """The literal texts that are given to calls of `name` in a module, as that argument."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == name:
+            given = node.args[argument] if len(node.args) > argument else None
+            if isinstance(given, ast.Constant):
+                yield given.value
+
+
+def points() -> list[str]:
+    """Every point at which a deployment can be killed, from the code."""
+    steps = sorted({*calls(ROOT / "app/deployer/plan.py", "Step", 1)} - OTHERS)
+    around = [f"{step}:{when}" for step in steps for when in ("before", "after")]
+    own = [
+        name
+        for module in ("services/attempts.py", "deployer/apply.py")
+        for name in calls(ROOT / "app" / module, "crash_point", 0)
+    ]
+    in_agent = {name for path in AGENT.glob("*.py") for name in calls(path, "crash_point", 0)}
+    ops = [each for each in around if not each.startswith("upload")]
+    ops += [
+        "put:before",
+        "put:after",
+        "confirm:before",
+        "confirm:after",
+        "lock:after",
+        "look:after",
+    ]
+    return [*around, *own, *(f"agent:{name}" for name in (*ops, *sorted(in_agent - OTHERS)))]
+
+
+POINTS = points()
+TAKING_BACK = "agent:current-taken-back"
+
+
+def test_points_are_found_in_the_code():
+    assert {*FEW, TAKING_BACK, "recorded", "start:before", "agent:place:after"} <= {*POINTS}
+    assert len(POINTS) == len({*POINTS}) > 50
+
+
+def killed(client: Client, point: str, *words: str) -> None:
+    """Run a command that is killed there; a fault that misses is no test."""
+    client.environ["RHYTHMICML_CRASH_AT"] = point
+    try:
+        process = client.start(*words)
+        _, said = process.communicate(timeout=120)
+    finally:
+        del client.environ["RHYTHMICML_CRASH_AT"]
+    if point.startswith("agent:"):
+        assert process.returncode == 1, f"{point} was not hit: {said}"
+    else:
+        assert process.returncode == -9, f"{point} was not hit: {said}"
+
+
+@pytest.fixture
+def root_client(tmp_path, guest):
+    client = Client(tmp_path / "home")
+    client.add_location(guest, "root")
+    return client
+
+
+def serving(client: Client, folder: Path, name: str, versions: int = 1) -> int:
+    for number in range(versions):
+        port: int = client("deploy", str(folder), "--to", "srv")["port"]
+        write_model(folder, name, factor=3.0 + number)
+    return port
+
+
+def survive(point: str, client: Client, guest, folder: Path, name: str) -> float:
+    site = Site.on(guest, client, name)
+    step = point.removeprefix("agent:").split(":")[0]
+    if step in FIRST:
+        site.again = (str(folder),)
+        killed(client, point, "deploy", str(folder), "--to", "srv")
+        return check_invariants(site)
+    port = serving(client, folder, name, versions=7 if step in LAST else 1)
+    with Load(guest, port, rate=40) as load:
+        killed(client, point, "deploy", name, "--to", "srv")
+        held = check_invariants(site)
+    assert load.failed == [], "I1"
+    return held
+
+
+def model(tmp_path: Path, point: str) -> tuple[Path, str]:
+    name = re.sub("[^a-z]+", "-", f"kill-{point}")
+    return write_model(tmp_path / "model", name), name
+
+
+@pytest.mark.parametrize("point", FEW)
+def test_f20_f21_killed_at_the_switch(root_client, guest, tmp_path, point):
+    folder, name = model(tmp_path, point)
+    survive(point, root_client, guest, folder, name)
+    root_client("undeploy", name, "--purge", "--yes")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", [each for each in POINTS if each != TAKING_BACK])
+def test_f20_f21_killed_at_every_point(root_client, guest, tmp_path, point):
+    folder, name = model(tmp_path, point)
+    if "prepare" in point:
+        guest.run(["sh", "-c", "chmod 755 /var/lib/rhythmicml || true"])
+    if point.removeprefix("agent:").split(":")[0] in ("tool", "runtime", "environment"):
+        guest.run(["sh", "-c", "rm -rf /var/lib/rhythmicml/tools /var/lib/rhythmicml/runtime/*"])
+        guest.run(["sh", "-c", "rm -rf /var/lib/rhythmicml/envs/*"])
+    held = survive(point, root_client, guest, folder, name)
+    print(f"{point}: the lock was held for {held:.1f} s")
+    root_client("undeploy", name, "--purge", "--yes")
+
+
+@pytest.mark.faults
+def test_f20_f21_agent_killed_while_it_takes_back(root_client, guest, tmp_path):
+    folder, name = model(tmp_path, "twice")
+    port = serving(root_client, folder, name)
+    site = Site.on(guest, root_client, name)
+    with Load(guest, port, rate=40) as load:
+        killed(root_client, f"switch:unconfirmed,{TAKING_BACK}", "deploy", name, "--to", "srv")
+        soon(
+            "the agent's end",
+            lambda: (
+                not guest.run(
+                    ["flock", "-n", f"{site.folder}/lock", "true"], check=False
+                ).returncode
+            ),
+        )
+        assert "unconfirmed.json" in site.shell(f"ls {site.folder}"), "it was not hit"
+        assert site.current().startswith("v1-")
+        check_invariants(site)
+    assert load.failed == []
+    root_client("undeploy", name, "--purge", "--yes")
+
+
+@pytest.mark.faults
+def test_f20_client_killed_at_random_times(root_client, guest, tmp_path):
+    seed = int(os.environ.get("RHYTHMICML_SEED") or time.time())
+    times = int(os.environ.get("RHYTHMICML_KILLS") or 200)
+    print(f"seed {seed}, {times} times")
+    chance = random.Random(seed)
+    folder, name = model(tmp_path, "random")
+    site = Site.on(guest, root_client, name)
+    port = serving(root_client, folder, name)
+    began = time.monotonic()
+    site.deploy()
+    lasts = (time.monotonic() - began) * 1.1
+    hit, held = 0, []
+    with Load(guest, port, rate=40) as load:
+        for number in range(times):
+            write_model(folder, name, factor=100.0 + number)
+            process = root_client.start("deploy", name, "--to", "srv")
+            time.sleep(chance.uniform(0.2, lasts))
+            hit += process.poll() is None
+            process.kill()
+            process.communicate()
+            held.append(check_invariants(site))
+    print(
+        f"{hit} of {times} hit; the lock was held for at most {max(held):.1f} s; {load.ok} answers"
+    )
+    assert load.failed == [], "I1"
+    assert hit > times * 0.6, "most kills missed"
+    root_client("undeploy", name, "--purge", "--yes")
+
+
+def ended(note: str) -> str:
+    return "" if "under way" in note else note
+
+
+def test_f20_killed_on_this_machine_and_told(tmp_path):
+    """The keeper in systemd's place; what the next command says, resumes and undoes."""
+    client = Client(tmp_path / "home")
+    folder = write_model(tmp_path / "churn", "churn")
+    client("deploy", str(folder))
+    site = Site.local(client, "churn")
+    write_model(folder, "churn", factor=3.0)
+    killed(client, "start:after", "deploy", "churn")
+    said = soon("the agent's end", lambda: ended(client("status")[0]["note"]))
+    assert "The deploy of churn v2 on local by" in said
+    assert 'cut off at "Start v2' in said
+    assert "v1 is production there. rhythmicml deploy churn@2 --to local resumes it" in said
+    last = client("history", "churn")[0]
+    assert last["result"] == "interrupted"
+    assert [bool(step["ended"]) for step in last["steps"]][-3:] == [False, False, False]
+    check_invariants(site)
+    write_model(folder, "churn", factor=4.0)
+    killed(client, "finishing", "deploy", "churn")
+    assert client("status")[0]["version"] == 3
+    assert client("history", "churn")[0]["result"] == "done"
+    write_model(folder, "churn", factor=5.0)
+    killed(client, "agent:current-renamed", "deploy", "churn")
+    assert client("history", "churn")[0]["result"] == "unknown"
+    check_invariants(site)
+    client("undeploy", "churn", "--purge", "--yes")
