@@ -147,12 +147,13 @@ def test_changed_file_sends_that_file_alone_and_lets_the_old_release_finish_last
     assert (steps[4].args["expected"], steps[4].args["unit"]) == (BEFORE, RELEASE)
 
 
-def test_what_is_made_here_needs_no_uv_and_no_lock_there():
+def test_what_is_made_here_needs_no_uv_there():
     blobs = {"tree-e": 700, "tree-r": 600, "numpy": 20_000_000}
     wanted = dataclasses.replace(WANTED, sent=Sent("tree-e", "tree-r", blobs=blobs))
     steps = plan(wanted, found(EMPTY, missing=EMPTY.missing | frozenset(blobs)))
     assert ops(steps)[:5] == ["prepare", "upload", "runtime", "environment", "place"]
-    assert steps[1].uploads == ("f1", "f2", "front", "numpy", "tree-e", "tree-r")
+    # The lock goes along: whoever adopts the release makes its version of it.
+    assert steps[1].uploads == ("f1", "f2", "front", "lock", "numpy", "tree-e", "tree-r")
     assert [steps[2].args["tree"], steps[3].args["tree"]] == ["tree-r", "tree-e"]
     assert steps[3].words == "Put environment 01234567 together"
     assert steps[3].args["key"] == plan(WANTED, EMPTY)[4].args["key"]
