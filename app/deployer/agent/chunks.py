@@ -162,6 +162,7 @@ class Growing:
                 if agent.gone.wait(0.2):
                     raise ClientGone from None
         if self.path.exists():
+            self.temporary.unlink(missing_ok=True)  # it may be our opening that made it
             raise stale(f'"{self.digest}" came from somebody else meanwhile.')
 
     def _read_what_came_before(self) -> None:

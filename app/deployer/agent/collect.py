@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import script
-from .layout import instances
+from .layout import chunk_list, instances
 from .locks import alone
 
 if TYPE_CHECKING:
@@ -32,13 +32,16 @@ def _collect(base: Path, coming: dict[str, Any] | None) -> int:
     shutil.rmtree(base / "tmp", ignore_errors=True)
     shutil.rmtree(base / "blobs" / "damaged", ignore_errors=True)
     if not mentioning:
-        for folder in ("tools", "cache", "pythons"):
+        for folder in ("tools", "cache", "pythons", "chunks", "incoming"):
             shutil.rmtree(base / folder, ignore_errors=True)
         (base / script.NAME).unlink(missing_ok=True)
     used = {entry[1] for each in manifests for entry in each["files"]}
     used |= {each["origin"]["lock"] for each in manifests if each.get("origin")}
     used |= set(coming["blobs"]) if coming else set()
-    return sum(_drop(path) for path in (base / "blobs").glob("??/*") if path.name not in used)
+    unused = [path for path in (base / "blobs").glob("??/*") if path.name not in used]
+    for path in unused:
+        chunk_list(base, path.name).unlink(missing_ok=True)
+    return sum(map(_drop, unused))
 
 
 def _keep_only(folder: Path, names: set[Any]) -> None:
