@@ -193,6 +193,13 @@ def test_slow_link_gets_packed_what_shrinks(local, base, tmp_path, monkeypatch):
         assert kept(base, one) == one[2].read_bytes()
 
 
+def test_packed_list_of_chunks_is_read_back(local, base, tmp_path, monkeypatch):
+    monkeypatch.setattr(Squeeze, "wanted", True)
+    same = blob(tmp_path, b"x" * 40 * MIB)  # chunks that are all alike, so their list shrinks
+    sent(local, same)
+    assert kept(base, same) == same[2].read_bytes()
+
+
 def test_only_a_slow_link_is_packed_for():
     squeeze, text = Squeeze(), b"abc" * MIB
     assert squeeze.packed(text) is None

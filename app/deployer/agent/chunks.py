@@ -78,7 +78,7 @@ def grow(agent: Agent, args: dict[str, Any], payload: Payload) -> int:
 @op("finish")
 def finish(agent: Agent, args: dict[str, Any], payload: Payload) -> None:
     """Verify the blob `digest` and let it appear. The payload says which chunks it is made of."""
-    chunks = unpack(payload.whole())
+    chunks = unpack(arriving(args, payload).whole())
     with growing(agent, args) as blob:
         if not blob.verified():
             raise refused(_growing.pop(blob.temporary), _sources[agent.base])

@@ -25,6 +25,13 @@ class Packed:
             if piece:
                 yield piece
 
+    def whole(self, limit: int = 64 * CHUNK) -> bytes:
+        """All of it, when it is known to be small."""
+        whole = self._zlib.decompress(self._payload.whole(limit), limit)
+        if self._zlib.unconsumed_tail:
+            raise Failure(f"What arrived unpacks to more than the {limit} bytes we hold.")
+        return whole
+
     def _next(self, most: int) -> bytes:
         arrived = self._zlib.unconsumed_tail or self._payload.read()
         try:
