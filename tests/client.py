@@ -63,9 +63,11 @@ class Client:
             start_new_session=True,
         )
 
-    def add_location(self, guest: Any, user: str, name: str = "srv", *more: str) -> None:
-        """guest: a booted server (hosts/guests.py)."""
-        url = f"ssh://{user}@{guest.address}"
+    def add_location(
+        self, guest: Any, user: str, name: str = "srv", *more: str, at: str = ""
+    ) -> None:
+        """guest: a booted server (hosts/guests.py). at: host:port, where not its own."""
+        url = f"ssh://{user}@{at or guest.address}"
         words = ("--identity", str(guest.key), "--accept-key", guest.fingerprint, *more)
         self("location", "add", name, url, *words)
 

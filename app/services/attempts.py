@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -21,7 +21,7 @@ from app.services import gate, places, truth
 from app.services.person import who
 
 if TYPE_CHECKING:
-    from app.deployer.road import Road
+    from app.deployer.road import Pending, Road
     from app.workspace import Workspace
 
 Events = Iterator[Event]
@@ -67,22 +67,40 @@ def attempting(
     work: Workspace, action: str, model: str, location: Location, locked: bool = True
 ) -> Iterator[Attempt]:
     """A way to the host, with the instance locked for us."""
+    with beginning(work, action, model, location, locked) as (_, begun):
+        yield begun()
+
+
+@contextmanager
+def beginning(
+    work: Workspace, action: str, model: str, location: Location, locked: bool = True
+) -> Iterator[tuple[Road, Callable[[], Attempt]]]:
+    """A way to the host, where the lock is asked for, and what waits for it and begins.
+
+    The host answers in order: what is sent before we wait is answered under the lock, and costs no
+    round trip of its own.
+    """
     number = _new_id()
-    notes: tuple[str, ...] = ()
     with work.reach(location) as road:
+        me, _, host = who().partition("@")
         if locked:
-            me, _, host = who().partition("@")
             locking = road.send("lock", name=model, who=me, host=host, step=action, id=number)
             settling = road.send("settle", name=model)
-            locking.result()
-            notes = truth.settle(work, model, location, settling.result())
-            crash_point("locked")
-        yield Attempt(work, road, action, model, location, number, notes)
+
+        def begun() -> Attempt:
+            notes: tuple[str, ...] = ()
+            if locked:
+                locking.result()
+                notes = truth.settle(work, model, location, settling.result())
+                crash_point("locked")
+            return Attempt(work, road, action, model, location, number, notes)
+
+        yield road, begun
 
 
-def look(road: Road, wanted: Wanted) -> Found:
-    """What is on the host of all that this release needs."""
-    answer = road.call(
+def ask_look(road: Road, wanted: Wanted) -> Pending:
+    """Ask what is on the host of all that this release needs; see `looked`."""
+    return road.send(
         "look",
         name=wanted.name,
         release=wanted.release,
@@ -94,7 +112,11 @@ def look(road: Road, wanted: Wanted) -> Found:
         port=wanted.port,
         exposure=wanted.exposure,
     )
-    return planning.parse_found(answer)
+
+
+def look(road: Road, wanted: Wanted) -> Found:
+    """What is on the host of all that this release needs."""
+    return planning.parse_found(ask_look(road, wanted).result())
 
 
 def certified(

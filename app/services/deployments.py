@@ -21,7 +21,9 @@ from app.services import models, releases, schemas, secrets, shipping, versions
 from app.services.attempts import (
     Attempt,
     Events,
+    ask_look,
     attempting,
+    beginning,
     carry_out,
     certified,
     look,
@@ -57,11 +59,13 @@ def deploy(
     model, version = yield from version_of(work, what, message)
     location = location_for(work, version.configuration.location, to)
     yield Event("step", f"Look at {location.name}")
-    with attempting(work, "deploy", model.name, location, locked=not dry_run) as attempt:
+    with beginning(work, "deploy", model.name, location, not dry_run) as (road, begun):
         with work.open_store() as store:
-            wanted, source = releases.wanted(store, model, version, attempt.road.hello, port)
+            wanted, source = releases.wanted(store, model, version, road.hello, port)
         wanted = replace(wanted, stop_first=stop_first)
-        found = look(attempt.road, wanted)
+        looking = ask_look(road, wanted)
+        attempt = begun()
+        found = planning.parse_found(looking.result())
         way = way_words(attempt.road.hello["mode"])
         yield Event("done", f"Look at {location.name}" + (f" ({way})" if way else ""))
         room = [] if found.release else planning.tidy(wanted, found)
