@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 
@@ -193,6 +194,18 @@ class Deployment:
     def step(self) -> str:
         """The words of the last step that was begun; empty when none was."""
         return next((each["words"] for each in reversed(self.steps) if each["began"]), "")
+
+    def took(self, do: str) -> float | None:
+        """Seconds that its step `do` took; None when it was not done to its end."""
+        for each in self.steps:
+            if each["do"] == do and each["began"] and each["ended"]:
+                began, ended = (_instant(each[when]) for when in ("began", "ended"))
+                return (ended - began).total_seconds()
+        return None
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ class Need:
     """What a release asks of a host.
 
     sent: bytes. packages: those of the environment that has to be built; none if it is there.
-    files: names of files it brings along. memory: its limit [bytes], if it has one.
+    files: names of files it brings along. memory: its limit [bytes], if it has one. peak: bytes
+    that its version was seen to take. loads_in: seconds that the last start on that host took.
     beside: something runs that will go on until this release has proved itself.
     """
 
@@ -55,6 +56,8 @@ class Need:
     builds: bool = False
     files: tuple[str, ...] = ()
     memory: int | None = None
+    peak: int | None = None
+    loads_in: float | None = None
     beside: bool = False
 
 
@@ -120,18 +123,25 @@ def _refuse_inodes(need: Need, room: Room) -> None:
 
 
 def _refuse_memory(need: Need, room: Room) -> None:
-    if not need.beside or room.memory_used is None or room.memory_free is None:
+    peak = need.peak or room.memory_used
+    if not need.beside or peak is None or room.memory_free is None:
         return
-    wanted = min(room.memory_used, need.memory or room.memory_used)
+    wanted = min(peak, need.memory or peak)
     if room.memory_free >= wanted:
         return
+    seen = "this version was seen to take" if need.peak else "what runs took at most"
     raise Problem(
         f"{need.name} cannot run twice on that host, as it does while it is switched.",
-        cause=f"{size(wanted)} more needed while both run (as much as what runs took at most), "
+        cause=f"{size(wanted)} more needed while both run (as much as {seen}), "
         f"{size(room.memory_free)} free.",
         remedy=f"rhythmicml deploy {need.name} --stop-first ends the old release before the new "
-        "one starts: nobody is answered meanwhile.",
+        f"one starts: nobody is answered meanwhile{downtime(need.loads_in)}.",
     )
+
+
+def downtime(loads_in: float | None) -> str:
+    """How long that is, as far as it is known."""
+    return f", for about {loads_in:.1f} s as at the last start" if loads_in else ""
 
 
 def _refuse_libc(need: Need, room: Room) -> None:

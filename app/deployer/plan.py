@@ -60,7 +60,8 @@ class Wanted:
     there. location: what people call the host. sent: what it need not build. gate: what is asked of
     it before the switch and after (services/gate.py); None for one that has proved itself before:
     only its sample. secrets: values that are known on this side. packages: names in the lock,
-    normalized. stop_first: there is no room for old and new at once.
+    normalized. stop_first: there is no room for old and new at once. peak: bytes the version was
+    seen to take. loads_in: seconds the model's last start on that host took.
     """
 
     manifest: dict[str, Any]
@@ -80,6 +81,8 @@ class Wanted:
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     packages: tuple[str, ...] = ()
     stop_first: bool = False
+    peak: int | None = None
+    loads_in: float | None = None
     keep: int = GOOD_KEPT
 
     @property
@@ -268,7 +271,8 @@ def serve(wanted: Wanted, found: Found) -> list[Step]:
     if on is None or not on.ready:
         others = _others(found, release)
         if wanted.stop_first and others:
-            words = f"Stop {others}: nobody is answered until {release} is ready"
+            long = fit.downtime(wanted.loads_in)
+            words = f"Stop {others}: nobody is answered until {release} is ready{long}"
             steps.append(Step(words, "stop_first", {"name": name}))
             others = ""
         beside = f" beside {others}" if others else ""
@@ -459,6 +463,8 @@ def _need(wanted: Wanted, found: Found) -> fit.Need:
         builds=builds,
         files=() if here else tuple(entry[0] for entry in wanted.manifest["files"]),
         memory=parse_size(wanted.memory) if wanted.memory else None,
+        peak=wanted.peak,
+        loads_in=wanted.loads_in,
         beside=bool(found.serving) and not ready and not wanted.stop_first,
     )
 

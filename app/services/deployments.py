@@ -62,7 +62,9 @@ def deploy(
     with beginning(work, "deploy", model.name, location, not dry_run) as (road, begun):
         with work.open_store() as store:
             wanted, source = releases.wanted(store, model, version, road.hello, port)
-        wanted = replace(wanted, stop_first=stop_first)
+            before = store.deployments.for_model(model.name, location.name)
+        loads_in = next((s for each in before if (s := each.took("start"))), None)
+        wanted = replace(wanted, stop_first=stop_first, loads_in=loads_in)
         looking = ask_look(road, wanted)
         attempt = begun()
         found = planning.parse_found(looking.result())

@@ -100,6 +100,7 @@ def wanted(
         packages=packages(lock),
         port=port or configuration.port,
         memory=configuration.memory,
+        peak=version.memory,
         start_timeout=configuration.start_timeout,
         gate=gate.asked(configuration, inputs),
         keep=configuration.keep,

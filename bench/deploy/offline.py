@@ -9,6 +9,7 @@ host is fresh each time, and what was unpacked here is thrown away before. Whole
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import sys
@@ -61,6 +62,7 @@ def named(folder: Path, name: str) -> Path:
 
 
 def deploy(client: Client, model: Path) -> float:
+    os.sync()  # what was removed and written before is not of this
     began = time.perf_counter()
     done: dict[str, Any] = client("deploy", str(model), "--to", "srv")
     seconds = time.perf_counter() - began

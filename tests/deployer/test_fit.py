@@ -44,6 +44,12 @@ def test_floor_is_a_gibibyte_or_a_twentieth():
         (NEED, {"inodes_free": 50_000}, "too few files", "50,001 files needed, 50,000 more"),
         (BESIDE, {"memory_free": GIB - 1}, "cannot run twice", "1.1 GB more needed"),
         (
+            replace(BESIDE, peak=5 * GIB),
+            {},
+            "cannot run twice",
+            "5.4 GB more needed while both run (as much as this version was seen to take)",
+        ),
+        (
             replace(NEED, files=("wheels/own-1.0-cp311-cp311-manylinux_2_39_x86_64.whl",)),
             {},
             "own need glibc 2.39, and that host has 2.36",

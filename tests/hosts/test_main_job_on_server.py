@@ -95,6 +95,7 @@ def test_whole_main_job(client, folder, mode):
     with pytest.raises(Failed, match="not deployed"):
         client("undeploy", name)
     actions = [line["action"] for line in client("history", name)]
+    client("undeploy", name, "--purge", "--yes", "--to", "srv")  # again: there is nothing left
     assert actions == [
         "undeploy", "restart", "start", "stop", "switch", "rollback", "deploy", "deploy",
     ]  # fmt: skip

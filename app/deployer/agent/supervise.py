@@ -136,8 +136,10 @@ class Systemd:
         self._ctl("reset-failed", _socket(instance), _service(instance, "*"))
 
     def halt(self, instance: Instance) -> None:
-        """Close the port and end every release, for a moment."""
-        self._must("stop", _socket(instance), _service(instance, "*"))
+        """Close the port and end every release, for a moment. No matter if there is none."""
+        there = (self.folder / _socket(instance)).exists() or self._active(instance)
+        socket = [_socket(instance)] if there else []  # systemd refuses to stop what it knows not
+        self._must("stop", *socket, _service(instance, "*"))
 
     def stay(self, instance: Instance, unit: str) -> None:
         """Do not stop it, whatever was said before about later."""
