@@ -330,12 +330,16 @@ def test_log_is_followed_into_the_next_release(client, folder):
         stdout=subprocess.PIPE,
         text=True,
     )
-    with following:
+    try:
         assert "v1-" in following.stdout.readline()
         write_model(folder, "churn", factor=3.0)
         client("deploy", "churn")
         assert any("v2-" in line for line in following.stdout)
         following.send_signal(signal.SIGINT)
+        assert following.wait(30) == 0
+    finally:
+        following.kill()
+        following.stdout.close()
 
 
 def test_answer_of_bytes_comes_out_as_it_is(client, folder):
