@@ -199,12 +199,13 @@ class Deployment:
         """Seconds that its step `do` took; None when it was not done to its end."""
         for each in self.steps:
             if each["do"] == do and each["began"] and each["ended"]:
-                began, ended = (_instant(each[when]) for when in ("began", "ended"))
+                began, ended = (instant(each[when]) for when in ("began", "ended"))
                 return (ended - began).total_seconds()
         return None
 
 
-def _instant(text: str) -> datetime:
+def instant(text: str) -> datetime:
+    """What a time of the store stands for: `2026-11-24T07:05:36.053Z`."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from app.errors import GateFailed, Problem
-from app.models import Event
+from app.models import Event, instant
 from app.words import size
 
 Printer = Callable[[Any], None]
@@ -200,7 +200,7 @@ def ago(stamp: str) -> str:
     from datetime import datetime, timezone
 
     try:
-        then = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+        then = instant(stamp)
     except ValueError:
         return stamp
     seconds = (datetime.now(timezone.utc) - then).total_seconds()

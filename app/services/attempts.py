@@ -82,8 +82,8 @@ def beginning(
     """
     number = _new_id()
     with work.reach(location) as road:
-        me, _, host = who().partition("@")
         if locked:
+            me, _, host = who().partition("@")
             locking = road.send("lock", name=model, who=me, host=host, step=action, id=number)
             settling = road.send("settle", name=model)
 
@@ -99,7 +99,7 @@ def beginning(
 
 
 def ask_look(road: Road, wanted: Wanted) -> Pending:
-    """Ask what is on the host of all that this release needs; see `looked`."""
+    """Ask what is on the host of all that this release needs (`planning.parse_found`)."""
     return road.send(
         "look",
         name=wanted.name,

@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from client import Client  # noqa: E402
 from guests import Guest, why_not  # noqa: E402
 from slow_link import SlowLink  # noqa: E402
 
+from app.models import instant  # noqa: E402
 from bench.deploy import offline  # noqa: E402
 
 EXAMPLE = ROOT / "assets/examples/tumour"
@@ -145,10 +145,7 @@ class Ours:
         """Seconds that the switch took of the last command, by its journal."""
         steps = self.client("history", MODEL)[0]["steps"]
         step = next(each for each in steps if each["do"] == "switch")
-        began, ended = (
-            datetime.fromisoformat(step[when].replace("Z", "+00:00")) for when in ("began", "ended")
-        )
-        return (ended - began).total_seconds()
+        return (instant(step["ended"]) - instant(step["began"])).total_seconds()
 
     def loading(self) -> float:
         """Seconds that the last release's model needed to be imported and loaded, as it says."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import environments
+from .blobs import chunks_of
 from .layout import (
     CURRENT,
     DAMAGED,
@@ -28,7 +29,7 @@ from .layout import (
     runtime,
 )
 from .locks import share
-from .loop import CHUNK, ClientGone, op
+from .loop import ClientGone, op
 from .managers import supervisor
 
 if TYPE_CHECKING:
@@ -117,10 +118,9 @@ class Reader:
 
     def _hash(self, path: Path) -> str:
         sha256 = hashlib.sha256()
-        with path.open("rb") as file:
-            for chunk in iter(lambda: file.read(CHUNK), b""):
-                sha256.update(chunk)
-                self._tell(len(chunk))
+        for chunk in chunks_of(path):
+            sha256.update(chunk)
+            self._tell(len(chunk))
         self.files += 1
         return sha256.hexdigest()
 
