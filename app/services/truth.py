@@ -57,11 +57,19 @@ def _same(said: dict[str, Any] | None, attempt: Deployment) -> bool:
 
 
 def reconcile(work: Workspace, road: Road, location: Location, model: str | None = None) -> None:
-    """Ask the host how each open attempt on it ended, and keep that."""
+    """Ask the host how each open attempt on it ended, and keep that.
+
+    What a client of ours began and gave up is ended there, if it has not noticed yet.
+    """
     with work.open_store() as store:
         attempts = store.deployments.open(model, location.name)
     for name in {each.model for each in attempts}:
-        settle(work, name, location, road.call("truth", name=name))
+        said = road.call("truth", name=name)
+        given_up = [each for each in attempts if each.model == name and each.result == UNKNOWN]
+        if any(_same(said["holder"], each) for each in given_up):
+            road.call("abandon", name=name, id=said["holder"]["id"])
+            said = road.call("truth", name=name)
+        settle(work, name, location, said)
 
 
 def settle(

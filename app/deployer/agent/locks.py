@@ -77,14 +77,32 @@ def unlock(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
     """
     instance = Instance(agent.base, args["name"])
     found = holder(instance.lock_file)
-    if found is None:
-        return {"holder": None}
+    if found:
+        _end(instance, found)
+        instance.remember(**args["entry"], holder=owner(found))
+    return {"holder": found}
+
+
+@op("abandon")
+def abandon(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
+    """Have the agent end, as `unlock`, that holds `name` for the attempt `id` its client gave up.
+
+    It would by itself, once it has noticed that nobody speaks to it. Gives whether there was one.
+    """
+    instance = Instance(agent.base, args["name"])
+    found = holder(instance.lock_file)
+    left = found is not None and found.get("id") == args["id"]
+    if found and left:
+        _end(instance, found)
+    return {"ended": left}
+
+
+def _end(instance: Instance, found: dict[str, str]) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(OSError):
             _signal_holder(instance.lock_file, int(found.get("pid", 0)), number)
         if _freed(instance.lock_file):
-            instance.remember(**args["entry"], holder=owner(found))
-            return {"holder": found}
+            return
     raise Failure(
         f"The lock of {instance.name} could not be freed.",
         cause=f"Process {found.get('pid')} of the host holds it.",
