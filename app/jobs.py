@@ -16,19 +16,46 @@ if TYPE_CHECKING:
 
 Task = Callable[[], Iterator[Event]]
 
+_leaving: dict[int, Callable[[], None]] = {}
+"""Of each job of this process, what has it stop waiting for its host."""
 
-def start(work: Workspace, kind: str, subject: str, task: Task) -> int:
-    """Run a service's events to their end in a thread; returns the job's number at once."""
+
+def start(
+    work: Workspace,
+    kind: str,
+    subject: str,
+    task: Task,
+    *,
+    request: dict[str, Any] | None = None,
+    leave: Callable[[], None] = lambda: None,
+) -> int:
+    """Run a service's events to their end in a thread; returns the job's number at once.
+
+    request: what was asked for, kept with the job. leave: called when it is cancelled, so that a
+    service which waits for a host gets a Problem.
+    """
     with work.open_store() as store:
-        number = store.jobs.add(kind, subject).id
+        number = store.jobs.add(kind, subject, request).id
+    _leaving[number] = leave
     threading.Thread(target=_run, args=(work, number, task), name=f"job {number}").start()
     return number
 
 
-def _run(work: Workspace, number: int, task: Task) -> None:
+def cancel(work: Workspace, number: int) -> None:
+    """Have a job end as soon as it can. What ended already stays as it is."""
     with work.open_store() as store:
-        state, outcome = _outcome(store, number, task)
-        store.jobs.finish(number, state, outcome)
+        if store.jobs.get(number).state == "running":
+            store.jobs.cancel(number)
+    _leaving.get(number, lambda: None)()
+
+
+def _run(work: Workspace, number: int, task: Task) -> None:
+    try:
+        with work.open_store() as store:
+            state, outcome = _outcome(store, number, task)
+            store.jobs.finish(number, state, outcome)
+    finally:
+        del _leaving[number]
 
 
 def _outcome(store: Store, number: int, task: Task) -> tuple[str, dict[str, Any]]:
@@ -42,7 +69,8 @@ def _outcome(store: Store, number: int, task: Task) -> tuple[str, dict[str, Any]
                 if store.jobs.get(number).cancelling:
                     return "cancelled", data
     except Problem as problem:
-        return "failed", dict(problem.as_dict())
+        cancelled = store.jobs.get(number).cancelling
+        return "cancelled" if cancelled else "failed", dict(problem.as_dict())
     except Exception as error:
         return "failed", {"what": "RhythmicML made a mistake.", "cause": repr(error)}
-    return "done", data
+    return "failed" if data.get("failed") else "done", data

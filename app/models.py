@@ -232,7 +232,8 @@ class Job:
     """Long work and what became of it.
 
     state: running, done, failed, cancelled, or interrupted (its process died).
-    outcome: what the service gave back when done, a Problem's parts when failed.
+    outcome: what the service gave back when done, a Problem's parts when failed. request: what was
+    asked for, so that it can be asked again (app/services/orders.py); empty where it cannot be.
     """
 
     id: int
@@ -243,6 +244,7 @@ class Job:
     ended: str
     cancelling: bool
     outcome: dict[str, Any]
+    request: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -71,3 +71,18 @@ def test_cancelled_job_closes_its_work_between_events(work):
     assert ended(work, number).state == "cancelled"
     assert closed.wait(5)
     assert "never heard" not in heard(work, number)
+
+
+def test_order_is_kept_and_can_be_repeated(work, tmp_path_factory):
+    from client import write_model
+
+    from app.services import models, orders
+
+    models.add(work, write_model(tmp_path_factory.mktemp("model"), "again"))
+    order = orders.Order("commit", "again", {"message": "the first"})
+    first = ended(work, orders.start(work, order))
+    assert (first.state, first.outcome["version"], first.outcome["new"]) == ("done", 1, True)
+    assert orders.of(first) == order
+    second = ended(work, orders.again(work, first.id))
+    assert (second.state, second.outcome["version"], second.outcome["new"]) == ("done", 1, False)
+    assert order.command == "rhythmicml commit again --message 'the first'"

@@ -124,7 +124,9 @@ CREATE TABLE location_groups (
     PRIMARY KEY (name, location)) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA, INTERNET, JOURNAL, GATE, GROUPS)
+REQUEST = "ALTER TABLE jobs ADD COLUMN request TEXT NOT NULL DEFAULT '{}'"
+
+MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA, INTERNET, JOURNAL, GATE, GROUPS, REQUEST)
 
 
 def migrate(database: Database, scripts: Sequence[str] = MIGRATIONS) -> None:

@@ -14,6 +14,7 @@ from app.store.blobs import DAY, Blobs
 from app.store.database import PATIENCE, Database, sayings
 from app.store.groups import Groups
 from app.store.migrations import migrate
+from app.store.pulse import Pulse
 
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "fuse.sshfs", "ceph", "lustre"})
 
@@ -53,6 +54,7 @@ class Store:
         self.settings = tables.Settings(self._database)
         self.stats = caches.Stats(self._database)
         self.locks = caches.Locks(self._database)
+        self.pulse = Pulse(self._database)
 
     @classmethod
     def open(cls, home: Path, patience: float = PATIENCE) -> Store:

@@ -27,6 +27,22 @@ class Models:
     def all(self) -> list[Model]:
         return [Model(**row) for row in self._database.query("SELECT * FROM models ORDER BY name")]
 
+    def overview(self) -> list[Row]:
+        """By name: each model with what its last version says of it, in one question.
+
+        {"name", "folder", "created", "version", "committed", "message", "versions", "description",
+        "tags"}; tags are the metadata's `tags`, if that is a list of texts.
+        """
+        rows = self._database.query(
+            "SELECT name, folder, models.created, number AS version, versions.created AS committed,"
+            " message, (SELECT count(*) FROM versions WHERE model_id = models.id) AS versions,"
+            " coalesce(json_extract(configuration, '$.description'), '') AS description,"
+            " coalesce(json_extract(configuration, '$.metadata.tags'), '[]') AS tags"
+            " FROM models LEFT JOIN versions ON versions.model_id = models.id AND number ="
+            " (SELECT max(number) FROM versions WHERE model_id = models.id) ORDER BY name"
+        )
+        return [{**row, "tags": _tags(row["tags"])} for row in rows]
+
     def find(self, name: str) -> Model | None:
         row = self._database.one("SELECT * FROM models WHERE name = ?", [name])
         return Model(**row) if row else None
@@ -74,6 +90,14 @@ class Models:
     def _must_be_free(self, name: str) -> None:
         if self.find(name):
             raise Problem(f'A model "{name}" is there already.', remedy="Choose another name.")
+
+
+def _tags(said: Any) -> list[str]:
+    try:
+        tags = json.loads(said)
+    except (TypeError, ValueError):
+        return []
+    return [each for each in tags if isinstance(each, str)] if isinstance(tags, list) else []
 
 
 class Versions:
@@ -396,7 +420,7 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, kind: str, subject: str = "") -> Job:
+    def add(self, kind: str, subject: str = "", request: dict[str, Any] | None = None) -> Job:
         """A job that this process runs from now on."""
         row = {
             "kind": kind,
@@ -406,6 +430,7 @@ class Jobs:
             "ended": "",
             "cancelling": 0,
             "outcome": "{}",
+            "request": json.dumps(request or {}),
             "pid": os.getpid(),
             "pid_since": _born(os.getpid()),
         }
@@ -471,8 +496,8 @@ class Jobs:
 
 def _job(row: Row) -> Job:
     known = {name: row[name] for name in Job.__dataclass_fields__}
-    outcome, cancelling = json.loads(row["outcome"]), bool(row["cancelling"])
-    return Job(**known | {"outcome": outcome, "cancelling": cancelling})
+    read = {name: json.loads(row[name]) for name in ("outcome", "request")}
+    return Job(**known | read | {"cancelling": bool(row["cancelling"])})
 
 
 def _born(pid: int) -> float:

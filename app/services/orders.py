@@ -1,0 +1,119 @@
+"""What a person can order as a job, by name: so that it can be kept, shown and ordered again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from shlex import join
+from typing import TYPE_CHECKING, Any
+
+from app import jobs
+from app.errors import Problem
+from app.models import Event, Job
+from app.services import deployments, fleet, versions
+from app.services.together import Crew
+
+if TYPE_CHECKING:
+    from app.workspace import Workspace
+
+Events = Iterator[Event]
+
+
+@dataclass(frozen=True)
+class Order:
+    """A verb, what it is about (a model, model@version, or a location), and its options."""
+
+    verb: str
+    subject: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def events(self, work: Workspace) -> Events:
+        """What happens while it is carried out."""
+        return VERBS[self.verb](work, self.subject, **self.options)
+
+    @property
+    def model(self) -> str:
+        return self.subject.partition("@")[0]
+
+    @property
+    def command(self) -> str:
+        """The same, for the command line."""
+        words = ["rhythmicml", *COMMANDS.get(self.verb, self.verb).split(), self.subject]
+        for name, value in self.options.items():
+            flag = "--" + name.replace("_", "-")
+            words += (
+                []
+                if value in (None, "", False)
+                else [flag]
+                if value is True
+                else [flag, str(value)]
+            )
+        return join(words)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"verb": self.verb, "subject": self.subject, "options": self.options}
+
+
+def start(work: Workspace, order: Order) -> int:
+    """Carry it out as a job; its number."""
+    crew = Crew.of(work)
+    return jobs.start(
+        work,
+        order.verb,
+        order.subject,
+        partial(order.events, crew),
+        request=order.as_dict(),
+        leave=crew.leave,
+    )
+
+
+def of(job: Job) -> Order | None:
+    """What a job was ordered as, if that was kept."""
+    return Order(**job.request) if job.request else None
+
+
+def again(work: Workspace, number: int) -> int:
+    """Order once more what a job was about; the new job's number."""
+    with work.open_store() as store:
+        order = of(store.jobs.get(number))
+    if order is None:
+        raise Problem(f"What job {number} was about is not known, so it cannot be repeated.")
+    return start(work, order)
+
+
+def _commit(work: Workspace, subject: str, **options: Any) -> Events:
+    yield Event("step", f"Commit {subject}")
+    made = versions.commit(work, subject, **options)
+    yield Event("done", f"Commit {subject}")
+    number = made.version.number
+    words = f"{subject} v{number} is kept." if made.new else f"Nothing changed since v{number}."
+    data = {"model": subject, "version": number, "new": made.new, "breaking": made.breaking}
+    yield Event("result", words, data=data)
+
+
+def _check(work: Workspace, subject: str) -> Events:
+    return fleet.check(work, [subject])
+
+
+def _each(verb: Callable[..., Events]) -> Callable[..., Events]:
+    def ordered(work: Workspace, subject: str, to: str | None = None) -> Events:
+        return fleet.each(work, verb, subject, to=to)
+
+    return ordered
+
+
+VERBS: dict[str, Callable[..., Events]] = {
+    "commit": _commit,
+    "deploy": fleet.deploy,
+    "undeploy": deployments.undeploy,
+    "check": _check,
+    **{
+        verb.__name__: _each(verb)
+        for verb in (
+            *(deployments.switch, deployments.rollback, deployments.start),
+            *(deployments.stop, deployments.restart),
+        )
+    },
+}
+COMMANDS = {"check": "location check"}
