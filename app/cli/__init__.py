@@ -6,7 +6,7 @@ done, 1 at a Problem, 2 at wrong usage. Nothing is asked when stdin is no termin
 
 from __future__ import annotations
 
-from app.cli import gate, instances, locations, models, secrets, tokens, upkeep
+from app.cli import gate, instances, locations, models, secrets, tokens, ui, upkeep
 from app.cli.base import root
 
 
@@ -15,5 +15,5 @@ def main() -> None:
     root(prog_name="rhythmicml")
 
 
-for part in (models, locations, instances, gate, tokens, secrets, upkeep):
+for part in (models, locations, instances, gate, tokens, secrets, upkeep, ui):
     part.register(root)

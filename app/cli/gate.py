@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from app.cli.base import command, to_option, workspace
-from app.cli.output import ago, emit, follow
-from app.words import size
+from app.cli.output import emit, follow
+from app.words import ago, size
 
 SHOWN = 10
 """Differing rows that are printed."""

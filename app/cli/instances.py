@@ -12,9 +12,9 @@ import click
 
 from app.cli.base import command, sure, to_option, workspace
 from app.cli.fleet import finish
-from app.cli.output import ago, emit, follow, table
+from app.cli.output import emit, follow, table
 from app.errors import Problem
-from app.words import size
+from app.words import ago, size
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 

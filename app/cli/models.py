@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli.base import command, workspace
-from app.cli.output import ago, emit, table
-from app.words import size
+from app.cli.output import emit, table
+from app.words import ago, size
 
 if TYPE_CHECKING:
     from app.services.differences import Differences

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from app.errors import GateFailed, Problem
-from app.models import Event, instant
+from app.models import Event
 from app.words import size
 
 Printer = Callable[[Any], None]
@@ -193,21 +193,6 @@ def _row(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -
 
 def _cell(value: Any) -> str:
     return "" if value is None else str(value)
-
-
-def ago(stamp: str) -> str:
-    """An ISO time as "3 min ago"."""
-    from datetime import datetime, timezone
-
-    try:
-        then = instant(stamp)
-    except ValueError:
-        return stamp
-    seconds = (datetime.now(timezone.utc) - then).total_seconds()
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length:.0f} {unit} ago"
-    return "just now"
 
 
 def show_problem(problem: Problem, as_json: bool) -> None:

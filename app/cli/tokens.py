@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from app.cli.base import command, to_option, workspace
-from app.cli.output import ago, emit, table
+from app.cli.output import emit, table
+from app.words import ago
 
 GRACES = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

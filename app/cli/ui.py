@@ -1,0 +1,71 @@
+"""The command that opens the pages."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import webbrowser
+from pathlib import Path
+
+import click
+
+from app.cli.base import command
+from app.cli.output import emit
+
+
+@click.command()
+@click.option("--no-window", is_flag=True, help="Only print the address; open nothing.")
+@command
+def ui(no_window: bool, as_json: bool) -> None:
+    """Open the pages in a browser. The address is printed; it lets one window in, once."""
+    from app import config
+    from app.views import server
+    from app.workspace import Workspace
+
+    os.umask(0o077)
+    home = config.home()
+    with server.alone(home) as first:
+        if not first:
+            _show(_from_the_running_one(home), no_window, as_json)
+            return
+        serving = server.Server(Workspace(home))
+        serving.start()
+        with server.announced(home, serving):
+            asked = _asked_to_end()
+            _show(serving.invitation(), no_window, as_json)
+            asked.wait()
+        serving.close()
+
+
+def _from_the_running_one(home: Path) -> str:
+    from app.errors import Busy
+    from app.views import server
+
+    said = server.running(home)
+    if said and (url := server.invited(said)):
+        return url
+    raise Busy(
+        "RhythmicML is open already, and does not answer.",
+        remedy=f"End process {said['pid']}." if said else "Try again in a moment.",
+    )
+
+
+def _show(url: str, no_window: bool, as_json: bool) -> None:
+    emit({"url": url}, as_json, lambda _: click.echo(f"RhythmicML: {url}"))
+    sys.stdout.flush()
+    if not (no_window or as_json):
+        webbrowser.open(url)
+
+
+def _asked_to_end() -> threading.Event:
+    """Set by Ctrl-C, or by whoever ends the program politely."""
+    asked = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
+    return asked
+
+
+def register(group: click.Group) -> None:
+    group.add_command(ui)

@@ -1,0 +1,113 @@
+"""The Catalogue: all models, and what is done to a model as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, make_response, render_template, request
+
+from app.errors import Problem
+from app.services import catalogue, models, scanning, versions
+
+if TYPE_CHECKING:
+    from app.views.live import Live
+    from app.workspace import Workspace
+
+SHOWN = 100
+"""Rows before "Show more"."""
+
+
+def blueprint(work: Workspace, live: Live) -> Blueprint:
+    pages = Blueprint("catalogue", __name__)
+
+    @pages.get("/")
+    def index() -> Any:
+        live.refresh()
+        return render_template("catalogue.html", page="catalogue", **found())
+
+    @pages.get("/catalogue/rows")
+    def rows() -> Any:
+        live.refresh()
+        return render_template("catalogue_rows.html", **found())
+
+    def found() -> dict[str, Any]:
+        asked = {key: request.args.get(key, "") for key in ("q", "state", "location", "tag")}
+        order = request.args.get("order", "changed")
+        shown = request.args.get("shown", SHOWN, type=int)
+        everything = catalogue.rows(work)
+        for row in everything:
+            row["deployed"] = [live.row(each) for each in row["deployed"]]
+        chosen = catalogue.choose(
+            everything, asked["q"][:200], state=asked["state"], location=asked["location"],
+            tag=asked["tag"], order=order,
+        )  # fmt: skip
+        return {
+            "rows": chosen[:shown],
+            "more": max(0, len(chosen) - shown),
+            "shown": shown,
+            "asked": asked,
+            "order": order,
+            "total": len(everything),
+            "counts": _counts(everything),
+            "tags": sorted({tag for row in everything for tag in row["tags"]}),
+        }
+
+    @pages.get("/models/new")
+    def new() -> Any:
+        return render_template("add.html")
+
+    @pages.get("/models/scan")
+    def scan() -> Any:
+        folder = request.args.get("folder", "").strip()
+        found = scanning.scan(work, Path(folder)) if folder else None
+        return render_template("add_found.html", found=found)
+
+    @pages.post("/models")
+    def add() -> Any:
+        folder = Path(request.form["folder"].strip())
+        if request.form.get("draft"):
+            models.init(folder)
+        added = models.add(work, folder, request.form.get("name", "").strip() or None)
+        return _go(f"/models/{added.name}")
+
+    @pages.get("/models/<name>/unfold")
+    def unfold(name: str) -> Any:
+        found = versions.versions(work, name)
+        with work.open_store() as store:
+            there = {each.version: each.location for each in store.instances.all(model=name)}
+        return render_template("unfold.html", name=name, versions=found[:20], there=there)
+
+    @pages.post("/models/<name>/rename")
+    def rename(name: str) -> Any:
+        return _go(f"/models/{models.rename(work, name, request.form['name'].strip()).name}")
+
+    @pages.get("/models/<name>/remove")
+    def removal(name: str) -> Any:
+        with work.open_store() as store:
+            model = store.models.get(name)
+            there = store.instances.all(model=name)
+        number = len(versions.versions(work, name))
+        return render_template("remove.html", model=model, there=there, number=number)
+
+    @pages.post("/models/<name>/remove")
+    def remove(name: str) -> Any:
+        if request.form.get("name") != name:
+            raise Problem(f'Type "{name}" to remove it.')
+        models.remove(work, name)
+        return _go("/")
+
+    return pages
+
+
+def _go(address: str) -> Any:
+    answer = make_response("", 204)
+    answer.headers["HX-Redirect"] = address
+    return answer
+
+
+def _counts(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """How many models there are of each kind that one can choose."""
+    states = [{each["state"] for each in row["deployed"]} for row in rows]
+    counts = {s: sum(s in there for there in states) for s in ("serving", "failing", "stopped")}
+    return {**counts, "never": sum(not there for there in states)}

@@ -1,0 +1,102 @@
+"""The Dashboard of a model: each of its tabs, for the newest version or an older one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, render_template, request
+
+from app.errors import Problem
+from app.models import Model, Version
+from app.services import instances, versions
+
+if TYPE_CHECKING:
+    from app.views.live import Live
+    from app.workspace import Workspace
+
+TABS = {
+    "overview": "Overview",
+    "files": "Files",
+    "versions": "Versions",
+    "configuration": "Configuration",
+    "instances": "Instances",
+    "history": "History",
+}
+LOG_LINES = 200
+
+
+def blueprint(work: Workspace, live: Live) -> Blueprint:
+    pages = Blueprint("dashboard", __name__)
+
+    @pages.get("/models/<name>")
+    @pages.get("/models/<name>/<any({}):tab>".format(",".join(TABS)))
+    def show(name: str, tab: str = "overview") -> Any:
+        live.refresh()
+        number = request.args.get("v", type=int)
+        about = _about(name, number)
+        more = {"files": _files, "history": _history}.get(tab)
+        return render_template(
+            "dashboard.html", page="catalogue", tab=tab, tabs=TABS, **about,
+            **(more(name, about["version"], number) if more else {}),
+        )  # fmt: skip
+
+    @pages.get("/models/<name>/changes")
+    def changes(name: str) -> Any:
+        return render_template("changes_badge.html", **_changes(name))
+
+    @pages.get("/models/<name>/compare")
+    def compare(name: str) -> Any:
+        a, b = sorted(request.args.getlist("v", type=int))[:2] or (None, None)
+        found = versions.diff(work, f"{name}@{a}", f"{name}@{b}")
+        return render_template("compare.html", name=name, differences=found)
+
+    @pages.get("/models/<name>/logs")
+    def logs(name: str) -> Any:
+        place = request.args["on"]
+        lines = list(instances.logs(work, name, lines=LOG_LINES, to=place))
+        return render_template("logs.html", name=name, place=place, lines=lines)
+
+    def _about(name: str, number: int | None) -> dict[str, Any]:
+        with work.open_store() as store:
+            model = store.models.get(name)
+            found = store.versions.all(model)
+            there = [live.row(asdict(each)) for each in store.instances.all(model=name)]
+            last = store.deployments.for_model(name, limit=1)
+        version = _chosen(model, found, number)
+        return {
+            "model": model,
+            "versions": found,
+            "version": version,
+            "latest": found[0] if found else None,
+            "old": bool(found) and version is not found[0],
+            "instances": there,
+            "serves": {each["version"]: each["location"] for each in there},
+            "last": last[0] if last else None,
+        }
+
+    def _changes(name: str) -> dict[str, Any]:
+        """What the folder holds that is in no version: the differences, or why there are none."""
+        try:
+            return {"changes": versions.diff(work, name), "problem": None}
+        except Problem as problem:
+            return {"changes": None, "problem": problem}
+
+    def _files(name: str, version: Version | None, number: int | None) -> dict[str, Any]:
+        shown = versions.show(work, f"{name}@{version.number}") if version else None
+        return {"shown": shown, **({} if number else _changes(name))}
+
+    def _history(name: str, version: Version | None, number: int | None) -> dict[str, Any]:
+        with work.open_store() as store:
+            return {"history": store.deployments.for_model(name)}
+
+    return pages
+
+
+def _chosen(model: Model, found: list[Version], number: int | None) -> Version | None:
+    if number is None:
+        return found[0] if found else None
+    for version in found:
+        if version.number == number:
+            return version
+    raise Problem(f"{model.name} has no version {number}.")

@@ -1,0 +1,130 @@
+"""The pages: a Flask application over the same services as the command line."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flask import (
+    Flask,
+    Response,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    stream_with_context,
+)
+from werkzeug.exceptions import HTTPException
+
+from app import config, words
+from app.errors import Busy, NotFound, Problem
+from app.views import actions, catalogue, dashboard, jobs
+from app.views.guard import CSRF_HEADER
+from app.views.marks import marked
+
+if TYPE_CHECKING:
+    from app.views.server import Server
+    from app.workspace import Workspace
+
+THEMES = ("system", "light", "dark")
+STATUS = {NotFound: 404, Busy: 409}
+
+
+def create_app(work: Workspace, server: Server) -> Flask:
+    """The application; `server` has its keys, its news and its address."""
+    app = Flask(
+        "rhythmicml",
+        template_folder=str(config.asset("templates")),
+        static_folder=str(config.asset("static")),
+    )
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters.update(
+        ago=words.ago, size=words.size, duration=words.duration, marked=marked
+    )
+    live = server.live
+    _log_to(work.home / "log", app.logger)
+    for part in (catalogue, dashboard, jobs, actions):
+        app.register_blueprint(part.blueprint(work, live))
+    _frame(app, work, server)
+    _errors(app)
+    return app
+
+
+def _frame(app: Flask, work: Workspace, server: Server) -> None:
+    """What every page needs, and how a window gets in and hears of news."""
+
+    @app.context_processor
+    def shared() -> dict[str, Any]:
+        with work.open_store() as store:
+            theme = store.settings.get("theme", "system")
+            places = store.locations.all()
+            running = len(store.jobs.unfinished())
+        return {
+            "csrf": {CSRF_HEADER: server.keys.csrf},
+            "theme": theme if theme in THEMES else "system",
+            "locations": places,
+            "running": running,
+            "fragment": "HX-Request" in request.headers,
+        }
+
+    @app.get("/bootstrap")
+    def bootstrap() -> Any:
+        if not server.keys.take_code(request.args.get("code", "")):
+            return render_template("bootstrap.html"), 401
+        answer = make_response(redirect("/", 303))
+        answer.set_cookie(server.cookie, server.keys.session, httponly=True, samesite="Strict")
+        return answer
+
+    @app.get("/feed")
+    def feed() -> Response:
+        stream = stream_with_context(server.feed.listen())
+        return Response(stream, mimetype="text/event-stream")
+
+    @app.post("/api/v1/invitations")
+    def invite() -> Any:
+        return {"url": server.invitation()}
+
+
+def _errors(app: Flask) -> None:
+    @app.errorhandler(Problem)
+    def problem(error: Problem) -> Any:
+        return _shown(error, STATUS.get(type(error), 400))
+
+    @app.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> Any:
+        remedy = "Start from the Catalogue." if error.code == 404 else ""
+        what = (
+            f'There is no page "{request.path}".' if error.code == 404 else str(error.description)
+        )
+        return _shown(Problem(what, remedy=remedy), error.code or 500)
+
+    @app.errorhandler(Exception)
+    def mistake(error: Exception) -> Any:
+        app.logger.exception("%s %s", request.method, request.path)
+        what = "RhythmicML made a mistake. Nothing was changed that is not shown."
+        return _shown(Problem(what, cause=type(error).__name__, remedy="See log/ui.log."), 500)
+
+
+def _shown(problem: Problem, status: int) -> Any:
+    """As JSON, as a toast for a part of a page, or as a page."""
+    if request.path.startswith("/api/"):
+        return {"error": problem.as_dict()}, status
+    if "HX-Request" in request.headers:
+        answer = make_response(render_template("toast_problem.html", problem=problem), status)
+        answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = "#toasts", "beforeend"
+        return answer
+    return render_template("problem.html", problem=problem, page=""), status
+
+
+def _log_to(folder: Path, logger: logging.Logger) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handler = logging.handlers.RotatingFileHandler(
+        folder / "ui.log", maxBytes=1 << 20, backupCount=2, delay=True
+    )
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.handlers[:] = [handler]
+    logger.propagate = False

@@ -1,0 +1,147 @@
+// What the pages do by themselves; everything else is asked from the server by htmx.
+"use strict";
+
+const drawer = document.getElementById("drawer");
+const search = document.getElementById("q");
+let cameFrom = null;
+
+function openDrawer() {
+  if (drawer.hidden) cameFrom = document.activeElement;
+  drawer.hidden = false;
+  const first = drawer.querySelector("[autofocus], input:not([type=hidden]), select, button.btn");
+  if (first && !drawer.contains(document.activeElement)) first.focus();
+}
+
+function closeDrawer() {
+  drawer.hidden = true;
+  document.getElementById("drawer-body").replaceChildren();
+  if (cameFrom && cameFrom.isConnected) cameFrom.focus();
+}
+
+function note(text) {
+  const toast = document.createElement("div");
+  toast.className = "toast-note";
+  toast.textContent = text;
+  document.getElementById("toasts").append(toast);
+  setTimeout(() => toast.remove(), 2500);
+}
+
+function turnTheme() {
+  const root = document.documentElement;
+  const next = root.dataset.bsTheme === "dark" ? "light" : "dark";
+  root.dataset.theme = next;
+  htmx.ajax("POST", "/settings/theme", { values: { theme: next }, swap: "none" });
+}
+
+const DOES = {
+  close: closeDrawer,
+  dismiss: (button) => button.parentElement.remove(),
+  theme: turnTheme,
+  pick: async () => {
+    const folder = await window.pywebview.api.pick_folder();
+    const field = document.getElementById("folder");
+    if (folder && field) {
+      field.value = folder;
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+  },
+};
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-do]");
+  if (button) DOES[button.dataset.do](button);
+  const copied = event.target.closest("[data-copy]");
+  if (copied) {
+    await navigator.clipboard.writeText(copied.dataset.copy);
+    note("Copied.");
+  }
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(event.target) || event.target.closest("button")) menu.open = false;
+  }
+  const row = event.target.closest("tr[data-href]");
+  if (row && !event.target.closest("a, button, summary, details")) location.href = row.dataset.href;
+});
+
+document.addEventListener("change", (event) => {
+  const form = event.target.closest(".compare-form");
+  if (form) form.querySelector("[data-needs]").disabled = form.querySelectorAll(":checked").length !== 2;
+});
+
+// Unfolded once, folded by the next click without asking again.
+document.addEventListener("htmx:confirm", (event) => {
+  const button = event.detail.elt;
+  if (!button.matches(".unfold")) return;
+  const open = button.getAttribute("aria-expanded") === "true";
+  button.setAttribute("aria-expanded", String(!open));
+  if (open) {
+    event.preventDefault();
+    button.closest("tbody").querySelector(".unfolded").replaceChildren();
+  }
+});
+
+document.addEventListener("htmx:afterSwap", (event) => {
+  if (event.detail.target.id === "drawer-body") openDrawer();
+  const pick = document.querySelector("[data-do=pick]");
+  if (pick && window.pywebview) pick.hidden = false;
+});
+
+// News must not take away what somebody is about to use: an open menu, unfolded rows, typed text.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const source = event.detail.requestConfig.triggeringEvent;
+  if (!source || !source.type.startsWith("sse:")) return;
+  const part = event.detail.elt;
+  const typing = part.contains(document.activeElement) && document.activeElement.matches("input:not([type=checkbox]), textarea, select");
+  if (typing || part.querySelector("details.menu[open], details[open], .unfold[aria-expanded=true], :checked[name=v]")) event.preventDefault();
+});
+
+// One click, one order.
+for (const [name, off] of [["htmx:beforeRequest", true], ["htmx:afterRequest", false]]) {
+  document.addEventListener(name, (event) => {
+    if (!event.target.matches("form")) return;
+    for (const button of event.target.querySelectorAll("button.btn-primary, button.btn-danger")) button.disabled = off;
+  });
+}
+
+document.addEventListener("htmx:sseError", () => { document.getElementById("lost").hidden = false; });
+document.addEventListener("htmx:sseOpen", () => { document.getElementById("lost").hidden = true; });
+
+// Keyboard
+
+function rows() {
+  return [...document.querySelectorAll("tr.row")];
+}
+
+function move(step) {
+  const all = rows();
+  const at = all.findIndex((row) => row.contains(document.activeElement));
+  const next = all[Math.max(0, Math.min(all.length - 1, at + step))];
+  if (next) next.focus();
+}
+
+const GOES = { c: "/", j: "/jobs" };
+let going = false;
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") {
+    if (!drawer.hidden) closeDrawer();
+    return;
+  }
+  const typing = event.target.closest("input, textarea, select, [contenteditable]");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (going) {
+    going = false;
+    if (GOES[event.key]) location.href = GOES[event.key];
+  } else if (event.key === "g") {
+    going = true;
+    setTimeout(() => { going = false; }, 1000);
+  } else if (event.key === "/" && search) {
+    event.preventDefault();
+    search.focus();
+  } else if (event.key === "?") {
+    document.getElementById("help").showModal();
+  } else if (event.key === "j" || event.key === "k") {
+    move(event.key === "j" ? 1 : -1);
+  } else if (event.key === "Enter" && event.target.matches("tr.row")) {
+    (event.target.dataset.href ? event.target.querySelector("a") : event.target).click();
+  }
+});

@@ -1,0 +1,148 @@
+"""The pages as a person uses them, in a real browser, with real instances on this machine."""
+
+import re
+
+import pytest
+from client import Client, write_model
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = '<img src=x onerror="window.hurt=1">\'";alert(1)//{{7*7}}'
+
+
+def drawer(page):
+    return page.locator("#drawer")
+
+
+def test_main_job_from_an_empty_catalogue_to_removal(page, server, tmp_path, work):
+    folder = write_model(tmp_path / "churn", "churn")
+    (folder / "sample.json").unlink()
+    page.get_by_role("button", name="Add your model").click()
+    page.get_by_label("Folder", exact=True).fill(str(folder))
+    expect(drawer(page)).to_contain_text("missing: a sample request")
+    page.get_by_role("button", name="Add churn").click()
+    page.wait_for_url("**/models/churn")
+
+    page.get_by_role("link", name="Files", exact=True).click()
+    page.get_by_label("Message").fill("the first")
+    page.get_by_role("button", name="Commit v1").click()
+    expect(drawer(page).locator(".result")).to_contain_text("churn v1 is kept.")
+    page.keyboard.press("Escape")
+    expect(page.locator("#dashboard")).to_contain_text("Files of v1")
+
+    page.get_by_role("button", name="Deploy", exact=True).click()
+    expect(drawer(page).locator("#plan")).to_contain_text("Start v1")
+    page.get_by_role("button", name="Deploy churn v1 on local").click()
+    expect(drawer(page).locator(".result")).to_contain_text("is serving on local", timeout=60_000)
+    try:
+        expect(page.locator(".head")).to_contain_text("serving v1")  # with no reload by hand
+        page.keyboard.press("Escape")
+        page.get_by_role("link", name="Instances", exact=True).click()
+        for verb, state in (("Stop", "stopped"), ("Start", "serving v1")):
+            page.get_by_role("button", name=verb, exact=True).click()
+            page.get_by_role("button", name=f"{verb} churn on local").click()
+            expect(drawer(page).locator(".job-state")).to_have_text("done", timeout=30_000)
+            page.keyboard.press("Escape")
+            expect(page.locator(".head")).to_contain_text(state)
+        page.goto(server.address)
+        expect(page.locator("#model-churn")).to_contain_text("serving v1")
+    finally:
+        page.goto(f"{server.address}/models/churn/instances")
+        page.get_by_role("button", name="Undeploy").click()
+        page.get_by_label("Its history and tokens").check()
+        page.get_by_role("button", name="Take churn away on local").click()
+        expect(drawer(page).locator(".job-state")).to_have_text("done", timeout=30_000)
+    page.goto(f"{server.address}/models/churn/history")
+    expect(page.get_by_role("table", name="History")).to_contain_text("undeploy")
+    page.goto(server.address)
+    page.get_by_label("More for churn").click()
+    page.get_by_role("button", name="Rename or remove…").click()
+    page.get_by_label("Type churn to go on").fill("churn")
+    page.get_by_role("button", name="Remove churn and 1 version", exact=True).click()
+    expect(page.get_by_text("A folder becomes an endpoint")).to_be_visible()
+
+
+def test_search_filters_while_typed_and_marks_what_it_found(page, server, tmp_path, work):
+    client = Client(work.home)
+    for name in ("churn", "fraud", "ocr"):
+        client("add", str(write_model(tmp_path / name, name)))
+    page.goto(server.address)
+    expect(page.locator("tr.row")).to_have_count(3)
+    page.keyboard.press("/")
+    page.keyboard.type("fra")
+    expect(page.locator("tr.row")).to_have_count(1)
+    expect(page.locator("mark")).to_have_text("fra")
+    page.get_by_label("Search models").fill("")
+    expect(page.locator("tr.row")).to_have_count(3)
+    page.get_by_text("Never deployed").click()
+    expect(page.locator("tr.row")).to_have_count(3)
+    page.get_by_text("Serving").click()
+    expect(page.get_by_text("No model matches.")).to_be_visible()
+
+
+def test_model_added_elsewhere_appears_by_itself(page, server, tmp_path, work):
+    expect(page.get_by_text("A folder becomes an endpoint")).to_be_visible()
+    Client(work.home)("add", str(write_model(tmp_path / "late", "late")))
+    expect(page.locator("#model-late")).to_be_visible()
+
+
+def test_f05_hostile_words_are_shown_as_text(page, server, tmp_path, work):
+    client = Client(work.home)
+    folder = write_model(tmp_path / "evil", "evil")
+    toml = folder / "rhythmicml.toml"
+    quoted = HOSTILE.replace("\\", "\\\\").replace('"', '\\"')
+    toml.write_text(
+        toml.read_text().replace(
+            "[dependencies]",
+            f'description = "{quoted}"\nmetadata = {{ tags = ["{quoted}"], note = "{quoted}" }}\n'
+            "[dependencies]",
+        )
+    )
+    (folder / HOSTILE.replace("/", "")).write_text("x")
+    client("add", str(folder))
+    client("commit", "evil", "-m", HOSTILE)
+    for path in ("/", "/models/evil", "/models/evil/files", "/models/evil/versions",
+                 "/models/evil/configuration", "/jobs"):  # fmt: skip
+        page.goto(server.address + path)
+        assert page.evaluate("window.hurt") is None
+    page.goto(server.address)
+    expect(page.locator(".what .muted")).to_have_text(HOSTILE)
+    page.get_by_label("Search models").fill("<img src=x")
+    expect(page.locator("mark").first).to_have_text(re.compile("<img|src=x"))
+    page.get_by_label("Versions of evil").click()
+    expect(page.locator(".brief")).to_contain_text(HOSTILE)
+    assert page.evaluate("window.hurt") is None
+
+
+def test_failed_job_says_why_and_can_be_tried_again(page, server, tmp_path, work):
+    client = Client(work.home)
+    folder = write_model(
+        tmp_path / "bad", "bad", script="def predict(model, inputs: list):\n    1/0\n"
+    )
+    client("add", str(folder))
+    client("commit", "bad")
+    page.goto(f"{server.address}/models/bad")
+    page.get_by_role("button", name="Deploy", exact=True).click()
+    page.get_by_role("button", name="Deploy bad v1 on local").click()
+    problem = drawer(page).locator(".problem")
+    expect(problem).to_contain_text("ZeroDivisionError", timeout=60_000)
+    expect(drawer(page).locator(".job-state")).to_have_text("failed")
+    page.get_by_role("button", name="Try again").click()
+    expect(drawer(page).locator(".job-state")).to_have_text("running")
+    expect(drawer(page).locator(".job-state")).to_have_text("failed", timeout=60_000)
+
+
+def test_cancel_ends_a_deployment_and_leaves_nothing(page, server, tmp_path, work):
+    client = Client(work.home)
+    script = "import time\ntime.sleep(60)\ndef predict(model, inputs: list):\n    return inputs\n"
+    client("add", str(write_model(tmp_path / "slow", "slow", script=script)))
+    client("commit", "slow")
+    page.goto(f"{server.address}/models/slow")
+    page.get_by_role("button", name="Deploy", exact=True).click()
+    page.get_by_role("button", name="Deploy slow v1 on local").click()
+    running = drawer(page).locator(".line-running")
+    expect(running).to_contain_text("Start v1", timeout=30_000)
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(drawer(page).locator(".job-state")).to_have_text("cancelled", timeout=20_000)
+    assert client("status") == []
