@@ -1,7 +1,60 @@
-"""What all tests share."""
+"""What all tests share, and windows to look at the pages of a store of their own."""
 
+import os
 import resource
+import shutil
+
+import pytest
+
+from app.views.server import Server
+from app.workspace import Workspace
 
 # Tests with hundreds of clients need more files than the 1,024 a login often has.
 _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@pytest.fixture
+def work(tmp_path):
+    return Workspace(tmp_path / "home")
+
+
+@pytest.fixture
+def server(work):
+    with work.open_store():
+        pass
+    serving = Server(work)
+    serving.start()
+    yield serving
+    serving.close()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if not path:
+        pytest.skip("there is no Chromium")
+    with sync_playwright() as playwright:
+        window = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield window
+        window.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    """A window that was let in. Errors of its scripts and of its content policy fail the test."""
+    said = []
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("console", lambda line: said.append(line.text) if line.type == "error" else None)
+    page.set_default_timeout(20_000)
+    page.goto(server.invitation())
+    yield page
+    context.close()
+    refused_or_left = ("status of 4", "Status Error Code 4", "htmx:afterRequest", "htmx:sendError")
+    assert [line for line in said if not any(e in line for e in refused_or_left)] == []

@@ -63,12 +63,6 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         with work.open_store() as store:
             return render_template("job.html", shown=jobs.shown(store, store.jobs.get(number)))
 
-    @pages.post("/settings/theme")
-    def theme() -> Any:
-        with work.open_store() as store:
-            store.settings.set("theme", request.form["theme"])
-        return "", 204
-
     return pages
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from werkzeug.exceptions import HTTPException
 
 from app import config, words
 from app.errors import Busy, NotFound, Problem
-from app.views import actions, catalogue, dashboard, jobs
+from app.views import actions, catalogue, dashboard, jobs, settings
+from app.views.answers import Answers
 from app.views.guard import CSRF_HEADER
 from app.views.marks import marked
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from app.views.server import Server
     from app.workspace import Workspace
 
-THEMES = ("system", "light", "dark")
 STATUS = {NotFound: 404, Busy: 409}
 
 
@@ -46,9 +47,12 @@ def create_app(work: Workspace, server: Server) -> Flask:
         ago=words.ago, size=words.size, duration=words.duration, marked=marked
     )
     live = server.live
+    answers = Answers()
+    work = replace(work, ask=answers.ask)
     _log_to(work.home / "log", app.logger)
     for part in (catalogue, dashboard, jobs, actions):
         app.register_blueprint(part.blueprint(work, live))
+    app.register_blueprint(settings.blueprint(work, answers))
     _frame(app, work, server)
     _errors(app)
     return app
@@ -65,7 +69,7 @@ def _frame(app: Flask, work: Workspace, server: Server) -> None:
             running = len(store.jobs.unfinished())
         return {
             "csrf": {CSRF_HEADER: server.keys.csrf},
-            "theme": theme if theme in THEMES else "system",
+            "theme": theme,
             "locations": places,
             "running": running,
             "fragment": "HX-Request" in request.headers,

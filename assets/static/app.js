@@ -63,6 +63,7 @@ document.addEventListener("click", async (event) => {
 });
 
 document.addEventListener("change", (event) => {
+  if (event.target.matches("[name=theme]")) document.documentElement.dataset.theme = event.target.value;
   const form = event.target.closest(".compare-form");
   if (form) form.querySelector("[data-needs]").disabled = form.querySelectorAll(":checked").length !== 2;
 });
@@ -118,7 +119,7 @@ function move(step) {
   if (next) next.focus();
 }
 
-const GOES = { c: "/", j: "/jobs" };
+const GOES = { c: "/", j: "/jobs", s: "/settings" };
 let going = false;
 
 document.addEventListener("keydown", (event) => {

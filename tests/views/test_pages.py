@@ -146,3 +146,25 @@ def test_cancel_ends_a_deployment_and_leaves_nothing(page, server, tmp_path, wor
     page.get_by_role("button", name="Cancel", exact=True).click()
     expect(drawer(page).locator(".job-state")).to_have_text("cancelled", timeout=20_000)
     assert client("status") == []
+
+
+def test_settings_check_this_machine_and_choose_a_theme(page, server, work):
+    page.keyboard.press("g")
+    page.keyboard.press("s")
+    page.wait_for_url("**/settings")
+    page.get_by_role("button", name="Check", exact=True).click()
+    expect(page.locator(".probe")).to_contain_text("There and back", timeout=30_000)
+    page.get_by_text("Dark", exact=True).click()
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+    page.goto(server.address)
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+
+
+def test_host_that_does_not_answer_is_a_problem_beside_the_form(page, server):
+    page.goto(f"{server.address}/settings")
+    page.get_by_role("button", name="Add location").click()
+    page.get_by_label("Name").fill("nowhere")
+    page.get_by_label("Address").fill("ssh://ana@127.0.0.1:9")
+    page.get_by_role("button", name="Connect and add").click()
+    expect(page.locator("#toasts .toast-problem")).to_be_visible()
+    expect(page.get_by_label("Address")).to_have_value("ssh://ana@127.0.0.1:9")

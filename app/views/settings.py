@@ -1,0 +1,103 @@
+"""Settings: locations, appearance, the store, what this is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, make_response, render_template, request
+
+from app import words
+from app.errors import NotTrusted, Problem
+from app.services import groups, locations
+
+if TYPE_CHECKING:
+    from app.views.answers import Answers
+    from app.workspace import Workspace
+
+FIELDS = ("name", "url", "identity", "privilege", "base", "internet")
+THEMES = ("system", "light", "dark")
+
+
+def blueprint(work: Workspace, answers: Answers) -> Blueprint:
+    pages = Blueprint("settings", __name__)
+
+    @pages.get("/settings")
+    def index() -> Any:
+        with work.open_store() as store:
+            there = store.instances.all()
+        return render_template(
+            "settings.html", page="settings", groups=groups.all_groups(work), home=work.home,
+            there={each.name: [i.model for i in there if i.location == each.name]
+                   for each in locations.list_locations(work)},
+        )  # fmt: skip
+
+    @pages.get("/settings/content")
+    def content() -> str:
+        """How much the store holds: it takes a moment for a large one."""
+        with work.open_store() as store:
+            sizes = [store.blobs.path(digest).stat().st_size for digest in store.blobs.all()]
+        return f"{words.size(sum(sizes))} in {len(sizes):,} files"
+
+    @pages.get("/locations/new")
+    def new() -> Any:
+        return render_template("location_add.html", asked=dict.fromkeys(FIELDS, ""), key=None)
+
+    @pages.post("/locations")
+    def add() -> Any:
+        asked = {name: request.form.get(name, "").strip() for name in FIELDS}
+        typed = answers.with_typed(work, request.form.get("secret", ""))
+        try:
+            locations.add(
+                typed, asked["name"], asked["url"], asked["identity"] or None,
+                request.form.get("accept_key"), asked["privilege"] or "auto", asked["base"],
+                bool(request.form.get("remember")), asked["internet"] or "auto",
+            )  # fmt: skip
+        except NotTrusted as unknown:
+            return render_template("location_add.html", asked=asked, key=unknown)
+        return _again()
+
+    @pages.get("/locations/<name>/facts")
+    def facts(name: str) -> Any:
+        try:
+            return render_template("facts.html", facts=locations.check(work, name), problem=None)
+        except Problem as problem:
+            return render_template("facts.html", facts=None, problem=problem)
+
+    @pages.post("/locations/<name>/default")
+    def default(name: str) -> Any:
+        locations.set_default(work, name)
+        return _again()
+
+    @pages.get("/locations/<name>/remove")
+    def removal(name: str) -> Any:
+        with work.open_store() as store:
+            location = store.locations.get(name)
+            there = [each.model for each in store.instances.all(location=name)]
+        return render_template("location_remove.html", location=location, there=there)
+
+    @pages.post("/locations/<name>/remove")
+    def remove(name: str) -> Any:
+        locations.remove(work, name)
+        return _again()
+
+    @pages.post("/locations/<name>/forget-key")
+    def forget(name: str) -> Any:
+        locations.forget_key(work, name)
+        return _again()
+
+    @pages.post("/settings/theme")
+    def theme() -> Any:
+        chosen = request.form["theme"]
+        if chosen not in THEMES:
+            raise Problem(f'There is no theme "{chosen}".', remedy=f"Choose {', '.join(THEMES)}.")
+        with work.open_store() as store:
+            store.settings.set("theme", chosen)
+        return "", 204
+
+    return pages
+
+
+def _again() -> Any:
+    answer = make_response("", 204)
+    answer.headers["HX-Redirect"] = "/settings"
+    return answer
