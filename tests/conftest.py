@@ -56,5 +56,5 @@ def page(browser, server):
     page.goto(server.invitation())
     yield page
     context.close()
-    refused_or_left = ("status of 4", "Status Error Code 4", "htmx:afterRequest", "htmx:sendError")
+    refused_or_left = ("status of 4", "Status Error Code 4", "htmx:afterRequest", "htmx:send")
     assert [line for line in said if not any(e in line for e in refused_or_left)] == []

@@ -1,0 +1,63 @@
+"""axe finds nothing on any page, in both themes: WCAG 2.2 A and AA."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from client import Client, write_model
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+TABS = ("", "/files", "/versions", "/configuration", "/instances", "/history")
+
+
+@pytest.fixture
+def filled(work, tmp_path):
+    """A store with a model of two versions, one that has none, and a failed job's trace."""
+    client = Client(work.home)
+    folder = write_model(tmp_path / "churn", "churn")
+    toml = folder / "rhythmicml.toml"
+    toml.write_text(
+        toml.read_text().replace(
+            "[dependencies]",
+            'description = "Who leaves"\nmetadata = { tags = ["q3"], auc = 0.9 }\n[dependencies]',
+        )
+    )
+    client("deploy", str(folder))
+    write_model(folder, "churn", factor=3.0)
+    client("commit", "churn", "-m", "retrained")
+    (folder / "more.txt").write_text("not committed")
+    client("add", str(write_model(tmp_path / "new", "new")))
+    yield client
+    client("undeploy", "churn", "--purge", "--yes")
+
+
+def findings(page):
+    found = Axe().run(page, options=RULES).response["violations"]
+    return [(each["id"], [node["html"][:150] for node in each["nodes"]]) for each in found]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing(page, server, filled, theme):
+    page.emulate_media(color_scheme=theme)
+    paths = ("/", "/jobs", "/settings", "/nowhere", "/?q=zzz", *(f"/models/churn{t}" for t in TABS))
+    told = {}
+    for path in (*paths, "/models/churn?v=1"):
+        page.goto(server.address + path)
+        told[path] = findings(page)
+    page.goto(server.address)
+    page.get_by_label("Versions of churn").click()
+    expect(page.locator(".brief")).to_be_visible()
+    told["unfolded"] = findings(page)
+    for button, ready in (("Add model", "#folder"),):
+        page.get_by_role("button", name=button).click()
+        expect(page.locator(ready)).to_be_visible()
+        told[button] = findings(page)
+    page.goto(f"{server.address}/models/churn")
+    page.get_by_role("button", name="Deploy", exact=True).click()
+    expect(page.locator("#plan .btn-primary")).to_be_visible(timeout=30_000)
+    told["plan"] = findings(page)
+    page.locator("#plan .btn-primary").click()
+    expect(page.locator("#drawer .job-state")).to_have_text("done", timeout=60_000)
+    told["job"] = findings(page)
+    assert {place: found for place, found in told.items() if found} == {}
