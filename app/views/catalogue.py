@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from app.views.live import Live
     from app.workspace import Workspace
 
-SHOWN = 100
+SHOWN = 50
 """Rows before "Show more"."""
 
 

@@ -9,7 +9,7 @@ from flask import Blueprint, render_template, request
 
 from app.errors import Problem
 from app.models import Model, Version
-from app.services import instances, versions
+from app.services import instances, trying, versions
 
 if TYPE_CHECKING:
     from app.views.live import Live
@@ -20,6 +20,7 @@ TABS = {
     "files": "Files",
     "versions": "Versions",
     "configuration": "Configuration",
+    "try": "Try it",
     "instances": "Instances",
     "history": "History",
 }
@@ -35,7 +36,7 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         live.refresh()
         number = request.args.get("v", type=int)
         about = _about(name, number)
-        more = {"files": _files, "history": _history}.get(tab)
+        more = {"files": _files, "try": _try, "history": _history}.get(tab)
         return render_template(
             "dashboard.html", page="catalogue", tab=tab, tabs=TABS, **about,
             **(more(name, about["version"], number) if more else {}),
@@ -50,6 +51,14 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         a, b = sorted(request.args.getlist("v", type=int))[:2] or (None, None)
         found = versions.diff(work, f"{name}@{a}", f"{name}@{b}")
         return render_template("compare.html", name=name, differences=found)
+
+    @pages.post("/models/<name>/ask")
+    def ask(name: str) -> Any:
+        try:
+            answer = trying.ask(work, name, request.form["body"], request.form["on"])
+        except Problem as problem:
+            return render_template("answer.html", answer=None, problem=problem)
+        return render_template("answer.html", answer=answer, problem=None)
 
     @pages.get("/models/<name>/logs")
     def logs(name: str) -> Any:
@@ -85,6 +94,13 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
     def _files(name: str, version: Version | None, number: int | None) -> dict[str, Any]:
         shown = versions.show(work, f"{name}@{version.number}") if version else None
         return {"shown": shown, **({} if number else _changes(name))}
+
+    def _try(name: str, version: Version | None, number: int | None) -> dict[str, Any]:
+        with work.open_store() as store:
+            body = trying.sample_of(store, store.models.get(name), version) if version else ""
+            there = [live.row(asdict(each)) for each in store.instances.all(model=name)]
+        url = next((e["url"] for e in there if e.get("url")), "http://127.0.0.1:8101")
+        return {"body": body, "snippets": trying.snippets(url, body)}
 
     def _history(name: str, version: Version | None, number: int | None) -> dict[str, Any]:
         with work.open_store() as store:

@@ -91,7 +91,8 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   const source = event.detail.requestConfig.triggeringEvent;
   if (!source || !source.type.startsWith("sse:")) return;
   const part = event.detail.elt;
-  const typing = part.contains(document.activeElement) && document.activeElement.matches("input:not([type=checkbox]), textarea, select");
+  const fields = [...part.querySelectorAll("input:not([type=checkbox], [type=radio], [type=hidden]), textarea")];
+  const typing = fields.some((field) => field === document.activeElement || field.value !== field.defaultValue);
   if (typing || part.querySelector("details.menu[open], details[open], .unfold[aria-expanded=true], :checked[name=v]")) event.preventDefault();
 });
 
@@ -100,6 +101,7 @@ for (const [name, off] of [["htmx:beforeRequest", true], ["htmx:afterRequest", f
   document.addEventListener(name, (event) => {
     if (!event.target.matches("form")) return;
     for (const button of event.target.querySelectorAll("button.btn-primary, button.btn-danger")) button.disabled = off;
+    if (!off && event.detail.successful && event.target.matches(".commit")) event.target.reset();
   });
 }
 

@@ -45,6 +45,13 @@ def test_main_job_from_an_empty_catalogue_to_removal(page, server, tmp_path, wor
             expect(drawer(page).locator(".job-state")).to_have_text("done", timeout=30_000)
             page.keyboard.press("Escape")
             expect(page.locator(".head")).to_contain_text(state)
+        page.get_by_role("link", name="Try it").click()
+        page.get_by_label("Request").fill('{"inputs": [[1, 2, 3]]}')
+        page.get_by_role("button", name="Ask it").click()
+        expect(page.locator("#answer pre")).to_contain_text("12.0")
+        page.get_by_label("Request").fill("not JSON")
+        page.get_by_role("button", name="Ask it").click()
+        expect(page.locator("#answer .problem")).to_contain_text("The request is not JSON.")
         page.goto(server.address)
         expect(page.locator("#model-churn")).to_contain_text("serving v1")
     finally:
