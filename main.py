@@ -1,4 +1,4 @@
-"""RhythmicML: with arguments the command line, without them (later) the window."""
+"""RhythmicML: with arguments the command line, without them the pages."""
 
 from app.cli import main
 

@@ -6,13 +6,15 @@ done, 1 at a Problem, 2 at wrong usage. Nothing is asked when stdin is no termin
 
 from __future__ import annotations
 
+import sys
+
 from app.cli import gate, instances, locations, models, secrets, tokens, ui, upkeep
 from app.cli.base import root
 
 
 def main() -> None:
-    """Where the program begins when it has arguments."""
-    root(prog_name="rhythmicml")
+    """Where the program begins; without arguments it opens the pages."""
+    root(sys.argv[1:] or ["ui"], prog_name="rhythmicml")
 
 
 for part in (models, locations, instances, gate, tokens, secrets, upkeep, ui):

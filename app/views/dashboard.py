@@ -52,6 +52,18 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         found = versions.diff(work, f"{name}@{a}", f"{name}@{b}")
         return render_template("compare.html", name=name, differences=found)
 
+    @pages.get("/models/<name>/restore")
+    def restoring(name: str) -> Any:
+        about = _about(name, request.args.get("v", type=int))
+        return render_template("restore.html", **about)
+
+    @pages.post("/models/<name>/restore")
+    def restore(name: str) -> Any:
+        """Put a version back; what the folder holds is committed first, so nothing is lost."""
+        number = request.form.get("v", type=int)
+        done = versions.restore(work, f"{name}@{number}", commit_first=True)
+        return render_template("restored.html", name=name, number=number, done=done)
+
     @pages.post("/models/<name>/ask")
     def ask(name: str) -> Any:
         try:

@@ -175,3 +175,20 @@ def test_host_that_does_not_answer_is_a_problem_beside_the_form(page, server):
     page.get_by_role("button", name="Connect and add").click()
     expect(page.locator("#toasts .toast-problem")).to_be_visible()
     expect(page.get_by_label("Address")).to_have_value("ssh://ana@127.0.0.1:9")
+
+
+def test_restored_version_keeps_what_was_there_as_another(page, server, tmp_path, work):
+    client = Client(work.home)
+    folder = write_model(tmp_path / "back", "back")
+    client("add", str(folder))
+    client("commit", "back")
+    weights = folder / "artifacts" / "weights.json"
+    first = weights.read_text()
+    weights.write_text('{"factor": 9.0}')
+    page.goto(f"{server.address}/models/back/versions")
+    page.get_by_role("button", name="Restore…").click()
+    page.get_by_role("button", name="Restore v1", exact=True).click()
+    expect(drawer(page).locator(".result")).to_contain_text("What was there before is v2.")
+    assert weights.read_text() == first
+    page.get_by_role("link", name="See the files").click()
+    expect(page.locator("#dashboard")).to_contain_text("Files of v2")
