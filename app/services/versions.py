@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,23 @@ def diff(work: Workspace, a: str, b: str | None = None) -> differences.Differenc
         if b is None:
             return differences.between(before, differences.of_folder(store, model))
         return differences.between(before, differences.of_version(store, *find(store, b)))
+
+
+def uncommitted(work: Workspace, names: Iterable[str]) -> dict[str, int | None]:
+    """Model → how many files of its folder differ from its last version; None: cannot be read."""
+    found: dict[str, int | None] = {}
+    with work.open_store() as store:
+        for name in names:
+            model = store.models.get(name)
+            latest = store.versions.latest(model)
+            try:
+                taken = snapshot.look(store, model)
+            except Problem:
+                found[name] = None
+                continue
+            snapshot.remember(store, model, taken)
+            found[name] = len(_changes(store, latest, taken))
+    return found
 
 
 def restore(

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SHOWN = 50
 """Rows before "Show more"."""
+MOST = 50
+"""Folders that are looked at for one request."""
 
 
 def blueprint(work: Workspace, live: Live) -> Blueprint:
@@ -30,6 +32,11 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
     def rows() -> Any:
         live.refresh()
         return render_template("catalogue_rows.html", **found())
+
+    @pages.get("/catalogue/changes")
+    def changes() -> Any:
+        names = request.args.getlist("name")[:MOST]
+        return render_template("changed.html", changed=versions.uncommitted(work, names))
 
     def found() -> dict[str, Any]:
         asked = {key: request.args.get(key, "") for key in ("q", "state", "location", "tag")}

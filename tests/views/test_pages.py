@@ -185,6 +185,8 @@ def test_restored_version_keeps_what_was_there_as_another(page, server, tmp_path
     weights = folder / "artifacts" / "weights.json"
     first = weights.read_text()
     weights.write_text('{"factor": 9.0}')
+    page.goto(server.address)
+    expect(page.locator("#model-back")).to_contain_text("1 file changed")
     page.goto(f"{server.address}/models/back/versions")
     page.get_by_role("button", name="Restore…").click()
     page.get_by_role("button", name="Restore v1", exact=True).click()
