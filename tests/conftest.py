@@ -29,7 +29,9 @@ def server(work):
     serving.close()
 
 
-@pytest.fixture(scope="session")
+# One per file of tests: while it is open, its event loop counts as running in this thread, and a
+# test in another file that runs one of its own would be refused.
+@pytest.fixture(scope="module")
 def browser():
     from playwright.sync_api import sync_playwright
 
