@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import date, datetime, time
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.errors import Problem
 from app.models import Batch, Configuration, Gate
@@ -47,6 +47,14 @@ class Wrong(ValueError):
     """What is the matter with one value, as the end of a sentence: 'must be …'."""
 
 
+class Fault(NamedTuple):
+    """What is wrong with a key, as a sentence. No key: with the section; nor a section: it all."""
+
+    section: str
+    key: str
+    words: str
+
+
 Reader = Callable[[Any], Any]
 
 
@@ -75,13 +83,16 @@ def truth(value: Any) -> bool:
     return value
 
 
-def one_of(*choices: str) -> Reader:
-    def read(value: Any) -> str:
-        if value not in choices:
-            raise Wrong(f"must be one of {', '.join(choices)}, not {_said(value)}")
-        return str(value)
+class OneOf:
+    """Reads one of some words."""
 
-    return read
+    def __init__(self, *choices: str) -> None:
+        self.choices = choices
+
+    def __call__(self, value: Any) -> str:
+        if value not in self.choices:
+            raise Wrong(f"must be one of {', '.join(self.choices)}, not {_said(value)}")
+        return str(value)
 
 
 def whole(low: int, high: int) -> Reader:
@@ -313,7 +324,7 @@ KEYS: dict[str, dict[str, Reader]] = {
     "predict": {
         "script": inside,
         "artifacts": inside,
-        "input": one_of(*INPUTS),
+        "input": OneOf(*INPUTS),
         "batch": batch,
         "sample": inside,
         "timeout": seconds(86_400),
@@ -338,11 +349,11 @@ KEYS: dict[str, dict[str, Reader]] = {
         "max_body": size,
         "max_request_rows": whole(1, 100_000_000),
         "max_connections": whole(1, 100_000),
-        "expose": one_of("loopback", "public"),
+        "expose": OneOf("loopback", "public"),
         "certificate": absolute,
         "certificate_key": absolute,
         "cors": origins,
-        "access_log": one_of("errors", "all", "none"),
+        "access_log": OneOf("errors", "all", "none"),
         "env": environment,
         "exclude": texts,
         "keep": whole(1, 10_000),
@@ -383,7 +394,7 @@ def read_configuration(folder: Path) -> Configuration:
 
 def _checked(path: Path, document: dict[str, Any]) -> Configuration:
     values: dict[str, Any] = {}
-    faults = [f'"{path}": {fault}' for fault in _read_sections(document, values)]
+    faults = [f'"{path}": {fault.words}' for fault in _read_sections(document, values)]
     if faults:
         raise Problem(
             faults[0],
@@ -393,26 +404,33 @@ def _checked(path: Path, document: dict[str, Any]) -> Configuration:
     return Configuration(**values)
 
 
-def _read_sections(document: dict[str, Any], values: dict[str, Any]) -> Iterator[str]:
-    """Put what is right into `values`; give what is wrong, a sentence each."""
+def faults_of(document: dict[str, Any]) -> list[Fault]:
+    """All that is wrong with what a `rhythmicml.toml` holds."""
+    return list(_read_sections(document, {}))
+
+
+def _read_sections(document: dict[str, Any], values: dict[str, Any]) -> Iterator[Fault]:
+    """Put what is right into `values`; give what is wrong."""
     for section, held in document.items():
         if section not in KEYS:
-            yield _unknown_section(section)
+            yield Fault(section, "", _unknown_section(section))
         elif not isinstance(held, dict):
-            yield f"{section} must be a section, [{section}], not {_said(held)}."
+            words = f"{section} must be a section, [{section}], not {_said(held)}."
+            yield Fault(section, "", words)
         else:
             yield from _read_keys(section, held, values)
 
 
-def _read_keys(section: str, held: dict[str, Any], values: dict[str, Any]) -> Iterator[str]:
+def _read_keys(section: str, held: dict[str, Any], values: dict[str, Any]) -> Iterator[Fault]:
     for name, value in held.items():
         if name not in KEYS[section]:
-            yield f"{name} in [{section}] is not a key.{_meant(section, name)}"
+            words = f"{name} in [{section}] is not a key.{_meant(section, name)}"
+            yield Fault(section, name, words)
             continue
         try:
             read = KEYS[section][name](value)
         except Wrong as wrong:
-            yield f"{name} in [{section}] {wrong}."
+            yield Fault(section, name, f"{name} in [{section}] {wrong}.")
         else:
             if section in ("schema", "gate"):
                 values.setdefault(section, {})[name] = read

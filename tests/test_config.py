@@ -7,6 +7,7 @@ import pytest
 from app import config
 from app.config import KEYS, home, read_configuration, starter
 from app.errors import Problem
+from app.meanings import MEANINGS
 from app.models import Batch, Configuration
 
 DOCS = Path(__file__).parent.parent / "docs" / "configuration.md"
@@ -231,3 +232,12 @@ def test_the_page_gives_the_true_defaults(tmp_path):
             if default and name in Configuration.__dataclass_fields__:
                 found = read(tmp_path, f"[{section}]\n{name} = {default}")
                 assert getattr(found, name) == getattr(Configuration(), name), name
+
+
+def test_the_help_of_the_pages_says_what_the_page_says():
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|([^|]*)\| ([^|]+) \|$", DOCS.read_text(), re.M)
+    said = [(name, kind, default.strip().strip("`"), text) for name, kind, default, text in rows]
+    assert said == [(name, *one) for keys in MEANINGS.values() for name, one in keys.items()]
+    assert [(s, list(keys)) for s, keys in MEANINGS.items()] == [
+        (s, list(keys)) for s, keys in KEYS.items()
+    ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, render_template, request
@@ -10,6 +12,7 @@ from flask import Blueprint, render_template, request
 from app.errors import Problem
 from app.models import Model, Version
 from app.services import instances, trying, versions
+from app.views import configuration
 
 if TYPE_CHECKING:
     from app.views.live import Live
@@ -24,6 +27,8 @@ TABS = {
     "instances": "Instances",
     "history": "History",
 }
+STILL = ("configuration", "try")
+"""Tabs that no news replace, since somebody types there."""
 LOG_LINES = 200
 
 
@@ -36,9 +41,13 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         live.refresh()
         number = request.args.get("v", type=int)
         about = _about(name, number)
-        more = {"files": _files, "try": _try, "history": _history}.get(tab)
+        tabs: dict[str, Callable[..., dict[str, Any]]] = {
+            "files": _files, "try": _try, "history": _history,
+            "configuration": partial(configuration.tab, work),
+        }  # fmt: skip
+        more = tabs.get(tab)
         return render_template(
-            "dashboard.html", page="catalogue", tab=tab, tabs=TABS, **about,
+            "dashboard.html", page="catalogue", tab=tab, tabs=TABS, still=tab in STILL, **about,
             **(more(name, about["version"], number) if more else {}),
         )  # fmt: skip
 

@@ -1,0 +1,105 @@
+"""What a person changes in a model's Dashboard: its configuration, metadata, versions."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from client import Client, write_model
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+def findings(page):
+    """What axe finds, in both themes."""
+    told = []
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        found = Axe().run(page, options=RULES).response["violations"]
+        told += [(theme, each["id"], [n["html"][:150] for n in each["nodes"]]) for each in found]
+    return told
+
+
+def drawer(page):
+    return page.locator("#drawer")
+
+
+@pytest.fixture
+def client(work):
+    return Client(work.home)
+
+
+@pytest.fixture
+def churn(work, client, tmp_path):
+    """The folder of a model with one version."""
+    folder = write_model(tmp_path / "churn", "churn")
+    client("add", str(folder))
+    client("commit", "churn")
+    return folder
+
+
+# Configuration
+
+
+def test_form_is_checked_while_typed_and_keeps_comments(page, server, churn, client):
+    toml = churn / "rhythmicml.toml"
+    toml.write_text(toml.read_text() + "\n[gate]  # strict\nwatch = 0  # none\n")
+    page.goto(f"{server.address}/models/churn/configuration")
+    page.get_by_label("workers").fill("many")
+    fault = page.locator("#fault-deploy-workers")
+    expect(fault).to_contain_text("must be a whole number from 1 to 256")
+    expect(page.locator("#verdict")).to_contain_text("1 key to correct")
+    assert findings(page) == []
+    page.get_by_role("button", name="Save rhythmicml.toml").click()
+    expect(fault).to_contain_text("must be a whole number")
+    assert "workers" not in toml.read_text()
+    page.get_by_label("workers").fill("3")
+    client("commit", "churn", "-m", "news")  # which do not take away what is typed
+    expect(page.get_by_label("workers")).to_have_value("3")
+    expect(fault).to_be_empty()
+    expect(page.locator("#verdict")).to_have_text("Not saved yet.")
+    page.get_by_role("button", name="File", exact=True).click()
+    expect(page.locator("textarea#text")).to_have_value(
+        toml.read_text() + "\n[deploy]\nworkers = 3\n"
+    )
+    page.get_by_role("button", name="Form", exact=True).click()
+    expect(page.get_by_label("workers")).to_have_value("3")
+    page.get_by_role("button", name="Save rhythmicml.toml").click()
+    expect(page.locator("#verdict")).to_contain_text("Saved.")
+    assert "[gate]  # strict\nwatch = 0  # none\n" in toml.read_text()
+    assert "workers = 3\n" in toml.read_text()
+
+
+def test_second_of_two_edits_is_told_and_merged(page, server, churn):
+    toml = churn / "rhythmicml.toml"
+    before = toml.read_text()
+    page.goto(f"{server.address}/models/churn/configuration")
+    page.get_by_label("description").fill("mine")
+    toml.write_text("# theirs\n" + before)
+    page.get_by_role("button", name="Save rhythmicml.toml").click()
+    expect(page.get_by_role("alert").last).to_contain_text("was changed since it was opened here")
+    assert toml.read_text() == "# theirs\n" + before
+    draft = page.get_by_label("Draft of both")
+    assert draft.input_value().startswith("# theirs\n")
+    assert 'description = "mine"' in draft.input_value()
+    expect(page.locator(".three section")).to_have_count(3)
+    assert findings(page) == []
+    page.get_by_role("button", name="Save the draft").click()
+    expect(page.locator("#verdict")).to_contain_text("Saved.")
+    assert toml.read_text().startswith("# theirs\n")
+    assert 'description = "mine"' in toml.read_text()
+
+
+def test_broken_file_is_edited_as_text_and_old_versions_only_read(page, server, churn, client):
+    toml = churn / "rhythmicml.toml"
+    first = toml.read_text()
+    toml.write_text("[deploy\n")
+    page.goto(f"{server.address}/models/churn/configuration")
+    expect(page.locator("#verdict")).to_contain_text("not valid TOML")
+    page.locator("textarea#text").fill(first + '[deploy]\nmemory = "1G"\n')
+    page.get_by_role("button", name="Save rhythmicml.toml").click()
+    expect(page.locator("#verdict")).to_contain_text("Saved.")
+    client("commit", "churn")
+    page.goto(f"{server.address}/models/churn/configuration?v=1")
+    expect(page.locator("pre.file")).to_have_text(first)
+    expect(page.locator("form.editor")).to_have_count(0)
