@@ -4,7 +4,7 @@ import pytest
 from client import write_model
 
 from app.errors import Problem, Stale
-from app.services import configuring, merging, models
+from app.services import configuring, describing, merging, models
 
 TEXT = """\
 # mine
@@ -118,3 +118,30 @@ BASE = "a\nb\nc\nd\n"
 )
 def test_two_edits_of_one_text_become_one(theirs, yours, merged, conflicts):
     assert merging.merge(BASE, theirs, yours) == (merged, conflicts)
+
+
+def test_describe_changes_only_what_is_said(work, churn):
+    path = churn / "rhythmicml.toml"
+    path.write_text(
+        '[model]\nname = "churn" # its name\n[model.metadata]\nauc = 0.9 # on Q3\nn = 1\n'
+    )
+    said = describing.describe(
+        work, "churn", set_values={"n": 2}, tag=("a", "b", "a"), untag=("b",), description="# X\ny"
+    )
+    assert said == describing.Description("# X\ny", ("a",), {"auc": 0.9, "n": 2})
+    assert describing.parse(path.read_text()) == said
+    assert "auc = 0.9 # on Q3\n" in path.read_text()
+    assert '"churn" # its name\n' in path.read_text()
+    before = path.read_text()
+    assert describing.describe(work, "churn") == said
+    assert path.read_text() == before
+    assert describing.describe(work, "churn", unset=("auc", "n"), untag=("a",)).metadata() == {}
+    with pytest.raises(Problem, match='has no "auc"'):
+        describing.describe(work, "churn", unset=("auc",))
+
+
+@pytest.mark.parametrize(
+    "value", ["plain", "0.91", " a ", "", "true", 'q"', "x\ny", 1, [1, "a"], {}]
+)
+def test_value_reads_back_as_it_is_shown(value):
+    assert configuring.value_of(describing.shown(value)) == value

@@ -197,6 +197,53 @@ def restore(reference: str, commit_first: bool, discard: bool, as_json: bool) ->
     emit(done, as_json, lambda _: click.echo(f"{reference} is back: {changed}.{kept}"))
 
 
+class Pair(click.ParamType[tuple[str, Any]]):
+    """KEY=VALUE, the value as TOML writes it, or else text."""
+
+    name = "KEY=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from app.services import configuring
+
+        key, sign, said = str(value).partition("=")
+        if not (key.strip() and sign):
+            self.fail(f'"{value}" is not KEY=VALUE', param, ctx)
+        return key.strip(), configuring.value_of(said.strip())
+
+
+@click.command()
+@click.argument("model")
+@click.option("--description", help="What it is for, in Markdown.")
+@click.option("--set", "pairs", type=Pair(), multiple=True, help="A key of the metadata.")
+@click.option("--unset", metavar="KEY", multiple=True, help="Take a key out.")
+@click.option("--tag", multiple=True, help="Add a tag.")
+@click.option("--untag", metavar="TAG", multiple=True, help="Take a tag away.")
+@command
+def describe(
+    model: str,
+    description: str | None,
+    pairs: tuple[tuple[str, Any], ...],
+    unset: tuple[str, ...],
+    tag: tuple[str, ...],
+    untag: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Change what the folder of MODEL says of it, and show it: description, tags, metadata."""
+    from app.services import describing
+
+    said = describing.describe(
+        workspace(), model, description=description, set_values=dict(pairs), unset=unset,
+        tag=tag, untag=untag,
+    )  # fmt: skip
+    lines = [
+        *([said.description, ""] if said.description else []),
+        *([f"Tags: {', '.join(said.tags)}"] if said.tags else []),
+        *(f"{key} = {describing.shown(value)}" for key, value in said.values.items()),
+    ]
+    nothing = "Nothing is said of it yet."
+    emit(said, as_json, lambda _: click.echo("\n".join(lines) or nothing))
+
+
 def shown_words(found: Shown) -> str:
     """A version as text: what it is, its settings, its files, its packages."""
     version = found.version
@@ -283,6 +330,7 @@ def _inline(value: Any) -> str:
 
 def register(group: click.Group) -> None:
     for each in (
-        init, add, list_models, rename, remove, commit, list_versions, show, diff, restore,
+        init, add, list_models, rename, remove, describe, commit, list_versions, show, diff,
+        restore,
     ):  # fmt: skip
         group.add_command(each)

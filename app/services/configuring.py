@@ -155,11 +155,19 @@ def check(text: str) -> list[Fault]:
 
 def fields(text: str) -> dict[str, list[Field]]:
     """Section → its keys with what a text says of them. Raises Problem when it is no TOML."""
-    said = _parsed(text)
+    said = parsed(text)
     return {
         section: [_field(section, key, said.get(section)) for key in keys]
         for section, keys in KEYS.items()
     }
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """What a text says, checked only to be TOML. Raises Problem where it is not."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Problem("The file is not valid TOML.", remedy="Correct it in the file.") from error
 
 
 def with_fields(text: str, values: Values) -> str:
@@ -167,23 +175,29 @@ def with_fields(text: str, values: Values) -> str:
 
     A key is touched only where its field says another thing than the text does.
     """
-    import tomlkit
-
     shown = {(f.section, f.key): f.value for group in fields(text).values() for f in group}
     changed = {at: value for at, value in values.items() if value.strip() != shown[at].strip()}
-    if not changed:
+    return with_values(
+        text, {at: typed(*at, value) if value.strip() else None for at, value in changed.items()}
+    )
+
+
+def with_values(text: str, values: Mapping[tuple[str, str], Any]) -> str:
+    """The text with these keys set or, by None, taken out. Raises Problem where that cannot be."""
+    import tomlkit
+
+    wanted = parsed(text)
+    if not values:
         return text
     document = tomlkit.parse(text)
-    wanted = _parsed(text)
-    for (section, key), value in changed.items():
-        given = typed(section, key, value) if value.strip() else None
+    for (section, key), value in values.items():
         for each in (document, wanted):
-            _put(each, section, key, given)
+            _put(each, section, key, value)
     made = str(tomlkit.dumps(document))
-    if _parsed(made) != wanted:
+    if parsed(made) != wanted:
         raise Problem(
             "The form cannot make this change in the file as it is written.",
-            remedy="Make it in the file itself: the other view.",
+            remedy="Make it in the file itself: Configuration, File.",
         )
     return made
 
@@ -196,10 +210,16 @@ def typed(section: str, key: str, value: str) -> Any:
         return [line.strip() for line in value.splitlines() if line.strip()]
     if kind in ("text", "path") or (kind == "text or list" and not value.startswith("[")):
         return value
+    return value_of(value)
+
+
+def value_of(text: str) -> Any:
+    """A TOML value, such as 0.91, true, [1, 2]; text, where it is none."""
     try:
-        return tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, KeyError):
-        return value
+        said = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return said["value"] if len(said) == 1 else text
 
 
 def literal(value: Any) -> str:
@@ -216,13 +236,6 @@ def literal(value: Any) -> str:
     import tomlkit
 
     return str(tomlkit.item(value).as_string())
-
-
-def _parsed(text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Problem("The file is not valid TOML.", remedy="Correct it in the file.") from error
 
 
 def _field(section: str, key: str, held: Any) -> Field:

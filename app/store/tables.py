@@ -41,7 +41,10 @@ class Models:
             " FROM models LEFT JOIN versions ON versions.model_id = models.id AND number ="
             " (SELECT max(number) FROM versions WHERE model_id = models.id) ORDER BY name"
         )
-        return [{**row, "tags": _tags(row["tags"])} for row in rows]
+        return [
+            {**row, "tags": _tags(row["tags"]), "description": _first_line(row["description"])}
+            for row in rows
+        ]
 
     def find(self, name: str) -> Model | None:
         row = self._database.one("SELECT * FROM models WHERE name = ?", [name])
@@ -90,6 +93,12 @@ class Models:
     def _must_be_free(self, name: str) -> None:
         if self.find(name):
             raise Problem(f'A model "{name}" is there already.', remedy="Choose another name.")
+
+
+def _first_line(said: Any) -> str:
+    """Of a text in Markdown, without the marks of a heading."""
+    lines = str(said).strip().splitlines()
+    return lines[0].lstrip("# ") if lines else ""
 
 
 def _tags(said: Any) -> list[str]:

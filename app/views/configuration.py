@@ -67,22 +67,25 @@ def blueprint(work: Workspace) -> Blueprint:
         if sent.faults:  # said beside what is typed, which stays
             beside = {"HX-Retarget": "#verdict", "HX-Reswap": "innerHTML"}
             return check(name), beside
-        try:
-            source = configuring.save(work, name, sent.draft, sent.digest)
-        except Stale as stale:
-            return _merge(name, sent, stale)
+        source = saved_or_merge(work, name, sent)
+        if isinstance(source, str):
+            return source
         done = Editing(source.text, source.text, source.digest, raw=sent.raw, saved=True)
         return render_template("configuration_edit.html", name=name, editing=done)
 
-    def _merge(name: str, sent: Editing, stale: Stale) -> str:
-        """Both edits beside what they came from; what is saved next replaces the file as it is."""
+    return pages
+
+
+def saved_or_merge(work: Workspace, name: str, sent: Editing) -> configuring.Source | str:
+    """The file as it is saved; where it was changed meanwhile, the page that shows both edits."""
+    try:
+        return configuring.save(work, name, sent.draft, sent.digest)
+    except Stale as stale:
         theirs = configuring.read(work, name)
         return render_template(
             "configuration_merge.html", name=name, editing=sent, theirs=theirs, problem=stale,
             merged=merging.merge(sent.base, theirs.text, sent.draft),
         )  # fmt: skip
-
-    return pages
 
 
 def tab(work: Workspace, name: str, version: Version | None, number: int | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from flask import Blueprint, render_template, request
 from app.errors import Problem
 from app.models import Model, Version
 from app.services import instances, trying, versions
-from app.views import configuration
+from app.views import configuration, metadata
 
 if TYPE_CHECKING:
     from app.views.live import Live
@@ -23,11 +23,12 @@ TABS = {
     "files": "Files",
     "versions": "Versions",
     "configuration": "Configuration",
+    "metadata": "Metadata",
     "try": "Try it",
     "instances": "Instances",
     "history": "History",
 }
-STILL = ("configuration", "try")
+STILL = ("configuration", "metadata", "try")
 """Tabs that no news replace, since somebody types there."""
 LOG_LINES = 200
 
@@ -44,6 +45,7 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         tabs: dict[str, Callable[..., dict[str, Any]]] = {
             "files": _files, "try": _try, "history": _history,
             "configuration": partial(configuration.tab, work),
+            "metadata": partial(metadata.tab, work),
         }  # fmt: skip
         more = tabs.get(tab)
         return render_template(

@@ -21,10 +21,10 @@ from werkzeug.exceptions import HTTPException
 
 from app import config, words
 from app.errors import Busy, NotFound, Problem
-from app.views import actions, catalogue, configuration, dashboard, jobs, settings
+from app.views import actions, catalogue, configuration, dashboard, jobs, metadata, settings
 from app.views.answers import Answers
 from app.views.guard import CSRF_HEADER
-from app.views.markdown import inline
+from app.views.markdown import inline, rendered
 from app.views.marks import marked
 
 if TYPE_CHECKING:
@@ -45,7 +45,12 @@ def create_app(work: Workspace, server: Server) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
-        ago=words.ago, size=words.size, duration=words.duration, marked=marked, inline=inline
+        ago=words.ago,
+        size=words.size,
+        duration=words.duration,
+        marked=marked,
+        inline=inline,
+        markdown=rendered,
     )
     live = server.live
     answers = Answers()
@@ -53,7 +58,8 @@ def create_app(work: Workspace, server: Server) -> Flask:
     _log_to(work.home / "log", app.logger)
     for part in (catalogue, dashboard, jobs, actions):
         app.register_blueprint(part.blueprint(work, live))
-    app.register_blueprint(configuration.blueprint(work))
+    for editor in (configuration, metadata):
+        app.register_blueprint(editor.blueprint(work))
     app.register_blueprint(settings.blueprint(work, answers))
     _frame(app, work, server)
     _errors(app)

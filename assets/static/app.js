@@ -36,6 +36,7 @@ function turnTheme() {
 const DOES = {
   close: closeDrawer,
   dismiss: (button) => button.parentElement.remove(),
+  drop: (button) => button.closest("tr").remove(),
   theme: turnTheme,
   pick: async () => {
     const folder = await window.pywebview.api.pick_folder();

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 pytestmark = pytest.mark.browser
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-TABS = ("", "/files", "/versions", "/configuration", "/try", "/instances", "/history")
+TABS = ("", "/files", "/versions", "/configuration", "/metadata", "/try", "/instances", "/history")
 
 
 @pytest.fixture

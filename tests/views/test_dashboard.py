@@ -103,3 +103,57 @@ def test_broken_file_is_edited_as_text_and_old_versions_only_read(page, server, 
     page.goto(f"{server.address}/models/churn/configuration?v=1")
     expect(page.locator("pre.file")).to_have_text(first)
     expect(page.locator("form.editor")).to_have_count(0)
+
+
+# Metadata
+
+MARKDOWN = """\
+# Churn
+
+Who *leaves* next month, from [the notes](https://notes.example/churn).
+
+<img src=x onerror="window.hurt=1"><script>window.hurt=1</script>
+[a](javascript:window.hurt=1) [b](data:text/html,x) ![c](https://pixel.example/x.png)
+"""
+
+
+def test_metadata_is_edited_with_a_safe_preview(page, server, churn, client):
+    toml = churn / "rhythmicml.toml"
+    toml.write_text(toml.read_text().replace("[model]", "[model] # of Ana's"))
+    page.goto(f"{server.address}/models/churn/metadata")
+    page.get_by_label("Description").fill(MARKDOWN)
+    preview = page.locator("#preview")
+    expect(preview.locator("em")).to_have_text("leaves")
+    expect(preview.get_by_role("link")).to_have_count(2)  # a picture is but a link to it
+    link = preview.get_by_role("link", name="the notes")
+    expect(link).to_have_attribute("href", "https://notes.example/churn")
+    expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
+    expect(preview.locator("img, script")).to_have_count(0)
+    assert page.evaluate("window.hurt") is None
+    page.get_by_label("Tags").fill("q3, retail, q3")
+    page.get_by_label("Key", exact=True).fill("auc")
+    page.get_by_label("Value", exact=True).fill("0.91")
+    page.get_by_role("button", name="Add a key").click()
+    page.get_by_label("Key", exact=True).nth(1).fill("trained on")
+    page.get_by_label("Value", exact=True).nth(1).fill("the 2026 table")
+    assert findings(page) == []
+    page.get_by_role("button", name="Save metadata").click()
+    expect(page.locator("#verdict")).to_contain_text("Saved.")
+    said = client("describe", "churn")
+    assert said["values"] == {"auc": 0.91, "trained on": "the 2026 table"}
+    assert said["tags"] == ["q3", "retail"]
+    assert "# of Ana's" in toml.read_text()
+    page.get_by_role("button", name="Remove auc").click()
+    page.get_by_role("button", name="Save metadata").click()
+    expect(page.get_by_label("Key", exact=True)).to_have_count(1)
+    assert client("describe", "churn", "--untag", "q3")["values"] == {
+        "trained on": "the 2026 table"
+    }
+    page.get_by_label("Tags").fill("mine")
+    page.get_by_role("button", name="Save metadata").click()
+    expect(page.get_by_text("was changed since it was opened")).to_be_visible()
+    client("commit", "churn", "-m", "described")
+    page.goto(server.address)
+    expect(page.locator("#model-churn")).to_contain_text("Churn")
+    page.goto(f"{server.address}/models/churn/metadata?v=1")
+    expect(page.locator("form.editor")).to_have_count(0)
