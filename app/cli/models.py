@@ -100,13 +100,17 @@ def rename(model: str, new: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", metavar="MODEL[@VERSION]")
 @click.option("--force", is_flag=True, help="Even while it is deployed; what runs goes on.")
 @command
 def remove(model: str, force: bool, as_json: bool) -> None:
-    """Forget MODEL and its versions. Its folder and its history stay."""
-    from app.services import models
+    """Forget MODEL and its versions, or one of them. Its folder and its history stay."""
+    from app.services import models, versions
 
+    if "@" in model:
+        gone = versions.remove(workspace(), model)
+        emit(gone, as_json, lambda _: click.echo(f"Version {gone.number} is forgotten."))
+        return
     removed = models.remove(workspace(), model, force)
     emit(removed, as_json, lambda _: click.echo(f"{model} is forgotten. {removed.folder} stays."))
 

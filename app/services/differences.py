@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from app import dependencies
 from app.config import read_configuration
@@ -16,6 +18,7 @@ from app.services import checks, snapshot
 from app.store import Store, manifest
 
 LONGEST_TEXT = 256 * 1024
+JUMP = re.compile(r"@@ -(\d+)(?:,\d+)? \+(\d+)")
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,55 @@ def between(before: Side, after: Side) -> Differences:
         changes(_flat(before.configuration), _flat(after.configuration)),
         packages,
     )
+
+
+class Pair(NamedTuple):
+    """A line of a text beside the one it became. kind: same, changed, or at (a jump).
+
+    Numbers count from 1; none: no line on that side.
+    """
+
+    kind: str
+    number: int | None
+    before: str
+    new_number: int | None
+    after: str
+
+
+def side_by_side(unified: str) -> list[Pair]:
+    """A unified difference with old and new beside each other."""
+    pairs: list[Pair] = []
+    old: list[str] = []
+    new: list[str] = []
+    at = then = 0
+
+    def flush() -> None:
+        nonlocal at, then
+        for before, after in zip_longest(old, new):
+            has_old, has_new = before is not None, after is not None
+            pairs.append(
+                Pair("changed", at if has_old else None, before or "",
+                     then if has_new else None, after or "")
+            )  # fmt: skip
+            at, then = at + has_old, then + has_new
+        old.clear()
+        new.clear()
+
+    for line in unified.splitlines()[2:]:
+        if line.startswith("-"):
+            old.append(line[1:])
+        elif line.startswith("+"):
+            new.append(line[1:])
+        else:
+            flush()
+            if jump := JUMP.match(line):
+                at, then = int(jump[1]), int(jump[2])
+                pairs.append(Pair("at", None, "", None, ""))
+            else:
+                pairs.append(Pair("same", at, line[1:], then, line[1:]))
+                at, then = at + 1, then + 1
+    flush()
+    return pairs[1:]
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[Change, ...]:

@@ -92,6 +92,7 @@ def _row(known: Instance, said: dict[str, dict[str, Any]] | Problem) -> dict[str
         "certificate": None,
         "warm": None,
         "pinned": [],
+        "there": [],
         "error": "",
     }
     if isinstance(said, Problem):
@@ -133,6 +134,7 @@ def _figures(said: dict[str, Any]) -> dict[str, Any]:
         "since": front.get("started"),
         "warm": _warm(said, versions),
         "pinned": sorted({versions[each] for each in said["pinned"] if each in versions}),
+        "there": sorted(set(versions.values())),
         "error": (front.get("error") or "") if front else _why(said),
     }
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from app import jobs
 from app.errors import Problem
 from app.models import Event, Job
-from app.services import deployments, fleet, versions
+from app.services import deployments, fleet, pins, versions
 from app.services.together import Crew
 
 if TYPE_CHECKING:
@@ -103,11 +103,25 @@ def _each(verb: Callable[..., Events]) -> Callable[..., Events]:
     return ordered
 
 
+def _pinned(stay: bool) -> Callable[..., Events]:
+    def ordered(work: Workspace, subject: str, to: str | None = None) -> Events:
+        words = f"{'Pin' if stay else 'Unpin'} {subject}"
+        yield Event("step", words)
+        done = pins.pin(work, subject, to=to, stay=stay)
+        yield Event("done", words)
+        place, kept = done["location"], ", ".join(f"v{each}" for each in done["pinned"])
+        yield Event("result", f"Pinned on {place}: {kept or 'nothing'}.", data=done)
+
+    return ordered
+
+
 VERBS: dict[str, Callable[..., Events]] = {
     "commit": _commit,
     "deploy": fleet.deploy,
     "undeploy": deployments.undeploy,
     "check": _check,
+    "pin": _pinned(True),
+    "unpin": _pinned(False),
     **{
         verb.__name__: _each(verb)
         for verb in (

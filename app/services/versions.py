@@ -187,6 +187,35 @@ def restore(
     return Restored(version, written, removed, committed)
 
 
+def remove(work: Workspace, reference: str) -> Version:
+    """Forget a version. Its files go, unless another version has them; history stays.
+
+    Refused while it is in use, and of the newest one, whose number would be given again.
+    """
+    with work.open_store() as store, store.write():
+        model, version = find(store, reference)
+        if why := in_use(store, model).get(version.number):
+            raise Problem(f"{model.name} v{version.number} cannot be deleted: {why}.")
+        store.versions.remove(model, version.number)
+    with work.open_store() as store:
+        store.collect()
+    return version
+
+
+def in_use(store: Store, model: Model) -> dict[int, str]:
+    """Versions that have to stay → why, as the end of a sentence."""
+    why: dict[int, str] = {}
+    if latest := store.versions.latest(model):
+        why[latest.number] = "it is the newest, and the next one would get its number"
+    for attempt in store.deployments.open(model.name):
+        if attempt.version is not None:
+            why[attempt.version] = "it is being deployed"
+    for each in store.instances.all(model=model.name):
+        if each.version is not None:
+            why[each.version] = f"it is the production version on {each.location}"
+    return why
+
+
 def find(store: Store, reference: str) -> tuple[Model, Version]:
     """The version a reference names; the last one when it has no number."""
     name, number = parse_reference(reference)

@@ -21,6 +21,15 @@ class Gates:
         rows = self._database.tuples("SELECT report FROM gates WHERE deployment = ?", [deployment])
         return json.loads(rows[0][0]) if rows else None
 
+    def of_versions(self, model: str) -> dict[int, tuple[int, bool]]:
+        """Version → the last deployment of it that was at the gate, and whether it passed."""
+        rows = self._database.tuples(
+            "SELECT version, id, passed FROM gates JOIN deployments ON id = deployment"
+            " WHERE model = ? AND version IS NOT NULL ORDER BY id",
+            [model],
+        )
+        return {version: (number, bool(passed)) for version, number, passed in rows}
+
     def last(
         self, model: str, location: str | None = None
     ) -> tuple[Deployment, dict[str, Any]] | None:

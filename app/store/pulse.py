@@ -11,7 +11,8 @@ TOPICS = {
     ),
     "instances": (
         "SELECT (SELECT group_concat(model || location || release || state) FROM instances),"
-        " (SELECT max(id) FROM deployments), (SELECT max(ended) FROM deployments)"
+        " (SELECT max(id) FROM deployments), (SELECT max(ended) FROM deployments),"
+        " (SELECT max(ended) FROM jobs)"
     ),
     "jobs": (
         "SELECT group_concat(id || state || cancelling ||"

@@ -184,6 +184,11 @@ class Versions:
         self._database.insert("versions", row)
         return self.get(model, version.number)
 
+    def remove(self, model: Model, number: int) -> None:
+        self._database.execute(
+            "DELETE FROM versions WHERE model_id = ? AND number = ?", [model.id, number]
+        )
+
     def learn(self, model: Model, number: int, schema: dict[str, Any]) -> None:
         """Keep what a deployment showed of a version, when its outputs were not known before."""
         with self._database.write():

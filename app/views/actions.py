@@ -39,7 +39,7 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         return render_template(
             "deploy.html", model=model, versions=versions, groups=groups,
             chosen=request.args.get("v", type=int),
-            to=configured or next(iter(deployed), default),
+            to=request.args.get("to") or configured or next(iter(deployed), default),
         )  # fmt: skip
 
     @pages.post("/models/<name>/plan")

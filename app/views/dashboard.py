@@ -12,7 +12,7 @@ from flask import Blueprint, render_template, request
 from app.errors import Problem
 from app.models import Model, Version
 from app.services import instances, trying, versions
-from app.views import configuration, metadata
+from app.views import configuration, metadata, timeline
 
 if TYPE_CHECKING:
     from app.views.live import Live
@@ -46,6 +46,7 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
             "files": _files, "try": _try, "history": _history,
             "configuration": partial(configuration.tab, work),
             "metadata": partial(metadata.tab, work),
+            "versions": partial(timeline.tab, work, live),
         }  # fmt: skip
         more = tabs.get(tab)
         return render_template(
@@ -56,12 +57,6 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
     @pages.get("/models/<name>/changes")
     def changes(name: str) -> Any:
         return render_template("changes_badge.html", **_changes(name))
-
-    @pages.get("/models/<name>/compare")
-    def compare(name: str) -> Any:
-        a, b = sorted(request.args.getlist("v", type=int))[:2] or (None, None)
-        found = versions.diff(work, f"{name}@{a}", f"{name}@{b}")
-        return render_template("compare.html", name=name, differences=found)
 
     @pages.get("/models/<name>/restore")
     def restoring(name: str) -> Any:

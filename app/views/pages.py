@@ -21,7 +21,16 @@ from werkzeug.exceptions import HTTPException
 
 from app import config, words
 from app.errors import Busy, NotFound, Problem
-from app.views import actions, catalogue, configuration, dashboard, jobs, metadata, settings
+from app.views import (
+    actions,
+    catalogue,
+    configuration,
+    dashboard,
+    jobs,
+    metadata,
+    settings,
+    timeline,
+)
 from app.views.answers import Answers
 from app.views.guard import CSRF_HEADER
 from app.views.markdown import inline, rendered
@@ -58,7 +67,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     _log_to(work.home / "log", app.logger)
     for part in (catalogue, dashboard, jobs, actions):
         app.register_blueprint(part.blueprint(work, live))
-    for editor in (configuration, metadata):
+    for editor in (configuration, metadata, timeline):
         app.register_blueprint(editor.blueprint(work))
     app.register_blueprint(settings.blueprint(work, answers))
     _frame(app, work, server)

@@ -88,13 +88,20 @@ document.addEventListener("htmx:afterSwap", (event) => {
 });
 
 // News must not take away what somebody is about to use: an open menu, unfolded rows, typed text.
-document.addEventListener("htmx:beforeRequest", (event) => {
-  const source = event.detail.requestConfig.triggeringEvent;
-  if (!source || !source.type.startsWith("sse:")) return;
-  const part = event.detail.elt;
+function inUse(part) {
   const fields = [...part.querySelectorAll("input:not([type=checkbox], [type=radio], [type=hidden]), textarea")];
   const typing = fields.some((field) => field === document.activeElement || field.value !== field.defaultValue);
-  if (typing || part.querySelector("details.menu[open], details[open], .unfold[aria-expanded=true], :checked[name=v]")) event.preventDefault();
+  return typing || part.querySelector("details.menu[open], details[open], .unfold[aria-expanded=true], :checked[name=v]");
+}
+
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const source = event.detail.requestConfig.triggeringEvent;
+  if (source && source.type.startsWith("sse:") && inUse(event.detail.elt)) event.preventDefault();
+});
+
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const source = event.detail.requestConfig.triggeringEvent;
+  if (source && source.type.startsWith("sse:") && inUse(event.detail.requestConfig.elt)) event.detail.shouldSwap = false;
 });
 
 // One click, one order.

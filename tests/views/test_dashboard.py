@@ -2,7 +2,7 @@
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from client import Client, write_model
+from client import Client, Failed, write_model
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
@@ -157,3 +157,85 @@ def test_metadata_is_edited_with_a_safe_preview(page, server, churn, client):
     expect(page.locator("#model-churn")).to_contain_text("Churn")
     page.goto(f"{server.address}/models/churn/metadata?v=1")
     expect(page.locator("form.editor")).to_have_count(0)
+
+
+# Versions
+
+
+def test_two_versions_are_compared_beside_each_other(page, server, churn, client):
+    (churn / "requirements.txt").write_text("")
+    script = churn / "predict.py"
+    client("describe", "churn", "--set", "auc=0.91")
+    toml = churn / "rhythmicml.toml"
+    toml.write_text(toml.read_text() + "\n[deploy]\nworkers = 2\n")
+    script.write_text("# a new first line\n" + script.read_text())
+    (churn / "more.txt").write_text("more")
+    client("commit", "churn")
+    page.goto(f"{server.address}/models/churn/versions")
+    for number in (1, 2):
+        page.get_by_label(f"Compare v{number}").check()
+    page.get_by_role("button", name="Compare two").click()
+    page.wait_for_url("**/compare?v=2&v=1")
+    expect(page.get_by_role("table", name="Configuration")).to_contain_text("workers")
+    expect(page.get_by_role("table", name="Metadata")).to_contain_text("0.91")
+    text = page.get_by_role("table", name="predict.py")
+    expect(text.locator(".plus")).to_have_text("# a new first line")
+    expect(text.locator(".minus")).to_have_count(0)
+    expect(page.locator(".change-added")).to_contain_text("more.txt")
+    assert findings(page) == []
+    page.get_by_label("After").select_option("v1")
+    page.get_by_role("button", name="Compare", exact=True).click()
+    expect(page.get_by_text("Nothing is different.")).to_be_visible()
+
+
+def test_version_is_pinned_switched_and_deleted(page, server, churn, client):
+    def done():
+        expect(drawer(page).locator(".job-state")).to_have_text("done", timeout=30_000)
+        page.keyboard.press("Escape")
+
+    client("deploy", "churn@1")
+    write_model(churn, "churn", factor=3.0)
+    client("deploy", "churn")
+    (churn / "more.txt").write_text("more")
+    client("commit", "churn")
+    try:
+        page.goto(f"{server.address}/models/churn/versions")
+        first, second, third = (page.locator(f"#v{number}") for number in (1, 2, 3))
+        expect(second).to_contain_text("production on local")
+        expect(first.locator(".chip", has_text="on local")).to_be_visible()
+        first.get_by_label("More for v1").click()
+        assert findings(page) == []
+        first.get_by_role("button", name="Pin on local").click()
+        drawer(page).get_by_role("button", name="Pin churn v1 on local").click()
+        done()
+        expect(first).to_contain_text("pinned on local")
+        second.get_by_role("button", name="gate passed").click()
+        expect(drawer(page)).to_contain_text("Gate of v2 on local")
+        expect(drawer(page).get_by_role("table", name="Figures")).to_contain_text("ms")
+        assert findings(page) == []
+        page.keyboard.press("Escape")
+        first.get_by_label("More for v1").click()
+        first.get_by_role("button", name="Make v1 the production version on local").click()
+        drawer(page).locator(".btn-primary").click()
+        done()
+        expect(first).to_contain_text("production on local")
+        first.get_by_label("More for v1").click()
+        first.get_by_role("button", name="Unpin on local").click()
+        drawer(page).get_by_role("button", name="Unpin churn v1 on local").click()
+        done()
+        for row, why in ((first, "production version on local"), (third, "the newest")):
+            row.locator("summary").click()
+            row.get_by_role("button", name="Delete…").click()
+            expect(drawer(page).locator(".problem")).to_contain_text(why)
+            page.keyboard.press("Escape")
+        second.locator("summary").click()
+        second.get_by_role("button", name="Delete…").click()
+        page.get_by_role("button", name="Delete v2").click()
+        expect(drawer(page)).to_contain_text("v2 of churn is deleted")
+        page.keyboard.press("Escape")
+        expect(second).to_have_count(0)
+        with pytest.raises(Failed, match="the production version"):
+            client("remove", "churn@1")
+        assert [each["number"] for each in client("versions", "churn")] == [3, 1]
+    finally:
+        client("undeploy", "churn", "--purge", "--yes")
