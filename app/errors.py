@@ -72,6 +72,22 @@ class NotTrusted(Problem):
         self.fingerprint = fingerprint
 
 
+class Unfit(Problem):
+    """A host lacks room for a release, or something that it needs; nothing was sent.
+
+    checks: all that was looked at, each {"name", "words", "fits"} (app/deployer/fit.py).
+    """
+
+    def __init__(
+        self, what: str, *, checks: list[dict[str, Any]], remedy: str = "", cause: str = ""
+    ) -> None:
+        super().__init__(what, remedy=remedy, cause=cause)
+        self.checks = checks
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), "checks": self.checks}
+
+
 class GateFailed(Problem):
     """A new release did not prove itself; the old one still serves.
 

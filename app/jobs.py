@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem
 from app.models import Event
+from app.progress import Teller
 
 if TYPE_CHECKING:
     from app.store import Store
@@ -61,10 +63,12 @@ def _run(work: Workspace, number: int, task: Task) -> None:
 def _outcome(store: Store, number: int, task: Task) -> tuple[str, dict[str, Any]]:
     """How it ended, and what it gave back or what went wrong."""
     data: dict[str, Any] = {}
+    teller = Teller()
     try:
         with closing(task()) as events:  # type: ignore[type-var]
             for event in events:
-                store.jobs.heard(number, event)
+                if kept := teller.of(event, time.monotonic()):
+                    store.jobs.heard(number, kept)
                 data = event.data if event.kind == "result" else data
                 if store.jobs.get(number).cancelling:
                     return "cancelled", data

@@ -1,7 +1,8 @@
 """What the terminal says of an upload while it goes on, and when it is done."""
 
-from app.cli.output import Pace, done_words, progress_words
+from app.cli.output import done_words
 from app.models import Event
+from app.progress import Pace, Teller, progress_words
 
 MB = 1_000_000
 
@@ -45,3 +46,19 @@ def test_done_says_what_was_spared_and_what_was_found():
     assert words() == "✓ Send 1 file (1.0 s)"
     assert words(sent=2 * MB) == "✓ Send 1 file; 2.0 MB had to be sent (1.0 s)"
     assert words(damaged=["ab"]).endswith("; 1 file there found damaged and put out of use (1.0 s)")
+
+
+def test_what_is_kept_of_progress_is_in_words_and_not_every_chunk():
+    teller = Teller()
+    heard = [Event("step", "Send"), *(at(10 * n) for n in range(11)), Event("done", "Send")]
+    kept = [teller.of(event, n / 8) for n, event in enumerate(heard)]
+    assert [each.text for each in kept if each] == [
+        "Send",
+        "0 B of 512 MB",
+        "20.0 MB of 512 MB",
+        "40.0 MB of 512 MB, 80.0 MB/s, 6 s left",
+        "60.0 MB of 512 MB, 80.0 MB/s, 6 s left",
+        "80.0 MB of 512 MB, 80.0 MB/s, 5 s left",
+        "100 MB of 512 MB, 80.0 MB/s, 5 s left",
+        "Send",
+    ]

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ import click
 
 from app.errors import GateFailed, Problem
 from app.models import Event
+from app.progress import Pace, progress_words
 from app.words import size
 
 Printer = Callable[[Any], None]
@@ -120,26 +120,6 @@ def _escaped(text: str) -> str:
     return escape(text)
 
 
-class Pace:
-    """How fast a step goes: by the last few seconds, for what was there already came at once."""
-
-    SPAN, SOON = 5.0, 0.5
-
-    def __init__(self) -> None:
-        self._heard: deque[tuple[float, float]] = deque()
-
-    def of(self, event: Event, now: float) -> float:
-        """Units a second up to this event; 0 as long as that is not known."""
-        done = event.done or 0.0
-        if self._heard and done < self._heard[-1][1]:
-            self._heard.clear()
-        self._heard.append((now, done))
-        while now - self._heard[0][0] > self.SPAN and len(self._heard) > 2:
-            self._heard.popleft()
-        since, before = self._heard[0]
-        return (done - before) / (now - since) if now - since >= self.SOON else 0.0
-
-
 def done_words(event: Event) -> str:
     seconds = event.data.get("seconds")
     words = f"✓ {event.text}" + _sent_words(event.data.get("answer"))
@@ -156,24 +136,6 @@ def _sent_words(answer: Any) -> str:
         what = "1 file" if damaged == 1 else f"{damaged} files"
         words += f"; {what} there found damaged and put out of use"
     return words
-
-
-def progress_words(event: Event, seconds: float, rate: float) -> str:
-    """5.1 of 38 MB, 120 MB/s, 1 s left; or seconds gone by; or what the event itself says."""
-    if event.text:
-        return event.text
-    if event.unit != "B" or event.done is None:
-        return f"{event.done or seconds:.0f} s"
-    words = f"{size(event.done)} of {size(event.total or 0)}"
-    if rate <= 0:
-        return words
-    left = ((event.total or 0) - event.done) / rate
-    return f"{words}, {size(rate)}/s, {_time_words(left)} left"
-
-
-def _time_words(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:

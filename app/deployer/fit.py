@@ -6,10 +6,10 @@ What could not be found out is not held against a host.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 
-from app.errors import Problem
+from app.errors import Problem, Unfit
 from app.words import size
 
 FLOOR = 1 << 30
@@ -78,13 +78,44 @@ class Room:
     flags: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True)
+class Check:
+    """One thing a host has to have. fits: None where it could not be found out."""
+
+    name: str
+    words: str
+    fits: bool | None
+
+
+def checks(need: Need, room: Room) -> list[Check]:
+    """Everything that is looked at, with its numbers."""
+    return [check for check, _ in _judged(need, room)]
+
+
 def refuse_unfit(need: Need, room: Room) -> None:
-    """Raises the Problem that names the first thing of which there is too little."""
-    _refuse_disk(need, room)
-    _refuse_inodes(need, room)
-    _refuse_memory(need, room)
-    _refuse_libc(need, room)
-    _refuse_processor(need, room)
+    """Raises Unfit with all checks, which names the first thing of which there is too little."""
+    judged = _judged(need, room)
+    for _, problem in judged:
+        if problem:
+            raise Unfit(
+                problem.what,
+                cause=problem.cause,
+                remedy=problem.remedy,
+                checks=[asdict(check) for check, _ in judged],
+            )
+
+
+def _judged(need: Need, room: Room) -> list[tuple[Check, Problem | None]]:
+    judged = []
+    for name, (refuse, describe) in CHECKS.items():
+        words, problem = describe(need, room), None
+        try:
+            refuse(need, room)
+        except Problem as found:
+            problem, words = found, found.cause.rstrip(".") or found.what
+        check = Check(name, words or "not known", False if problem else True if words else None)
+        judged.append((check, problem))
+    return judged
 
 
 def floor(total: int | None) -> int:
@@ -183,3 +214,47 @@ def _refuse_processor(need: Need, room: Room) -> None:
                 cause=f"It uses {', '.join(lacking)}, which the processor does not have.",
                 remedy=f"Use a host that has it, or a build of {package} without it.",
             )
+
+
+# What there is, in words; empty where it is not known
+
+
+def _disk_words(need: Need, room: Room) -> str:
+    if room.disk_free is None:
+        return ""
+    built = f", about {size(environment_size(need.packages))} to build" if need.builds else ""
+    return f"{size(need.sent)} to send{built}; {size(room.disk_free)} free"
+
+
+def _inodes_words(need: Need, room: Room) -> str:
+    return "" if room.inodes_free is None else f"{room.inodes_free:,} more can be made"
+
+
+def _memory_words(need: Need, room: Room) -> str:
+    if room.memory_free is None:
+        return ""
+    peak = need.peak or room.memory_used
+    more = f"{size(peak)} more while both run; " if need.beside and peak else ""
+    return f"{more}{size(room.memory_free)} free"
+
+
+def _libc_words(need: Need, room: Room) -> str:
+    return room.libc
+
+
+def _processor_words(need: Need, room: Room) -> str:
+    if room.flags is None:
+        return ""
+    needed = sorted({flag for each in need.packages for flag in NEEDED_FLAGS.get(each, ())})
+    return f"has {', '.join(needed)}" if needed else "nothing special is needed"
+
+
+Refuse = Callable[[Need, Room], None]
+Describe = Callable[[Need, Room], str]
+CHECKS: dict[str, tuple[Refuse, Describe]] = {
+    "Disk": (_refuse_disk, _disk_words),
+    "Files": (_refuse_inodes, _inodes_words),
+    "Memory": (_refuse_memory, _memory_words),
+    "C library": (_refuse_libc, _libc_words),
+    "Processor": (_refuse_processor, _processor_words),
+}

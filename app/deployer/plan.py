@@ -211,9 +211,17 @@ def plan(wanted: Wanted, found: Found) -> list[Step]:
     """Every step from what was found to what is wanted; [] when nothing is to be done."""
     _refuse_unfit(found)
     _refuse_unknown_secrets(wanted, found)
-    room = replace(found.room, base=found.base, disk_free=found.disk_free)
-    fit.refuse_unfit(_need(wanted, found), room)
+    fit.refuse_unfit(_need(wanted, found), _room(found))
     return [*put_there(wanted, found), *serve(wanted, found)]
+
+
+def fits(wanted: Wanted, found: Found) -> list[fit.Check]:
+    """Whether the host has room for it, thing by thing."""
+    return fit.checks(_need(wanted, found), _room(found))
+
+
+def _room(found: Found) -> fit.Room:
+    return replace(found.room, base=found.base, disk_free=found.disk_free)
 
 
 def _refuse_unfit(found: Found) -> None:

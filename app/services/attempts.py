@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -325,7 +325,7 @@ def nothing_to_send(digest: str) -> tuple[Path, int]:
 
 
 def planned(
-    wanted: Wanted, attempt: Attempt, steps: list[Step], breaking: tuple[str, ...]
+    wanted: Wanted, attempt: Attempt, found: Found, steps: list[Step], breaking: tuple[str, ...]
 ) -> Event:
     words = [step.words for step in steps]
     lines = [*(words or ["Nothing would be done."]), *map(_breaking_words, breaking)]
@@ -337,6 +337,7 @@ def planned(
         "mode": attempt.road.hello["mode"],
         "changed": False,
         "plan": words,
+        "fit": [asdict(each) for each in planning.fits(wanted, found)],
         "breaking": breaking,
     }
     return Event("result", "\n".join(lines), data=data)

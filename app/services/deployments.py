@@ -86,7 +86,7 @@ def deploy(
             steps = planning.plan(wanted, found)
         breaking = _breaking(work, model, version, found)
         if dry_run:
-            yield planned(wanted, attempt, [*room, *steps], breaking)
+            yield planned(wanted, attempt, found, [*room, *steps], breaking)
             return
         try:
             yield from carry_out(attempt, wanted, found, steps, source, breaking)

@@ -75,7 +75,7 @@ class Fleet:
             "seconds": round(end.seconds, 1) if end else None,
             "error": error.what if error else "",
             "problem": error.as_dict() if error else None,
-            **({"plan": data["plan"]} if "plan" in data else {}),
+            **{key: data[key] for key in ("plan", "fit", "breaking") if "plan" in data},
         }
 
     def _error(self, name: str) -> Problem | None:

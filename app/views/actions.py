@@ -47,8 +47,11 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         order = _order("deploy", request.form["subject"])
         if "@" not in order.subject:  # a plan must not make a version
             return render_template("plan.html", rows=[], order=order, uncommitted=True)
-        *_, result = fleet.deploy(work, order.subject, dry_run=True, **order.options)
-        rows = result.data.get("locations") or [result.data]
+        try:
+            *_, result = fleet.deploy(work, order.subject, dry_run=True, **order.options)
+            rows = result.data.get("locations") or [result.data]
+        except Problem as problem:
+            rows = [{"location": order.options.get("to", ""), "problem": problem.as_dict()}]
         return render_template("plan.html", rows=rows, order=order, name=name)
 
     @pages.get("/confirm")

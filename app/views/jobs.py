@@ -96,9 +96,15 @@ def lines_of(events: list[Event], state: str) -> list[Line]:
             lines[-1].notes.append(event.text)
         elif lines and event.kind == "done":
             lines[-1].state, lines[-1].share = "done", None
-            lines[-1].words, lines[-1].amount = event.text or lines[-1].words, ""
+            lines[-1].words, lines[-1].amount = event.text or lines[-1].words, _took(event)
     ended = {"done": "done", "running": "running"}.get(state, "failed")
     for line in lines:
         if line.state == "running":
             line.state = ended
     return lines
+
+
+def _took(event: Event) -> str:
+    """How long a step took, if one could have noticed."""
+    seconds = event.data.get("seconds") or 0
+    return f"{seconds:.1f} s" if seconds >= 0.1 else ""

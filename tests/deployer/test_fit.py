@@ -5,8 +5,17 @@ from dataclasses import replace
 import pytest
 
 from app.deployer.agent import room as asked
-from app.deployer.fit import FLOOR, PACKAGE, Need, Room, environment_size, floor, refuse_unfit
-from app.errors import Problem
+from app.deployer.fit import (
+    FLOOR,
+    PACKAGE,
+    Need,
+    Room,
+    checks,
+    environment_size,
+    floor,
+    refuse_unfit,
+)
+from app.errors import Problem, Unfit
 
 MIB, GIB = 1 << 20, 1 << 30
 NEED = Need("churn", sent=100 * MIB, builds=True, packages=("numpy",), files=("predict.py",))
@@ -110,3 +119,22 @@ def test_limit_of_a_control_group_counts_without_its_cache(tmp_path):
 def test_flags_are_those_that_matter():
     assert asked.flags("processor : 0\nflags\t\t: fpu avx sse4_2\n") == ["avx", "sse4_2"]
     assert asked.flags("Features : asimd\n") is None
+
+
+def test_checks_say_what_there_is_and_what_is_too_little():
+    said = {each.name: (each.fits, each.words) for each in checks(BESIDE, ROOM)}
+    assert said == {
+        "Disk": (True, "105 MB to send, about 73.4 MB to build; 10.7 GB free"),
+        "Files": (True, "1,000,000 more can be made"),
+        "Memory": (True, "1.1 GB more while both run; 4.3 GB free"),
+        "C library": (True, "glibc 2.36"),
+        "Processor": (True, "nothing special is needed"),
+    }
+    assert {each.fits for each in checks(BESIDE, Room())} == {None}
+    poor = replace(ROOM, disk_free=GIB, memory_free=MIB)
+    assert [each.fits for each in checks(BESIDE, poor)] == [False, True, False, True, True]
+    with pytest.raises(Unfit, match="disk of /srv is too full") as raised:
+        refuse_unfit(BESIDE, poor)
+    assert [each["fits"] for each in raised.value.as_dict()["checks"]] == [
+        False, True, False, True, True,
+    ]  # fmt: skip

@@ -1,9 +1,16 @@
 """What a person changes in a model's Dashboard: its configuration, metadata, versions."""
 
+import re
+import threading
+import time
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from client import Client, Failed, write_model
 from playwright.sync_api import expect
+
+from app import jobs
+from app.models import Event
 
 pytestmark = pytest.mark.browser
 
@@ -239,3 +246,54 @@ def test_version_is_pinned_switched_and_deleted(page, server, churn, client):
         assert [each["number"] for each in client("versions", "churn")] == [3, 1]
     finally:
         client("undeploy", "churn", "--purge", "--yes")
+
+
+# Deploying
+
+
+def test_plan_shows_what_fits_and_a_refusal_says_what_does_not(page, server, churn, client):
+    page.goto(f"{server.address}/models/churn")
+    page.get_by_role("button", name="Deploy", exact=True).click()
+    room = drawer(page).get_by_role("list", name="Room on local")
+    expect(room.locator(".fits").first).to_contain_text("free")
+    expect(drawer(page).get_by_role("button", name="Deploy churn v1 on local")).to_be_visible()
+    page.keyboard.press("Escape")
+    # A package whose wheels this machine's C library is too old for.
+    wheel = churn / "wheels" / "modern-1.0-cp311-cp311-manylinux_2_99_x86_64.whl"
+    wheel.parent.mkdir()
+    wheel.write_bytes(b"")
+    client("commit", "churn")
+    page.goto(f"{server.address}/models/churn")
+    page.get_by_role("button", name="Deploy", exact=True).click()
+    expect(room.locator(".lacks")).to_contain_text("need glibc 2.99")
+    problem = drawer(page).locator(".problem")
+    expect(problem).to_contain_text("Bring a wheel of modern for an older glibc")
+    expect(drawer(page).locator(".btn-primary")).to_have_count(0)
+    assert page.locator("#toasts .toast-problem").count() == 0
+    assert findings(page) == []
+
+
+def test_job_says_bytes_rate_and_time_left(page, server, work):
+    more = threading.Event()
+
+    def upload():
+        yield Event("step", "Send 3 files, 900 MB of 900 MB")
+        for sent in range(0, 300, 10):
+            yield Event("progress", done=sent * 1e6, total=900e6, unit="B")
+            time.sleep(0.05)
+        more.wait(30)
+        yield Event("done", "Send 3 files, 900 MB of 900 MB", data={"seconds": 1.5})
+
+    number = jobs.start(work, "deploy", "churn", upload)
+    try:
+        page.goto(f"{server.address}/jobs")
+        page.get_by_role("button", name="Deploy churn").click()
+        line = drawer(page).locator(".line-running")
+        expect(line).to_have_text(re.compile(r"\d+ MB of 900 MB, \d+ MB/s, \d+ s left"))
+        expect(line.locator("progress")).to_be_visible()
+    finally:
+        more.set()
+    expect(drawer(page).locator(".line-done")).to_contain_text("1.5 s")
+    with work.open_store() as store:
+        kept = [each for _, each in store.jobs.events(number) if each.kind == "progress"]
+    assert len(kept) < 15
