@@ -11,8 +11,8 @@ from flask import Blueprint, render_template, request
 
 from app.errors import Problem
 from app.models import Model, Version
-from app.services import instances, trying, versions
-from app.views import configuration, metadata, timeline
+from app.services import instances, versions
+from app.views import asking, configuration, metadata, timeline
 
 if TYPE_CHECKING:
     from app.views.live import Live
@@ -43,10 +43,11 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         number = request.args.get("v", type=int)
         about = _about(name, number)
         tabs: dict[str, Callable[..., dict[str, Any]]] = {
-            "files": _files, "try": _try, "history": _history,
+            "files": _files, "history": _history,
             "configuration": partial(configuration.tab, work),
             "metadata": partial(metadata.tab, work),
             "versions": partial(timeline.tab, work, live),
+            "try": partial(asking.tab, work, live),
         }  # fmt: skip
         more = tabs.get(tab)
         return render_template(
@@ -69,14 +70,6 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         number = request.form.get("v", type=int)
         done = versions.restore(work, f"{name}@{number}", commit_first=True)
         return render_template("restored.html", name=name, number=number, done=done)
-
-    @pages.post("/models/<name>/ask")
-    def ask(name: str) -> Any:
-        try:
-            answer = trying.ask(work, name, request.form["body"], request.form["on"])
-        except Problem as problem:
-            return render_template("answer.html", answer=None, problem=problem)
-        return render_template("answer.html", answer=answer, problem=None)
 
     @pages.get("/models/<name>/logs")
     def logs(name: str) -> Any:
@@ -112,13 +105,6 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
     def _files(name: str, version: Version | None, number: int | None) -> dict[str, Any]:
         shown = versions.show(work, f"{name}@{version.number}") if version else None
         return {"shown": shown, **({} if number else _changes(name))}
-
-    def _try(name: str, version: Version | None, number: int | None) -> dict[str, Any]:
-        with work.open_store() as store:
-            body = trying.sample_of(store, store.models.get(name), version) if version else ""
-            there = [live.row(asdict(each)) for each in store.instances.all(model=name)]
-        url = next((e["url"] for e in there if e.get("url")), "http://127.0.0.1:8101")
-        return {"body": body, "snippets": trying.snippets(url, body)}
 
     def _history(name: str, version: Version | None, number: int | None) -> dict[str, Any]:
         with work.open_store() as store:

@@ -23,6 +23,7 @@ from app import config, words
 from app.errors import Busy, NotFound, Problem
 from app.views import (
     actions,
+    asking,
     catalogue,
     configuration,
     dashboard,
@@ -67,7 +68,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     _log_to(work.home / "log", app.logger)
     for part in (catalogue, dashboard, jobs, actions):
         app.register_blueprint(part.blueprint(work, live))
-    for editor in (configuration, metadata, timeline):
+    for editor in (asking, configuration, metadata, timeline):
         app.register_blueprint(editor.blueprint(work))
     app.register_blueprint(settings.blueprint(work, answers))
     _frame(app, work, server)

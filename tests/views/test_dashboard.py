@@ -297,3 +297,45 @@ def test_job_says_bytes_rate_and_time_left(page, server, work):
     with work.open_store() as store:
         kept = [each for _, each in store.jobs.events(number) if each.kind == "progress"]
     assert len(kept) < 15
+
+
+# Try it
+
+ROWS = """
+def load(artifacts):
+    return None
+
+def predict(model, inputs: list):
+    return [row["age"] + (1 if row["member"] else 0) for row in inputs]
+"""
+
+
+def test_instance_is_asked_by_a_form_made_of_its_schema(page, server, client, tmp_path):
+    folder = write_model(tmp_path / "ages", "ages", script=ROWS)
+    (folder / "sample.json").write_text('{"inputs": [{"age": 40, "member": true}]}')
+    with (folder / "rhythmicml.toml").open("a") as toml:
+        toml.write('[schema.inputs]\nage = { type = "int64", min = 0, max = 120 }\n')
+        toml.write('member = { type = "bool" }\n')
+    client("deploy", str(folder))
+    try:
+        page.goto(f"{server.address}/models/ages/try")
+        age = page.get_by_label("age", exact=True)
+        expect(age).to_have_value("40")
+        assert findings(page) == []
+        age.fill("7")
+        page.get_by_label("member").select_option("false")
+        page.get_by_role("button", name="Ask it").click()
+        expect(page.locator("#answer pre")).to_contain_text("7")
+        age.fill("121")
+        page.get_by_role("button", name="Ask it").click()
+        expect(page.locator("#answer .problem")).to_contain_text("age")
+        page.get_by_role("button", name="JSON", exact=True).click()
+        request = page.get_by_label("Request")
+        expect(request).to_have_value(re.compile(r'"age": 121,\s+"member": false'))
+        request.fill('{"inputs": [{"age": 8, "member": true}]}')
+        page.get_by_role("button", name="Ask it").click()
+        expect(page.locator("#answer pre")).to_contain_text("9")
+        page.get_by_role("button", name="Form", exact=True).click()
+        expect(age).to_have_value("8")
+    finally:
+        client("undeploy", "ages", "--purge", "--yes")
