@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from app import jobs
 from app.models import Event
+from app.services import models, versions
 
 pytestmark = pytest.mark.browser
 
@@ -37,18 +38,18 @@ def client(work):
 
 
 @pytest.fixture
-def churn(work, client, tmp_path):
+def churn(work, tmp_path):
     """The folder of a model with one version."""
     folder = write_model(tmp_path / "churn", "churn")
-    client("add", str(folder))
-    client("commit", "churn")
+    models.add(work, folder)
+    versions.commit(work, "churn")
     return folder
 
 
 # Configuration
 
 
-def test_form_is_checked_while_typed_and_keeps_comments(page, server, churn, client):
+def test_form_is_checked_while_typed_and_keeps_comments(page, server, churn, work):
     toml = churn / "rhythmicml.toml"
     toml.write_text(toml.read_text() + "\n[gate]  # strict\nwatch = 0  # none\n")
     page.goto(f"{server.address}/models/churn/configuration")
@@ -61,7 +62,7 @@ def test_form_is_checked_while_typed_and_keeps_comments(page, server, churn, cli
     expect(fault).to_contain_text("must be a whole number")
     assert "workers" not in toml.read_text()
     page.get_by_label("workers").fill("3")
-    client("commit", "churn", "-m", "news")  # which do not take away what is typed
+    versions.commit(work, "churn", "news")  # which do not take away what is typed
     expect(page.get_by_label("workers")).to_have_value("3")
     expect(fault).to_be_empty()
     expect(page.locator("#verdict")).to_have_text("Not saved yet.")
@@ -97,7 +98,7 @@ def test_second_of_two_edits_is_told_and_merged(page, server, churn):
     assert 'description = "mine"' in toml.read_text()
 
 
-def test_broken_file_is_edited_as_text_and_old_versions_only_read(page, server, churn, client):
+def test_broken_file_is_edited_as_text_and_old_versions_only_read(page, server, churn, work):
     toml = churn / "rhythmicml.toml"
     first = toml.read_text()
     toml.write_text("[deploy\n")
@@ -106,7 +107,7 @@ def test_broken_file_is_edited_as_text_and_old_versions_only_read(page, server, 
     page.locator("textarea#text").fill(first + '[deploy]\nmemory = "1G"\n')
     page.get_by_role("button", name="Save rhythmicml.toml").click()
     expect(page.locator("#verdict")).to_contain_text("Saved.")
-    client("commit", "churn")
+    versions.commit(work, "churn")
     page.goto(f"{server.address}/models/churn/configuration?v=1")
     expect(page.locator("pre.file")).to_have_text(first)
     expect(page.locator("form.editor")).to_have_count(0)
@@ -124,7 +125,7 @@ Who *leaves* next month, from [the notes](https://notes.example/churn).
 """
 
 
-def test_metadata_is_edited_with_a_safe_preview(page, server, churn, client):
+def test_metadata_is_edited_with_a_safe_preview(page, server, churn, client, work):
     toml = churn / "rhythmicml.toml"
     toml.write_text(toml.read_text().replace("[model]", "[model] # of Ana's"))
     page.goto(f"{server.address}/models/churn/metadata")
@@ -159,7 +160,7 @@ def test_metadata_is_edited_with_a_safe_preview(page, server, churn, client):
     page.get_by_label("Tags").fill("mine")
     page.get_by_role("button", name="Save metadata").click()
     expect(page.get_by_text("was changed since it was opened")).to_be_visible()
-    client("commit", "churn", "-m", "described")
+    versions.commit(work, "churn", "described")
     page.goto(server.address)
     expect(page.locator("#model-churn")).to_contain_text("Churn")
     page.goto(f"{server.address}/models/churn/metadata?v=1")
@@ -169,7 +170,7 @@ def test_metadata_is_edited_with_a_safe_preview(page, server, churn, client):
 # Versions
 
 
-def test_two_versions_are_compared_beside_each_other(page, server, churn, client):
+def test_two_versions_are_compared_beside_each_other(page, server, churn, client, work):
     (churn / "requirements.txt").write_text("")
     script = churn / "predict.py"
     client("describe", "churn", "--set", "auc=0.91")
@@ -177,7 +178,7 @@ def test_two_versions_are_compared_beside_each_other(page, server, churn, client
     toml.write_text(toml.read_text() + "\n[deploy]\nworkers = 2\n")
     script.write_text("# a new first line\n" + script.read_text())
     (churn / "more.txt").write_text("more")
-    client("commit", "churn")
+    versions.commit(work, "churn")
     page.goto(f"{server.address}/models/churn/versions")
     for number in (1, 2):
         page.get_by_label(f"Compare v{number}").check()
@@ -195,7 +196,7 @@ def test_two_versions_are_compared_beside_each_other(page, server, churn, client
     expect(page.get_by_text("Nothing is different.")).to_be_visible()
 
 
-def test_version_is_pinned_switched_and_deleted(page, server, churn, client):
+def test_version_is_pinned_switched_and_deleted(page, server, churn, client, work):
     def done():
         expect(drawer(page).locator(".job-state")).to_have_text("done", timeout=30_000)
         page.keyboard.press("Escape")
@@ -204,7 +205,7 @@ def test_version_is_pinned_switched_and_deleted(page, server, churn, client):
     write_model(churn, "churn", factor=3.0)
     client("deploy", "churn")
     (churn / "more.txt").write_text("more")
-    client("commit", "churn")
+    versions.commit(work, "churn")
     try:
         page.goto(f"{server.address}/models/churn/versions")
         first, second, third = (page.locator(f"#v{number}") for number in (1, 2, 3))
@@ -251,7 +252,7 @@ def test_version_is_pinned_switched_and_deleted(page, server, churn, client):
 # Deploying
 
 
-def test_plan_shows_what_fits_and_a_refusal_says_what_does_not(page, server, churn, client):
+def test_plan_shows_what_fits_and_a_refusal_says_what_does_not(page, server, churn, work):
     page.goto(f"{server.address}/models/churn")
     page.get_by_role("button", name="Deploy", exact=True).click()
     room = drawer(page).get_by_role("list", name="Room on local")
@@ -262,7 +263,7 @@ def test_plan_shows_what_fits_and_a_refusal_says_what_does_not(page, server, chu
     wheel = churn / "wheels" / "modern-1.0-cp311-cp311-manylinux_2_99_x86_64.whl"
     wheel.parent.mkdir()
     wheel.write_bytes(b"")
-    client("commit", "churn")
+    versions.commit(work, "churn")
     page.goto(f"{server.address}/models/churn")
     page.get_by_role("button", name="Deploy", exact=True).click()
     expect(room.locator(".lacks")).to_contain_text("need glibc 2.99")
