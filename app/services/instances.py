@@ -6,7 +6,7 @@ import http.client
 import json
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -291,10 +291,11 @@ def _look_where(name: str, status: int) -> str:
 
 @dataclass
 class Tunnel:
-    """A port of this machine that leads to an instance."""
+    """A port of this machine that leads to an instance. lives: asks whether it still does."""
 
     port: int
     public: bool = False
+    lives: Callable[[], bool] = lambda: True
     _closed: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -320,7 +321,7 @@ def tunnel(work: Workspace, name: str, *, port: int = 0, to: str | None = None) 
     with work.reach(location) as road:
         front = front_of(road, name, location)
         forward = road.forward(port, front["port"])
-        yield Tunnel(forward.port, front["exposure"] == PUBLIC)
+        yield Tunnel(forward.port, front["exposure"] == PUBLIC, lambda: not road.lost)
 
 
 def history(

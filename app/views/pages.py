@@ -31,6 +31,7 @@ from app.views import (
     metadata,
     settings,
     timeline,
+    tunnels,
 )
 from app.views.answers import Answers
 from app.views.guard import CSRF_HEADER
@@ -70,6 +71,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
         app.register_blueprint(part.blueprint(work, live))
     for editor in (asking, configuration, metadata, timeline):
         app.register_blueprint(editor.blueprint(work))
+    app.register_blueprint(tunnels.blueprint(work, server.tunnels))
     app.register_blueprint(settings.blueprint(work, answers))
     _frame(app, work, server)
     _errors(app)

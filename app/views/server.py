@@ -18,6 +18,7 @@ from app.views.feed import Feed
 from app.views.guard import Guard
 from app.views.keys import Keys
 from app.views.live import Live
+from app.views.tunnels import Tunnels
 
 if TYPE_CHECKING:
     from app.window import Window
@@ -39,6 +40,7 @@ class Server:
         self.window: Window | None = None  # when the program has one of its own
         self.feed = Feed(work)
         self.live = Live(work, self.feed)
+        self.tunnels = Tunnels(self.feed)
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = self._listening.getsockname()[1]
         application = create_app(work, self)
@@ -82,6 +84,7 @@ class Server:
         self._ending.set()
         self.feed.end()
         self.live.end()
+        self.tunnels.end()
         self._server.pull_trigger()
         for thread in self._threads:
             thread.join(5)
