@@ -39,6 +39,26 @@ def ui(no_window: bool, as_json: bool) -> None:
         serving.close()
 
 
+@click.command("ui-token")
+@click.option("--new", is_flag=True, help="Make another one; the one before is refused at once.")
+@command
+def ui_token(new: bool, as_json: bool) -> None:
+    """Print the token by which scripts ask the open pages (docs/api.md), made if there is none."""
+    from app import config
+    from app.services import ui_token
+    from app.views import server
+
+    home = config.home()
+    said = {"token": ui_token.get(home, new=new), "url": server.open_at(home)}
+
+    def show(_: object) -> None:
+        click.echo(said["token"])
+        where = said["url"] or "The pages are not open: rhythmicml ui --no-window"
+        click.echo(where, err=True)
+
+    emit(said, as_json, show)
+
+
 def _from_the_running_one(home: Path) -> str:
     from app.errors import Busy
     from app.views import server
@@ -69,3 +89,4 @@ def _asked_to_end() -> threading.Event:
 
 def register(group: click.Group) -> None:
     group.add_command(ui)
+    group.add_command(ui_token)
