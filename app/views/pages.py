@@ -21,7 +21,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app import config, words
 from app.errors import Busy, NotFound, Problem
-from app.views import actions, api, catalogue, dashboard, jobs, settings
+from app.views import actions, api, catalogue, dashboard, jobs, receiving, settings
 from app.views.answers import Answers
 from app.views.described import NotJson, Unfit
 from app.views.guard import CSRF_HEADER
@@ -54,6 +54,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     for part in (catalogue, dashboard, jobs, actions):
         app.register_blueprint(part.blueprint(work, live))
     app.register_blueprint(settings.blueprint(work, answers))
+    app.register_blueprint(receiving.blueprint())
     app.register_blueprint(api.blueprint(work))
     _frame(app, work, server)
     _errors(app)
