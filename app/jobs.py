@@ -49,6 +49,11 @@ def cancel(work: Workspace, number: int) -> None:
     _leaving.get(number, lambda: None)()
 
 
+def unfinished() -> list[threading.Thread]:
+    """The threads of this process's jobs that have not ended."""
+    return [each for each in threading.enumerate() if each.name.startswith("job ")]
+
+
 def _run(work: Workspace, number: int, task: Task) -> None:
     try:
         with work.open_store() as store:

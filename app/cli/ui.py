@@ -8,34 +8,41 @@ import sys
 import threading
 import webbrowser
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from app.cli.base import command
 from app.cli.output import emit
 
+if TYPE_CHECKING:
+    from app.views.server import Server
+
 
 @click.command()
 @click.option("--no-window", is_flag=True, help="Only print the address; open nothing.")
 @command
 def ui(no_window: bool, as_json: bool) -> None:
-    """Open the pages in a browser. The address is printed; it lets one window in, once."""
+    """Open the pages in a window. The address is printed; it lets one browser in, once."""
     from app import config
     from app.views import server
     from app.workspace import Workspace
 
     os.umask(0o077)
     home = config.home()
+    quiet = no_window or as_json
     with server.alone(home) as first:
         if not first:
-            _show(_from_the_running_one(home), no_window, as_json)
+            running = _invited(home, raise_window=not quiet)
+            _say(running["url"], as_json)
+            if not (quiet or running["raised"]):
+                webbrowser.open(running["url"])
             return
         serving = server.Server(Workspace(home))
         serving.start()
         with server.announced(home, serving):
-            asked = _asked_to_end()
-            _show(serving.invitation(), no_window, as_json)
-            asked.wait()
+            _say(serving.invitation(), as_json)
+            _until_ended(serving, home, quiet)
         serving.close()
 
 
@@ -59,24 +66,59 @@ def ui_token(new: bool, as_json: bool) -> None:
     emit(said, as_json, show)
 
 
-def _from_the_running_one(home: Path) -> str:
+def _invited(home: Path, *, raise_window: bool) -> dict[str, Any]:
+    """What the program says that serves this store already."""
     from app.errors import Busy
     from app.views import server
 
     said = server.running(home)
-    if said and (url := server.invited(said)):
-        return url
+    if said and (found := server.invited(said, raise_window=raise_window)):
+        return found
     raise Busy(
         "RhythmicML is open already, and does not answer.",
         remedy=f"End process {said['pid']}." if said else "Try again in a moment.",
     )
 
 
-def _show(url: str, no_window: bool, as_json: bool) -> None:
+def _say(url: str, as_json: bool) -> None:
     emit({"url": url}, as_json, lambda _: click.echo(f"RhythmicML: {url}"))
     sys.stdout.flush()
-    if not (no_window or as_json):
-        webbrowser.open(url)
+
+
+def _until_ended(serving: Server, home: Path, quiet: bool) -> None:
+    """Until the window is closed and what it ordered is done; without one, until asked to end."""
+    asked = _asked_to_end()
+    if quiet or not _window_closed(serving, home, asked):
+        asked.wait()
+    elif threads := _at_work():
+        click.echo(f"Finishing {len(threads)} {'job' if len(threads) == 1 else 'jobs'} ...")
+        for thread in threads:
+            thread.join()
+
+
+def _window_closed(serving: Server, home: Path, asked: threading.Event) -> bool:
+    """Show a window until it is closed; False at once when there is only a browser's tab."""
+    from app.window import NoWindow, Window, browser_window
+
+    serving.window = Window(home)
+    try:
+        serving.window.run(serving.invitation())
+        return True
+    except NoWindow as none:
+        serving.window = None
+        click.echo(f"{none} A browser shows the pages; Ctrl-C ends them.", err=True)
+    if (shown := browser_window(serving.invitation(), home)) is None:
+        webbrowser.open(serving.invitation())
+        return False
+    while shown.poll() is None and not asked.wait(0.5):
+        pass
+    return True
+
+
+def _at_work() -> list[threading.Thread]:
+    from app import jobs
+
+    return jobs.unfinished()
 
 
 def _asked_to_end() -> threading.Event:

@@ -75,6 +75,7 @@ def _frame(app: Flask, work: Workspace, server: Server) -> None:
             "theme": theme,
             "locations": places,
             "running": running,
+            "native": bool(server.window and server.window.there),
             "fragment": "HX-Request" in request.headers,
         }
 
@@ -93,7 +94,15 @@ def _frame(app: Flask, work: Workspace, server: Server) -> None:
 
     @app.post("/api/v1/invitations")
     def invite() -> Any:
-        return {"url": server.invitation()}
+        wanted = (request.get_json(silent=True) or {}).get("raise_window")
+        raised = bool(wanted and server.window and server.window.raised())
+        return {"url": server.invitation(), "raised": raised}
+
+    @app.post("/window/folder")
+    def pick_folder() -> Any:
+        """The Add dialogue's field, with the folder chosen in the desktop's own dialogue."""
+        folder = server.window.pick_folder() if server.window else ""
+        return render_template("folder_field.html", folder=folder or request.form["folder"])
 
 
 def _errors(app: Flask) -> None:

@@ -22,6 +22,7 @@ from app.views.keys import Keys
 from app.views.live import Live
 
 if TYPE_CHECKING:
+    from app.window import Window
     from app.workspace import Workspace
 
 THREADS = 32
@@ -37,6 +38,7 @@ class Server:
         from app.views.pages import create_app
 
         self.keys = Keys(partial(ui_token.read, work.home))
+        self.window: Window | None = None  # when the program has one of its own
         self.feed = Feed(work)
         self.live = Live(work, self.feed)
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -137,17 +139,25 @@ def running(home: Path) -> dict[str, Any] | None:
     return said
 
 
-def invited(said: dict[str, Any]) -> str | None:
-    """An invitation from the program that serves; None when it does not answer."""
+def invited(said: dict[str, Any], *, raise_window: bool) -> dict[str, Any] | None:
+    """An invitation from the program that serves: `url`, and whether its window is `raised`.
+
+    None when it does not answer.
+    """
     request = urllib.request.Request(
         f"{said['url']}/api/v1/invitations",
+        data=json.dumps({"raise_window": raise_window}).encode(),
         method="POST",
-        headers={"Authorization": f"Bearer {said['bearer']}"},
+        headers={
+            "Authorization": f"Bearer {said['bearer']}",
+            "Content-Type": "application/json",
+        },
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=5) as answer:
-            return str(json.load(answer)["url"])
+            found: dict[str, Any] = json.load(answer)
+            return found
     except (OSError, ValueError):
         return None
 
@@ -155,4 +165,4 @@ def invited(said: dict[str, Any]) -> str | None:
 def open_at(home: Path) -> str | None:
     """The address of the program that serves this store; None when none answers."""
     said = running(home)
-    return str(said["url"]) if said and invited(said) else None
+    return str(said["url"]) if said and invited(said, raise_window=False) else None

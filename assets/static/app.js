@@ -37,14 +37,6 @@ const DOES = {
   close: closeDrawer,
   dismiss: (button) => button.parentElement.remove(),
   theme: turnTheme,
-  pick: async () => {
-    const folder = await window.pywebview.api.pick_folder();
-    const field = document.getElementById("folder");
-    if (folder && field) {
-      field.value = folder;
-      field.dispatchEvent(new Event("input", { bubbles: true }));
-    }
-  },
 };
 
 document.addEventListener("click", async (event) => {
@@ -82,8 +74,6 @@ document.addEventListener("htmx:confirm", (event) => {
 
 document.addEventListener("htmx:afterSwap", (event) => {
   if (event.detail.target.id === "drawer-body") openDrawer();
-  const pick = document.querySelector("[data-do=pick]");
-  if (pick && window.pywebview) pick.hidden = false;
 });
 
 // News must not take away what somebody is about to use: an open menu, unfolded rows, typed text.

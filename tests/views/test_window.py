@@ -1,0 +1,141 @@
+"""The window of the desktop: a real one, of WebKitGTK, on a display of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+from client import ROOT
+
+from app.window import NoWindow, Window, _displays, has_display
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def display(tmp_path):
+    """(its name, how many colours it shows)."""
+    told, tells = os.pipe()
+    command = ["Xvfb", "-displayfd", str(tells), "-screen", "0", "1280x800x24", "-nolisten", "tcp"]
+    xvfb = subprocess.Popen(
+        [*command, "-fbdir", str(tmp_path)], pass_fds=[tells], stderr=subprocess.DEVNULL
+    )
+    os.close(tells)
+    with os.fdopen(told) as said:
+        number = said.readline().strip()
+    shown = tmp_path / "Xvfb_screen0"
+
+    def colours():
+        pixels = shown.read_bytes()[-1280 * 800 * 4 :]
+        return len({pixels[at : at + 3] for at in range(0, len(pixels), 4 * 7)})
+
+    environ = {**os.environ, "DISPLAY": f":{number}"}
+    manager = subprocess.Popen(["openbox"], env=environ, stderr=subprocess.DEVNULL)
+    yield f":{number}", colours
+    manager.terminate()
+    manager.wait(10)
+    xvfb.terminate()
+    xvfb.wait(10)
+
+
+@contextmanager
+def opened(work, display, *arguments):
+    environ = {**os.environ, "RHYTHMICML_HOME": str(work.home), "DISPLAY": display, "LANG": "C"}
+    environ.pop("WAYLAND_DISPLAY", None)
+    program = subprocess.Popen(
+        [sys.executable, ROOT / "main.py", "ui", *arguments],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield program
+    finally:
+        if program.poll() is None:
+            program.kill()
+        program.communicate()
+
+
+def until(true, seconds=30):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.1)
+
+
+def windows(display):
+    command = ["xdotool", "search", "--onlyvisible", "--name", "^RhythmicML$"]
+    found = subprocess.run(
+        command, env={**os.environ, "DISPLAY": display}, capture_output=True, text=True, check=False
+    )
+    return found.stdout.split()
+
+
+def test_window_shows_the_pages_is_raised_and_ends_when_asked(work, display):
+    name, colours = display
+    with opened(work, name) as program:
+        until(lambda: windows(name))
+        until(lambda: colours() > 50)  # text with smooth edges, icons, the accent
+        assert program.stdout.readline().startswith("RhythmicML: http://127.0.0.1:")
+
+        with opened(work, name) as again:
+            said, _ = again.communicate(timeout=30)
+        assert again.returncode == 0
+        assert said.startswith("RhythmicML: http://127.0.0.1:")
+        assert len(windows(name)) == 1
+
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(20) == 0
+        assert "Traceback" not in program.stderr.read()
+    assert not (work.home / "ui.json").exists()
+    assert (work.home / "window").stat().st_mode & 0o777 == 0o700
+
+
+def test_closing_the_window_ends_the_program(work, display):
+    name, _ = display
+    with opened(work, name) as program:
+        until(lambda: windows(name))
+        subprocess.run(
+            ["xdotool", "search", "--name", "^RhythmicML$", "windowfocus", "key", "alt+F4"],
+            env={**os.environ, "DISPLAY": name},
+            stderr=subprocess.DEVNULL,  # the window is gone before the keys are up again
+            check=False,
+        )
+        assert program.wait(20) == 0
+
+
+def test_without_a_display_the_address_is_still_served(work):
+    with opened(work, ":4096") as program:
+        assert "There is no display" in program.stderr.readline()
+        until((work.home / "ui.json").exists)
+        assert json.loads((work.home / "ui.json").read_text())["pid"] == program.pid
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(20) == 0
+
+
+def test_a_dead_display_is_no_window(work, monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":4096")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert not has_display()
+    with pytest.raises(NoWindow, match="no display"):
+        Window(work.home).run("http://127.0.0.1:1/")
+
+
+@pytest.mark.parametrize(
+    ("environ", "addresses"),
+    [
+        ({}, []),
+        ({"DISPLAY": "nonsense"}, []),
+        ({"DISPLAY": ":0.1"}, ["/tmp/.X11-unix/X0", "\0/tmp/.X11-unix/X0"]),
+        ({"DISPLAY": "far:10.0"}, [("far", 6010)]),
+        ({"WAYLAND_DISPLAY": "wayland-0", "XDG_RUNTIME_DIR": "/run/user/1"},
+         ["/run/user/1/wayland-0"]),
+    ],
+)  # fmt: skip
+def test_where_displays_are_looked_for(environ, addresses):
+    assert [address for _, address in _displays(environ)] == addresses
