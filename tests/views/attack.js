@@ -43,7 +43,7 @@ async ([target, posts, gets]) => {
       document.body.append(part);
     }
   }
-  await wait(1500);
+  await wait(700);
   for (const frame of document.querySelectorAll("iframe")) {
     let seen = "";
     try { seen = frame.contentDocument ? frame.contentDocument.body.textContent : ""; } catch (error) { seen = ""; }

@@ -47,7 +47,7 @@ def map_body(ctx, body):
 """
 
 
-def run(server, work, folder, cases):
+def run(server, work, folder, cases, *options):
     client = Client(work.home)
     for name in ("churn", "bare", "gone"):
         client("add", str(write_model(folder / name, name)))
@@ -66,7 +66,7 @@ def run(server, work, folder, cases):
             *(f"{server.address}{api.PREFIX}/openapi.json", "--checks", "all"),
             *("--max-examples", str(cases), "--seed", "7", "--no-shrink"),
             *("--request-timeout", "60", "--continue-on-failure", "--suppress-health-check", "all"),
-            *("-H", f"Authorization: Bearer {token}"),
+            *("-H", f"Authorization: Bearer {token}", *options),
         ],
         cwd=folder,
         capture_output=True,
@@ -83,12 +83,16 @@ def run(server, work, folder, cases):
 
 
 @pytest.mark.parametrize(
-    "cases", [2, pytest.param(60, marks=pytest.mark.faults)], ids=["few", "many"]
+    ("cases", "options"),
+    [
+        pytest.param(2, ("--phases", "fuzzing,stateful"), id="few"),
+        pytest.param(60, (), id="many", marks=pytest.mark.faults),
+    ],
 )
-def test_no_made_up_request_finds_a_fault(server, work, tmp_path, monkeypatch, cases):
+def test_no_made_up_request_finds_a_fault(server, work, tmp_path, monkeypatch, cases, options):
     # It tries wrong tokens at every address, more than anybody may in a minute.
     monkeypatch.setattr(keys.Keys, "guessed", lambda self: False)
-    done = run(server, work, tmp_path, cases)
+    done = run(server, work, tmp_path, cases, *options)
     said = done.stdout + done.stderr
     start = max(0, said.find("= FAILURES"))
     assert done.returncode == 0, said[start:][:20_000]

@@ -158,6 +158,7 @@ def blob(path):
     return path.stat().st_mode & 0o777 == 0o444 and path.parent.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.faults
 def test_f04_secrets_of_a_whole_session_are_nowhere_else(tmp_path):
     client = Client(tmp_path / "home")
     client.environ |= {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
