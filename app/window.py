@@ -80,7 +80,13 @@ class Window:
             GLib.unix_signal_add(GLib.PRIORITY_HIGH, number, self._end)
 
     def _end(self) -> bool:
-        self._window.destroy()
+        """Close, also with a dialogue open, whose own loop GTK would wait for."""
+        from gi.repository import GLib, Gtk
+
+        for each in Gtk.Window.list_toplevels():
+            if isinstance(each, Gtk.Dialog):
+                each.response(Gtk.ResponseType.CANCEL)
+        GLib.idle_add(self._window.destroy)
         return False
 
 

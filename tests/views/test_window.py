@@ -68,8 +68,8 @@ def until(true, seconds=30):
         time.sleep(0.1)
 
 
-def windows(display):
-    command = ["xdotool", "search", "--onlyvisible", "--name", "^RhythmicML$"]
+def windows(display, title="RhythmicML"):
+    command = ["xdotool", "search", "--onlyvisible", "--name", f"^{title}$"]
     found = subprocess.run(
         command, env={**os.environ, "DISPLAY": display}, capture_output=True, text=True, check=False
     )
@@ -106,6 +106,24 @@ def test_closing_the_window_ends_the_program(work, display):
             stderr=subprocess.DEVNULL,  # the window is gone before the keys are up again
             check=False,
         )
+        assert program.wait(20) == 0
+
+
+def test_folder_is_picked_in_the_desktops_own_dialogue(work, display):
+    name, colours = display
+
+    def click(x, y):
+        command = ["xdotool", "mousemove", str(x), str(y), "click", "1"]
+        subprocess.run(command, env={**os.environ, "DISPLAY": name}, check=True)
+
+    with opened(work, name) as program:
+        until(lambda: windows(name) and colours() > 50)
+        time.sleep(1)
+        click(1190, 46)  # Add model
+        time.sleep(1)
+        click(1210, 174)  # Choose
+        until(lambda: windows(name, "Open folder"))
+        program.send_signal(signal.SIGTERM)  # the dialogue's own loop does not keep it
         assert program.wait(20) == 0
 
 
