@@ -41,8 +41,9 @@ def ui(no_window: bool, as_json: bool) -> None:
         serving = server.Server(Workspace(home))
         serving.start()
         with server.announced(home, serving):
+            asked = _asked_to_end()  # before anybody is told whom to end
             _say(serving.invitation(), as_json)
-            _until_ended(serving, home, quiet)
+            _until_ended(serving, home, quiet, asked)
         serving.close()
 
 
@@ -85,9 +86,8 @@ def _say(url: str, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _until_ended(serving: Server, home: Path, quiet: bool) -> None:
+def _until_ended(serving: Server, home: Path, quiet: bool, asked: threading.Event) -> None:
     """Until the window is closed and what it ordered is done; without one, until asked to end."""
-    asked = _asked_to_end()
     if quiet or not _window_closed(serving, home, asked):
         asked.wait()
     elif threads := _at_work():
