@@ -28,6 +28,11 @@ SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
+def folders() -> Path:
+    """Where folders of models are put that come from elsewhere, each under its name."""
+    return Path.home() / "RhythmicML"
+
+
 def home() -> Path:
     """Where this user's data is: RHYTHMICML_HOME, else the platform's place for it."""
     if chosen := os.environ.get("RHYTHMICML_HOME"):

@@ -41,9 +41,30 @@ def ui(no_window: bool, as_json: bool) -> None:
         serving = server.Server(Workspace(home))
         serving.start()
         with server.announced(home, serving):
+            asked = _asked_to_end()  # before anybody is told whom to end
             _say(serving.invitation(), as_json)
-            _until_ended(serving, home, quiet)
+            _until_ended(serving, home, quiet, asked)
         serving.close()
+
+
+@click.command("ui-token")
+@click.option("--new", is_flag=True, help="Make another one; the one before is refused at once.")
+@command
+def ui_token(new: bool, as_json: bool) -> None:
+    """Print the token by which scripts ask the open pages (docs/api.md), made if there is none."""
+    from app import config
+    from app.services import ui_token
+    from app.views import server
+
+    home = config.home()
+    said = {"token": ui_token.get(home, new=new), "url": server.open_at(home)}
+
+    def show(_: object) -> None:
+        click.echo(said["token"])
+        where = said["url"] or "The pages are not open: rhythmicml ui --no-window"
+        click.echo(where, err=True)
+
+    emit(said, as_json, show)
 
 
 def _invited(home: Path, *, raise_window: bool) -> dict[str, Any]:
@@ -65,9 +86,8 @@ def _say(url: str, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _until_ended(serving: Server, home: Path, quiet: bool) -> None:
+def _until_ended(serving: Server, home: Path, quiet: bool, asked: threading.Event) -> None:
     """Until the window is closed and what it ordered is done; without one, until asked to end."""
-    asked = _asked_to_end()
     if quiet or not _window_closed(serving, home, asked):
         asked.wait()
     elif threads := _at_work():
@@ -111,3 +131,4 @@ def _asked_to_end() -> threading.Event:
 
 def register(group: click.Group) -> None:
     group.add_command(ui)
+    group.add_command(ui_token)

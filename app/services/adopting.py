@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app import config
 from app.deployer.apply import watched
 from app.deployer.uploads import batches
 from app.errors import Problem
@@ -74,7 +75,7 @@ def adopt(
     into: where folders of new models are made, ~/RhythmicML unless said. A second time nothing
     changes. Raises Problem before any change when a model here has the same name and another past.
     """
-    parent = (into or Path.home() / "RhythmicML").expanduser().absolute()
+    parent = (into or config.folders()).expanduser().absolute()
     with work.open_store() as store:
         place = store.locations.get(location)
     yield Event("step", f"Look at {location}")

@@ -145,8 +145,19 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST].strip("-") or "model"
 
 
+def whole(folder: Path) -> Path:
+    """The folder as a path from the root, links followed. Raises Problem at what names none."""
+    try:
+        found = folder.expanduser().resolve()
+        found.is_dir()
+    except (OSError, ValueError, RuntimeError) as error:
+        shown = str(folder)[:60] + ("…" if len(str(folder)) > 60 else "")
+        raise Problem(f'"{shown}" cannot be a folder.', cause=str(error)[:200]) from error
+    return found
+
+
 def _trackable(work: Workspace, folder: Path) -> Path:
-    folder = folder.expanduser().resolve()
+    folder = whole(folder)
     if folder.is_file():
         raise Problem(f'"{folder}" is a file.', remedy=f"Name its folder: {folder.parent}")
     if not folder.is_dir():

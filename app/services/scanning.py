@@ -58,12 +58,13 @@ class Scanned:
 
 def scan(work: Workspace, folder: Path) -> Scanned:
     """Look at a folder, changing nothing."""
-    folder = folder.expanduser()
-    with work.open_store() as store:
-        tracked = store.models.in_folder(str(folder.resolve()))
     name = models.slug(folder.name)
     try:
-        found = scan_folder(folder.resolve()) if folder.is_absolute() else None
+        real = models.whole(folder)
+        folder = folder.expanduser()
+        with work.open_store() as store:
+            tracked = store.models.in_folder(str(real))
+        found = scan_folder(real) if folder.is_absolute() else None
         named = config.read_configuration(folder).name if found is not None else ""
     except Problem as problem:
         return Scanned(str(folder), name, problem=problem)

@@ -7,10 +7,12 @@ can send, from our own origin.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
+from app.errors import Problem
 from app.views.keys import Keys
 
 Environ = dict[str, Any]
@@ -20,6 +22,11 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 SAFE = ("GET", "HEAD", "OPTIONS")
 OPEN = ("/static/", "/bootstrap")
 """What is answered without the secret: files of the program, and the way to get the secret."""
+
+API = "/api/v1/"
+"""What programs ask, by a token in place of the cookie (app/views/api.py)."""
+
+UNKNOWN = "Open RhythmicML's pages with: rhythmicml ui; the token of scripts: rhythmicml ui-token"
 
 CSP = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; frame-ancestors 'none'; "
@@ -50,8 +57,10 @@ class Guard:
 
         if refused := self._refusal(environ):
             status, words = refused
-            body = words.encode()
-            start(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+            kind, body = _said(environ, words)
+            length = ("Content-Length", str(len(body)))
+            asks = [("WWW-Authenticate", "Bearer")] if status.startswith("401") else []
+            start(status, [("Content-Type", kind), length, *asks])
             return [body]
         return self._application(environ, start)
 
@@ -70,9 +79,8 @@ class Guard:
             return None
         if _is_foreign(environ):
             return "403 Forbidden", "Another page asked for this."
-        bearer = environ.get("HTTP_AUTHORIZATION", "").partition("Bearer ")[2]
-        if path.startswith("/api/") and bearer:
-            return None if self._keys.is_bearer(bearer) else self._unknown(bearer)
+        if path.startswith(API) and "HTTP_AUTHORIZATION" in environ:
+            return self._refusal_of_program(environ)
         session = _cookie(environ, self.cookie)
         if not self._keys.is_session(session):
             return self._unknown(session)
@@ -80,10 +88,18 @@ class Guard:
             return "403 Forbidden", "A change has to come from one of RhythmicML's own pages."
         return None
 
+    def _refusal_of_program(self, environ: Environ) -> tuple[str, str] | None:
+        """For who shows a token instead of the cookie: a program, or a page of ours."""
+        if environ.get("HTTP_ORIGIN", own := f"http://{environ['HTTP_HOST']}") != own:
+            return "403 Forbidden", "Another page asked for this."
+        scheme, _, bearer = environ["HTTP_AUTHORIZATION"].partition(" ")
+        known = scheme.lower() == "bearer" and self._keys.is_bearer(bearer.strip())
+        return None if known else self._unknown(bearer)
+
     def _unknown(self, said: str) -> tuple[str, str]:
         if said and self._keys.guessed():
             return "429 Too Many Requests", "Too many wrong secrets. Wait a minute."
-        return "401 Unauthorized", "Open RhythmicML's pages with: rhythmicml ui"
+        return "401 Unauthorized", UNKNOWN
 
     def _is_own(self, environ: Environ) -> bool:
         """Whether a change comes from a page of ours: its header, and its origin."""
@@ -93,6 +109,13 @@ class Guard:
             origin is None and environ.get("HTTP_SEC_FETCH_SITE") == "same-origin"
         )
         return own and self._keys.is_csrf(token)
+
+
+def _said(environ: Environ, words: str) -> tuple[str, bytes]:
+    """Content type and body: a program is told as a Problem, like all else it is told."""
+    if not environ["PATH_INFO"].startswith(API):
+        return "text/plain", words.encode()
+    return "application/json", json.dumps({"error": Problem(words).as_dict()}).encode()
 
 
 def _is_path(environ: Environ) -> bool:

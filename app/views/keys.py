@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 CODE_FOR = 60.0
 """Seconds that a one-time code is good for."""
@@ -16,9 +17,13 @@ GUESSES = 30
 
 
 class Keys:
-    """The secrets of one run. None of them is ever in a URL, a log or the store."""
+    """The secrets of one run. None of them is ever in a URL, a log or the store.
 
-    def __init__(self) -> None:
+    token: gives the one that scripts have, which outlives the run; empty when there is none.
+    """
+
+    def __init__(self, token: Callable[[], str] = str) -> None:
+        self._token = token
         self.session = secrets.token_urlsafe(32)
         self.bearer = secrets.token_urlsafe(32)
         self.csrf = hmac.new(self.session.encode(), b"csrf", hashlib.sha256).hexdigest()
@@ -45,7 +50,8 @@ class Keys:
         return self._same(said, self.session)
 
     def is_bearer(self, said: str) -> bool:
-        return self._same(said, self.bearer)
+        """Whether another program of this user asks: by the secret of this run, or by the token."""
+        return self._same(said, self.bearer) or self._same(said, self._token() or self.bearer)
 
     def is_csrf(self, said: str) -> bool:
         return self._same(said, self.csrf)

@@ -17,23 +17,26 @@ from flask import (
     request,
     stream_with_context,
 )
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app import config, words
 from app.errors import Busy, NotFound, Problem
 from app.views import (
     actions,
+    api,
     asking,
     catalogue,
     configuration,
     dashboard,
     jobs,
     metadata,
+    receiving,
     settings,
     timeline,
     tunnels,
 )
 from app.views.answers import Answers
+from app.views.described import Malformed, NotJson
 from app.views.guard import CSRF_HEADER
 from app.views.markdown import inline, rendered
 from app.views.marks import marked
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
     from app.views.server import Server
     from app.workspace import Workspace
 
-STATUS = {NotFound: 404, Busy: 409}
+STATUS = {NotFound: 404, Busy: 409, NotJson: 415, Malformed: 422}
 
 
 def create_app(work: Workspace, server: Server) -> Flask:
@@ -73,6 +76,8 @@ def create_app(work: Workspace, server: Server) -> Flask:
         app.register_blueprint(editor.blueprint(work))
     app.register_blueprint(tunnels.blueprint(work, server.tunnels))
     app.register_blueprint(settings.blueprint(work, answers))
+    app.register_blueprint(receiving.blueprint())
+    app.register_blueprint(api.blueprint(work))
     _frame(app, work, server)
     _errors(app)
     return app
@@ -133,7 +138,10 @@ def _errors(app: Flask) -> None:
         what = (
             f'There is no page "{request.path}".' if error.code == 404 else str(error.description)
         )
-        return _shown(Problem(what, remedy=remedy), error.code or 500)
+        answer = make_response(_shown(Problem(what, remedy=remedy), error.code or 500))
+        if isinstance(error, MethodNotAllowed):
+            answer.headers["Allow"] = ", ".join(error.valid_methods or ())
+        return answer
 
     @app.errorhandler(Exception)
     def mistake(error: Exception) -> Any:

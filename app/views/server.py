@@ -11,9 +11,11 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.services import ui_token
 from app.views.feed import Feed
 from app.views.guard import Guard
 from app.views.keys import Keys
@@ -36,7 +38,7 @@ class Server:
 
         from app.views.pages import create_app
 
-        self.keys = Keys()
+        self.keys = Keys(partial(ui_token.read, work.home))
         self.window: Window | None = None  # when the program has one of its own
         self.feed = Feed(work)
         self.live = Live(work, self.feed)
@@ -161,3 +163,9 @@ def invited(said: dict[str, Any], *, raise_window: bool) -> dict[str, Any] | Non
             return found
     except (OSError, ValueError):
         return None
+
+
+def open_at(home: Path) -> str | None:
+    """The address of the program that serves this store; None when none answers."""
+    said = running(home)
+    return str(said["url"]) if said and invited(said, raise_window=False) else None

@@ -1,0 +1,223 @@
+"""The pages' actions as JSON: as a script asks them, by the token of the store."""
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from contextlib import closing
+
+import pytest
+from client import ROOT, Client, write_model
+
+from app.services import ui_token
+from app.views import api
+
+
+class Script:
+    """A program with the token."""
+
+    def __init__(self, server, token):
+        self.server, self.token = server, token
+
+    def __call__(self, method, path, body=None, **headers):
+        """(status, the answer's value, headers)"""
+        given = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        sent = b""
+        if body is not None:
+            given["Content-Type"] = "application/json"
+            sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+        given |= {name.replace("_", "-"): value for name, value in headers.items()}
+        given = {name: value for name, value in given.items() if value is not None}
+        address = path if path.startswith("/api/") else f"{api.PREFIX}{path}"
+        with closing(http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)) as link:
+            link.request(method, address, sent, given)
+            answer = link.getresponse()
+            return answer.status, json.loads(answer.read()), answer.headers
+
+    def done(self, path, body=None):
+        """The value, when all is well."""
+        method = "GET" if body is None else "POST"
+        status, value, _ = self(method, path, body)
+        assert status in (200, 202), value
+        return value
+
+    def ended(self, job):
+        while job["state"] == "running":
+            threading.Event().wait(0.1)
+            job = self.done(f"/jobs/{job['id']}")
+        return job
+
+
+@pytest.fixture
+def script(work, server):
+    return Script(server, ui_token.get(work.home))
+
+
+def test_models_and_versions_answer_as_the_command_line_does(script, work, tmp_path):
+    folder = write_model(tmp_path / "churn", "churn")
+    added = script.done("/models", {"folder": str(folder)})
+    assert added["new"]
+    assert added["model"]["name"] == "churn"
+    committed = script.done("/models/churn/versions", {"message": "first"})
+    assert committed["new"]
+    (folder / "artifacts" / "weights.json").write_text('{"factor": 3.0}')
+    command = Client(work.home)
+    assert script.done("/models/churn/diff") == command("diff", "churn")
+    script.done("/models/churn/versions", {})
+    assert script.done("/models") == command("list")
+    assert script.done("/models/churn/versions") == command("versions", "churn")
+    assert script.done("/models/churn/versions/1") == command("show", "churn@1")
+    between = script.done("/models/churn/diff?before=1&after=2")
+    assert between == command("diff", "churn@1", "churn@2")
+    assert script.done("/locations") == command("location", "list")
+    assert (
+        script.done("/locations/local/check").keys() == command("location", "check", "local").keys()
+    )
+    status, renamed, _ = script("PATCH", "/models/churn", {"name": "leavers"})
+    assert (status, renamed["name"]) == (200, "leavers")
+    assert script.done("/models/leavers") == command("list")[0]
+    assert script("DELETE", "/models/leavers")[0] == 200
+    assert script.done("/models") == []
+    assert folder.exists()
+
+
+def test_deployment_from_plan_to_undeploy(script, work, tmp_path):
+    script.done("/models", {"folder": str(write_model(tmp_path / "churn", "churn"))})
+    status, problem, _ = script("POST", "/models/churn/plan", {})
+    assert (status, problem["error"]["what"]) == (400, "churn has no version yet.")
+    script.done("/models/churn/versions", {})
+    plan = script.done("/models/churn/plan", {"to": "local"})
+    assert any("Start v1" in step for step in plan["plan"])
+    assert script.done("/instances") == []
+    status, job, headers = script("POST", "/models/churn/deploy", {"version": 1, "to": "local"})
+    assert (status, headers["Location"]) == (202, f"{api.PREFIX}/jobs/{job['id']}")
+    assert job["command"] == "rhythmicml deploy churn@1 --to local"
+    try:
+        ended = script.ended(job)
+        assert ended["state"] == "done", ended
+        assert ended["outcome"]["release"].startswith("v1-")
+        later = script.done(f"/jobs/{job['id']}?after={ended['events'][-2]['n']}")
+        assert [each["kind"] for each in later["events"]] == ["result"]
+        (instance,) = script.done("/instances?model=churn")
+        assert (instance["state"], instance["version"]) == ("serving", 1)
+    finally:
+        gone = script.ended(script.done("/models/churn/undeploy", {"purge": True}))
+    assert gone["state"] == "done"
+    assert [each["kind"] for each in script.done("/jobs?limit=2")] == ["undeploy", "deploy"]
+    assert script.done(f"/jobs/{job['id']}/cancel", {})["state"] == "done"
+
+
+def test_what_does_not_fit_is_refused_by_name(script, tmp_path):
+    for method, path, body, status, words in (
+        ("POST", "/models", b"{", 422, "not JSON"),
+        ("POST", "/models", b"[" * 100_000, 422, "not JSON"),
+        ("POST", "/models", [], 422, "not an object"),
+        ("POST", "/models", {}, 422, '"folder" is missing'),
+        ("POST", "/models", {"folder": 1}, 422, '"folder" does not fit'),
+        ("POST", "/models", {"folder": "here"}, 422, '"folder" does not fit'),
+        ("POST", "/models", {"folder": "/a\0b"}, 422, '"folder" does not fit'),
+        ("POST", "/models", b'{"folder": "/\\ud800"}', 422, '"folder" does not fit'),
+        ("POST", "/models", {"folder": "/" + "n" * 9_999}, 400, "cannot be a folder"),
+        ("POST", "/models", {"folder": "/", "nme": "x"}, 422, '"nme" is not known'),
+        ("POST", "/models", {"folder": str(tmp_path / "none")}, 400, "is not there"),
+        ("POST", "/models", b"x" * (api.MOST_BODY + 1), 413, ""),
+        ("GET", "/jobs?limit=0", None, 422, '"limit" does not fit'),
+        ("GET", "/jobs?limit=x", None, 422, '"limit" does not fit'),
+        ("GET", "/jobs?many=1", None, 422, '"many" is not known'),
+        ("GET", "/jobs/7", None, 404, "No job 7"),
+        ("GET", "/jobs/99999999999999999999", None, 404, "There is no page"),
+        ("GET", "/models/none", None, 404, "No model"),
+        ("POST", "/models/none/deploy", {}, 404, "none"),
+        ("DELETE", "/models/none?force=yes", None, 422, '"force" does not fit'),
+        ("PUT", "/models", None, 405, ""),
+    ):
+        found, said, _ = script(method, path, body)
+        assert (found, words in said["error"]["what"]) == (status, True), (method, path, said)
+    assert script("POST", "/models", b"folder=x", Content_Type="text/plain")[0] == 415
+
+
+def test_only_the_token_gets_in_and_only_here(server, script, work):
+    stranger = Script(server, None)
+    status, said, headers = stranger("GET", "/models")
+    assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert "rhythmicml ui-token" in said["error"]["what"]
+    assert Script(server, "x" * 43)("GET", "/models")[0] == 401
+    assert Script(server, "\xe9")("GET", "/models")[0] == 401
+    assert Script(server, "")("GET", "/models", Authorization="Bearer ")[0] == 401
+    assert script("GET", "/models", Authorization=f"Basic {script.token}")[0] == 401
+    for page in ("/", "/settings", "/feed"):
+        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)) as link:
+            link.request("GET", page, headers={"Authorization": f"Bearer {script.token}"})
+            assert link.getresponse().status == 401, page
+    assert script("GET", "/models", Host="evil.test")[0] == 403
+    assert script("GET", "/models", Host="evil.test", Origin=server.address)[0] == 403
+    for origin in ("http://evil.test", "null", "http://127.0.0.1:1"):
+        assert script("POST", "/models", {"folder": "/"}, Origin=origin)[0] == 403
+    assert script("GET", "/models", Sec_Fetch_Site="same-site")[0] == 403
+    assert script("GET", "/models", Origin=server.address)[0] == 200
+
+
+def test_new_token_puts_the_one_before_out_of_use_at_once(server, script, work):
+    command = Client(work.home)
+    assert command("ui-token") == {"token": script.token, "url": None}
+    path = work.home / ui_token.FILE
+    assert path.stat().st_mode & 0o777 == 0o600
+    new = command("ui-token", "--new")["token"]
+    assert new != script.token
+    assert script("GET", "/models")[0] == 401
+    assert Script(server, new)("GET", "/models")[0] == 200
+    path.chmod(0o644)  # who could read it may have done so
+    assert Script(server, new)("GET", "/models")[0] == 401
+    assert command("ui-token")["token"] != new
+    path.unlink()
+    assert Script(server, "")("GET", "/models", Authorization="Bearer ")[0] == 401
+
+
+def test_document_tells_every_route_and_the_application_has_no_other(server, script, work):
+    document = script.done("/openapi.json")
+    told = {(method.upper(), path) for path, each in document["paths"].items() for method in each}
+    rules = [r for r in server.application.url_map.iter_rules() if r.endpoint.startswith("api.")]
+    there = {
+        (method, re.sub(r"<(?:[^<>]*:)?(\w+)>", r"{\1}", str(rule)))
+        for rule in rules
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+    assert there - told == {("GET", f"{api.PREFIX}/openapi.json")}
+    assert told - there == set()
+    names = [each["operationId"] for path in document["paths"].values() for each in path.values()]
+    assert len(names) == len(set(names)) == len(api.table(work))
+    known = document["components"]
+    for found in re.findall(r'"#/components/(\w+)/(\w+)"', json.dumps(document)):
+        assert found[1] in known[found[0]]
+
+
+EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
+
+
+def test_notebook_of_the_docs_runs_as_it_stands(work, tmp_path):
+    cells = EXAMPLE.findall((ROOT / "docs" / "api.md").read_text())
+    write_model(tmp_path / "churn", "churn")
+    program = tmp_path / "bin" / "rhythmicml"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ROOT / "main.py"}" "$@"\n')
+    program.chmod(0o755)
+    client = Client(work.home)
+    environ = {**client.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    pages = subprocess.Popen(
+        ["rhythmicml", "ui", "--no-window"], env=environ, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        pages.stdout.readline()
+        ran = subprocess.run(
+            [sys.executable, "-c", "\n".join(cells)], cwd=tmp_path, env=environ,
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+        assert "churn 1 serving" in ran.stdout
+        assert client("status") == []
+    finally:
+        pages.terminate()
+        pages.communicate(timeout=20)
