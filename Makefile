@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 DEV_STAMP := .venv/.installed-dev
 
-.PHONY: setup demo test check lint types bench faults clean
+.PHONY: setup demo test check lint types bench faults screens clean
 
 setup: $(STAMP)
 
@@ -43,6 +43,9 @@ bench: $(DEV_STAMP)
 faults: $(DEV_STAMP)
 	$(BIN)/python -m pytest -m "host or faults" tests
 	RHYTHMICML_CASES=60 RHYTHMICML_SLOWEST=1 $(BIN)/python -m pytest -rP tests/scoring/test_schemathesis.py
+
+screens: $(DEV_STAMP)
+	$(BIN)/python packaging/screens.py
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 LOOK_EVERY = 0.25
 BEAT = 10.0
-"""Seconds between signs of life: a silent stream would not notice that its window is gone."""
+"""Seconds between signs of life."""
+GONE_EVERY = 0.5
+"""Seconds between looks at whether the window is gone: each stream has a thread of the server, and
+whoever goes from page to page leaves one behind at every step."""
 
 
 class Feed:
@@ -52,23 +55,34 @@ class Feed:
             self._ended = True
             self._news.notify_all()
 
-    def listen(self) -> Iterator[str]:
-        """Server-sent events: one per topic that changed, a sign of life when nothing did."""
+    def listen(self, gone: Callable[[], bool]) -> Iterator[str]:
+        """Server-sent events: one per topic that changed, a sign of life when nothing did.
+
+        gone: whether the window hung up.
+        """
         with self._news:
             known = dict(self._counts)
             self.listeners += 1
         try:
             yield "retry: 1000\nevent: hello\ndata:\n\n"
             while not self._ended:
-                topics, known = self._next(known)
+                topics, known = self._next(known, gone)
+                if gone():
+                    return
                 yield "".join(f"event: {t}\ndata:\n\n" for t in topics) or ": alive\n\n"
         finally:
             self.listeners -= 1
 
-    def _next(self, known: dict[str, int]) -> tuple[list[str], dict[str, int]]:
+    def _next(
+        self, known: dict[str, int], gone: Callable[[], bool]
+    ) -> tuple[list[str], dict[str, int]]:
         """The topics with news since `known`, none if there was none for a while; what is known."""
+        beat = time.monotonic() + BEAT
         with self._news:
-            self._news.wait_for(lambda: self._ended or self._counts != known, BEAT)
+            while not (self._ended or self._counts != known or gone()):
+                if time.monotonic() > beat:
+                    break
+                self._news.wait(GONE_EVERY)
             return [t for t, n in self._counts.items() if n != known.get(t)], dict(self._counts)
 
     def _notice(self, topics: dict[str, str]) -> None:

@@ -111,7 +111,9 @@ def _frame(app: Flask, work: Workspace, server: Server) -> None:
 
     @app.get("/feed")
     def feed() -> Response:
-        stream = stream_with_context(server.feed.listen())
+        stream = stream_with_context(
+            server.feed.listen(request.environ["waitress.client_disconnected"])
+        )
         return Response(stream, mimetype="text/event-stream")
 
     @app.post("/api/v1/invitations")

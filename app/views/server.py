@@ -54,6 +54,7 @@ class Server:
             map=self._sockets,
             sockets=[self._listening],
             threads=THREADS,
+            channel_request_lookahead=1,  # it goes on reading, so it hears of windows that close
             ident=None,
             max_request_body_size=1 << 30,
             clear_untrusted_proxy_headers=True,

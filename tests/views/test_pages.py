@@ -1,6 +1,7 @@
 """The pages as a person uses them, in a real browser, with real instances on this machine."""
 
 import re
+import time
 
 import pytest
 from client import Client, write_model
@@ -194,3 +195,12 @@ def test_restored_version_keeps_what_was_there_as_another(page, server, tmp_path
     assert weights.read_text() == first
     page.get_by_role("link", name="See the files").click()
     expect(page.locator("#dashboard")).to_contain_text("Files of v2")
+
+
+def test_windows_that_left_hold_no_thread_of_the_server(page, server):
+    for number in range(40):  # more than the server has threads
+        page.goto(f"{server.address}/{('', 'jobs', 'settings')[number % 3]}", timeout=5_000)
+    end = time.monotonic() + 5
+    while server.feed.listeners > 1:
+        assert time.monotonic() < end, f"{server.feed.listeners} listen"
+        time.sleep(0.1)
