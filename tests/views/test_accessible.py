@@ -1,4 +1,4 @@
-"""axe finds nothing on any page, in both themes: WCAG 2.2 A and AA."""
+"""axe finds nothing on any page, in both themes (WCAG 2.2 A and AA); each fits narrow and wide."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -61,3 +61,22 @@ def test_axe_finds_nothing(page, server, filled, theme):
     expect(page.locator("#drawer .job-state")).to_have_text("done", timeout=60_000)
     told["job"] = findings(page)
     assert {place: found for place, found in told.items() if found} == {}
+
+
+@pytest.mark.parametrize("width", [640, 900, 2560])  # 640 is 1,280 at a zoom of 200 %
+def test_no_page_is_wider_than_its_window(page, server, work, tmp_path, width):
+    client = Client(work.home)
+    name = "a-model-with-a-name-as-long-as-a-name-can-be-here"[:48].rstrip("-")
+    folder = write_model(tmp_path / name, name)
+    (folder / ("long" * 50)).write_text("x")
+    client("add", str(folder))
+    client("commit", name, "-m", "w" * 500)
+    (folder / "rhythmicml.toml").write_text("[model]\n#" + "x" * 500)
+    page.set_viewport_size({"width": width, "height": 600})
+    wider = {}
+    for path in ("/", "/jobs", "/settings", *(f"/models/{name}{tab}" for tab in TABS)):
+        page.goto(server.address + path)
+        page.wait_for_timeout(100)
+        over = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        wider.update({path: over} if over > 0 else {})
+    assert wider == {}
