@@ -8,9 +8,14 @@ import contextlib
 import hashlib
 import json
 import subprocess
+import sys
 import time
+import urllib.request
+from pathlib import Path
 
 import pytest
+from client import Client, Failed, write_model
+from uv import find_uv_bin
 
 from app.deployer.road import open_local
 from app.errors import Problem
@@ -34,12 +39,21 @@ def base(tmp_path):
     call("umount", str(mount))
 
 
+def made_larger(base, size, inodes):
+    """The same, empty, with room for uv and an environment."""
+    call("umount", str(base.parent))
+    image = base.parent.parent / "disk"
+    call("truncate", "-s", size, str(image))
+    call("mkfs.ext4", "-q", "-F", "-m", "0", "-N", inodes, str(image))
+    call("mount", "-o", "loop", str(image), str(base.parent))
+
+
 @contextlib.contextmanager
 def full(base, left):
     """Only so many bytes are left."""
     ballast = base.parent / "ballast"
     with ballast.open("wb", buffering=0) as file:
-        for piece in (1 << 16, 1024):
+        for piece in (1 << 20, 1024):
             with contextlib.suppress(OSError):
                 while file.write(b"\0" * piece):
                     pass
@@ -55,7 +69,7 @@ def no_inodes(base):
     folder = base.parent / "many"
     folder.mkdir()
     with contextlib.suppress(OSError):
-        for number in range(10_000):
+        for number in range(60_000):
             (folder / str(number)).touch()
     try:
         yield
@@ -155,6 +169,14 @@ FITS = {("journal", "4 KiB left"), ("journal", "1 MB left")}
 """What is small enough."""
 
 
+def asked(port):
+    """What the instance says to 1; nothing is asked through the client's own store."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/score", b'{"inputs": [[1]]}')
+    request.add_header("Content-Type", "application/json")
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.load(answer)["predictions"]
+
+
 def problem_of(do):
     try:
         do()
@@ -166,6 +188,64 @@ def problem_of(do):
 def added(base, before):
     """Files that are there and were not; empty folders hold nothing."""
     return [path for path in paths(base) if path not in before and not (base / path).is_dir()]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("left", [0, 4096, 1_000_000, 20_000_000])
+def test_f25_disk_that_fills_while_an_environment_is_built(base, left):
+    """uv finds no room for its cache, the virtual environment, numpy's download, its files."""
+    made_larger(base, "400M", "9000")
+    uv = Path(find_uv_bin()).read_bytes()
+    lock = subprocess.run(
+        [find_uv_bin(), "pip", "compile", "--quiet", "--generate-hashes", "--no-annotate", "-"],
+        input=b"numpy==2.2.6", stdout=subprocess.PIPE, check=True,
+    ).stdout  # fmt: skip
+    build = {
+        "key": "k", "lock": digest(lock), "version": "3.11", "python": sys.executable,
+        "tool": "uv-1", "tree": "", "files": [],
+    }  # fmt: skip
+    with open_local(base) as road:
+        sizes = [[digest(each), len(each)] for each in (uv, lock)]
+        road.call("put", blobs=sizes, payload=uv + lock)
+        road.call("tool", name="uv-1", digest=digest(uv))
+        with full(base, left):
+            problem = problem_of(lambda: road.call("environment", **build))
+            assert problem is not None
+            print(problem.what, "|", problem.remedy)
+            assert "need " in problem.what or "space" in problem.what, problem.detail
+            assert problem.remedy
+            assert not (base / "envs/k").exists(), "nothing half-built is left"
+        assert road.call("environment", **build) == {"built": True}
+    call(str(base / "envs/k/bin/python"), "-c", "import numpy")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("fault", ["0 left", "4 KiB left", "no inodes"])
+def test_f25_disk_that_takes_nothing_while_current_is_renamed(base, tmp_path, fault):
+    """A rollback changes one link: it is done, or not done and said; never half."""
+    made_larger(base, "2500M", "56000")
+    home = tmp_path / "home"  # on another disk: only the host's is full
+    home.mkdir(0o700)
+    (base.parent / "local").mkdir()
+    (home / "local").symlink_to(base.parent / "local")
+    client = Client(home)
+    folder = write_model(tmp_path / "doubles", "doubles")
+    client("deploy", str(folder))
+    try:
+        write_model(folder, "doubles", factor=3.0)
+        client("deploy", str(folder))
+        port = client("status", "doubles")[0]["port"]
+        with FAULTS[fault](base):
+            problem = None
+            try:
+                client("rollback", "doubles")
+            except Failed as failed:
+                problem = str(failed)
+            (answer,) = asked(port)
+            print(fault, "|", problem, "|", answer)
+            assert answer == (2.0 if problem is None else 3.0)
+    finally:
+        client("undeploy", "doubles", "--purge", "--yes")
 
 
 @pytest.mark.faults
