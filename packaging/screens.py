@@ -64,9 +64,9 @@ def click(*names: str) -> Steps:
     return steps
 
 
-def fill(label: str, text: str, *before: str) -> Steps:
+def fill(label: str, text: str, keys: tuple[str, ...]) -> Steps:
     def steps(page: Page) -> None:
-        click(*before)(page)
+        press(*keys)(page)
         page.get_by_label(label).fill(text)
 
     return steps
@@ -92,6 +92,10 @@ SCENES: dict[str, tuple[str, Steps]] = {
     "catalogue-unfolded": ("/", lambda page: page.locator("#model-churn .unfold").click()),
     "catalogue-menu": ("/", lambda page: page.locator("details.menu summary").first.click()),
     "help": ("/", press("?")),
+    "palette": (
+        "/",
+        fill("Find a model", "chu", ("Control+k",)),
+    ),
     "add": ("/", click("Add model")),
     "dashboard": ("/models/churn", nothing),
     "dashboard-old": ("/models/churn?v=1", nothing),

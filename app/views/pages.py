@@ -30,6 +30,7 @@ from app.views import (
     dashboard,
     jobs,
     metadata,
+    palette,
     receiving,
     settings,
     timeline,
@@ -72,7 +73,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     _log_to(work.home / "log", app.logger)
     for part in (catalogue, dashboard, jobs, actions):
         app.register_blueprint(part.blueprint(work, live))
-    for editor in (asking, configuration, metadata, timeline):
+    for editor in (asking, configuration, metadata, palette, timeline):
         app.register_blueprint(editor.blueprint(work))
     app.register_blueprint(tunnels.blueprint(work, server.tunnels))
     app.register_blueprint(settings.blueprint(work, answers))
