@@ -204,3 +204,25 @@ def test_windows_that_left_hold_no_thread_of_the_server(page, server):
     while server.feed.listeners > 1:
         assert time.monotonic() < end, f"{server.feed.listeners} listen"
         time.sleep(0.1)
+
+
+def test_keys_go_through_the_catalogue(page, server, work, tmp_path):
+    client = Client(work.home)
+    for name in ("alpha", "beta"):
+        client("add", str(write_model(tmp_path / name, name)))
+    page.goto(f"{server.address}/?order=name")
+    rows = page.locator("tr.row")
+    expect(rows).to_have_count(2)
+    for key, at in (("j", 0), ("j", 1), ("j", 1), ("k", 0), ("j", 1)):
+        page.keyboard.press(key)
+        expect(rows.nth(at)).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/models/beta")
+    page.keyboard.press("g")
+    page.keyboard.press("s")
+    page.wait_for_url("**/settings")
+    page.keyboard.press("g")
+    page.keyboard.press("c")
+    page.wait_for_url(f"{server.address}/")
+    page.keyboard.press("/")
+    expect(page.locator("#q")).to_be_focused()
