@@ -1,6 +1,7 @@
 """F20, F21: client or agent killed at every point of a deployment, and at random times."""
 
 import ast
+import json
 import os
 import random
 import re
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from client import ROOT, Client, write_model
-from guests import soon
-from invariants import Site, check_invariants
+from guests import Guest, soon
+from invariants import ASK, Site, check_invariants
 from load import Load
 
 AGENT = ROOT / "app" / "deployer" / "agent"
@@ -181,6 +182,52 @@ def test_f20_client_killed_at_random_times(root_client, guest, tmp_path):
     assert load.failed == [], "I1"
     assert hit > times * 0.6, "most kills missed"
     root_client("undeploy", name, "--purge", "--yes")
+
+
+@pytest.mark.faults
+def test_f22_power_is_cut_at_random_times(tmp_path):
+    """The whole server ends at once, boots, and serves old or new without a login.
+
+    What the kernel had not written yet is not lost here: the guest's disk is a folder of ours.
+    """
+    seed = int(os.environ.get("RHYTHMICML_SEED") or time.time())
+    times = int(os.environ.get("RHYTHMICML_KILLS") or 30)
+    print(f"seed {seed}, {times} times")
+    chance = random.Random(seed)
+    folder, name = model(tmp_path, "power")
+    hit, changed, up = 0, 0, []
+    with Guest.boot("power") as guest:
+        client = Client(tmp_path / "home")
+        client.add_location(guest, "root")
+        site = Site.on(guest, client, name)
+        port = serving(client, folder, name)
+        began = time.monotonic()
+        site.deploy()
+        lasts = (time.monotonic() - began) * 1.1
+        for number in range(times):
+            before = site.current()
+            write_model(folder, name, factor=100.0 + number)
+            process = client.start("deploy", name, "--to", "srv")
+            time.sleep(chance.uniform(0.2, lasts))
+            hit += process.poll() is None
+            guest.kill()
+            process.communicate(timeout=90)
+            guest.boot_again()
+            began = time.monotonic()
+            release = soon("an answer without a login", lambda: served_by(site, port), 30)
+            up.append(time.monotonic() - began)
+            assert release == site.current()
+            assert release in site.complete()
+            changed += release != before
+            check_invariants(site)
+    print(f"{hit} of {times} hit, {changed} serve the new; {max(up):.1f} s after sshd at most")
+    assert hit > times * 0.6, "most cuts missed"
+
+
+def served_by(site: Site, port: int) -> str:
+    """The release that answers there; "" while none does."""
+    said = site.run(["python3", "-c", ASK, str(port)], check=False).stdout
+    return json.loads(said)[0][1] if said else ""
 
 
 def ended(note: str) -> str:
