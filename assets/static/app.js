@@ -37,6 +37,7 @@ const DOES = {
   close: closeDrawer,
   dismiss: (button) => button.parentElement.remove(),
   drop: (button) => button.closest("tr").remove(),
+  keys: () => document.getElementById("help").showModal(),
   theme: turnTheme,
 };
 
@@ -139,7 +140,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     search.focus();
   } else if (event.key === "?") {
-    document.getElementById("help").showModal();
+    DOES.keys();
   } else if (event.key === "j" || event.key === "k") {
     move(event.key === "j" ? 1 : -1);
   } else if (event.key === "Enter" && event.target.matches("tr.row")) {
