@@ -10,6 +10,7 @@ function openDrawer() {
   drawer.hidden = false;
   const first = drawer.querySelector("[autofocus], input:not([type=hidden]), select, button.btn");
   if (first && !drawer.contains(document.activeElement)) first.focus();
+  for (const log of drawer.querySelectorAll(".logs")) log.scrollTop = log.scrollHeight;
 }
 
 function closeDrawer() {
