@@ -24,7 +24,7 @@ from . import auth, metrics, tls
 from . import release as releases
 from .access import AccessLog
 from .admin import Admin
-from .batching import LoadFailed, Pool, Settings
+from .batching import LoadFailed, Settings, processes
 from .cors import Cors
 from .early import allow_many_files, parse
 from .errors import Refusal
@@ -117,7 +117,7 @@ class Front:
         self.public = public
         self.private = private
         self.counts = Metrics(*labels(release))
-        self.pool = Pool(release.launch(), Settings.read(scoring), self.counts, begun=begun)
+        self.pool = processes(release.launch(), Settings.read(scoring), self.counts, begun)
         self.reader = Reader(
             "json",
             model=release.model,
