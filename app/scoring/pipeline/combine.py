@@ -176,7 +176,7 @@ def _concat(held: Mapping[str, Held], count: int) -> Held:
     """The columns of all; a row that one has not is null there."""
     found = []
     for stage, one in held.items():
-        if one.rows is not None and not one.rows:
+        if one.outputs.rows == 0 and one.outputs.kind == "json":
             continue  # what columns it would have is not known
         outputs = one.outputs if one.rows is None else table.spread(one.outputs, one.rows, count)
         columns = table.named(outputs, stage)

@@ -115,6 +115,10 @@ class Remote:
         self._metrics = metrics
         self._learning: asyncio.Task[None] | None = None
 
+    def nothing(self) -> Outputs:
+        """Its answer about no rows, for which it need not be asked."""
+        return self.known.nothing() if self.known else Outputs("json", [])
+
     async def ask(self, given: Outputs, context: Context) -> Reply:
         """Its answer about these rows. Raises a Refusal that names the stage."""
         self.circuit.enter()
@@ -305,6 +309,9 @@ class Script:
         self.kind = "json"  # of what predict takes; known when it has been loaded
         self._submit = submit
         self._metrics = metrics
+
+    def nothing(self) -> Outputs:
+        return Outputs("json", [])
 
     async def ask(self, given: Outputs, context: Context) -> Reply:
         now = monotonic()
