@@ -60,7 +60,7 @@ class Known(NamedTuple):
         """What it would give for no rows, as far as that is known."""
         if not self.outputs:
             return Outputs("json", [])
-        made = empty((one.name, CODES.get(one.type, OBJECT), one.shape) for one in self.outputs)
+        made = empty([(one.name, CODES.get(one.type, OBJECT), one.shape) for one in self.outputs])
         if made.names != (oip.NAME,):
             return made
         return (
