@@ -150,7 +150,7 @@ def _tensors(outputs: Outputs, kind: str) -> list[tuple[str, Column]] | None:
 
 
 def _narrow(column: Column) -> Column:
-    return table.packed(column.rows()) if column.code == OBJECT else column
+    return table.narrow(column.rows()) if column.code == OBJECT else column
 
 
 def _fits(column: Column) -> bool:
