@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from app import jobs
 from app.errors import Problem
 from app.models import Event, Job
-from app.services import backups, deployments, fleet, pins, verifying, versions
+from app.services import backups, deployments, fleet, pins, removing, verifying, versions
 from app.services.together import Crew
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ VERBS: dict[str, Callable[..., Events]] = {
     "deploy": fleet.deploy,
     "undeploy": deployments.undeploy,
     "check": _check,
+    "remove": removing.remove,
     "verify": _verify,
     "backup": backups.backup,
     "restore-store": _restore_store,

@@ -137,6 +137,8 @@ def test_failed_job_says_why_and_can_be_tried_again(page, server, tmp_path, work
     expect(problem).to_contain_text("ZeroDivisionError", timeout=60_000)
     expect(drawer(page).locator(".job-state")).to_have_text("failed")
     page.get_by_role("button", name="Try again").click()
+    expect(drawer(page)).to_contain_text("rhythmicml deploy bad@1 --to local")
+    page.get_by_role("button", name="Deploy bad v1 on local").click()
     expect(drawer(page).locator(".job-state")).to_have_text("running")
     expect(drawer(page).locator(".job-state")).to_have_text("failed", timeout=60_000)
 
