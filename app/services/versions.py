@@ -157,11 +157,11 @@ def uncommitted(work: Workspace, names: Iterable[str]) -> dict[str, int | None]:
             latest = store.versions.latest(model)
             try:
                 taken = snapshot.look(store, model)
+                found[name] = len(_changes(store, latest, taken))
             except Problem:
                 found[name] = None
                 continue
             snapshot.remember(store, model, taken)
-            found[name] = len(_changes(store, latest, taken))
     return found
 
 

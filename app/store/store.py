@@ -10,7 +10,6 @@ from types import TracebackType
 
 from app.crash import crash_point
 from app.errors import Problem
-from app.models import FileEntry
 from app.store import caches, gates, manifest, tables
 from app.store.blobs import DAY, Blobs
 from app.store.database import PATIENCE, Database, sayings
@@ -107,7 +106,7 @@ class Store:
         named = set(self.locks.digests())
         for listed, lock in self.versions.blobs():
             named |= {listed, lock}
-            named |= {file.digest for file in _files(listed, read or self.blobs.read)}
+            named |= {file.digest for file in manifest.parse((read or self.blobs.read)(listed))}
         return named - {""}
 
     def copy_rows(self, path: Path) -> int:
@@ -119,16 +118,6 @@ class Store:
     def replace_rows(self, other: Path, stamp: int) -> None:
         """Put the rows of another store's file in place of these: all, or none and a Problem."""
         replace_rows(self._database, other, stamp)
-
-
-def _files(listed: str, read: Callable[[str], bytes]) -> list[FileEntry]:
-    try:
-        return manifest.parse(read(listed))
-    except ValueError as error:
-        raise Problem(
-            f'The list of files "{listed[:12]}" of a version is damaged.',
-            remedy="See which one: rhythmicml verify",
-        ) from error
 
 
 def _private_folder(home: Path) -> None:

@@ -14,6 +14,8 @@ function offer(undo, until) {
   button.addEventListener("click", () => {
     end();
     htmx.ajax("POST", undo.post, { values: undo.values, swap: "none" }).then(() => {
+      // There and back between two looks at the store is no news.
+      if (document.getElementById("rows")) htmx.trigger("#rows", "refresh");
       if (!document.querySelector(".toast-undo, .toast-problem")) note("Taken back.");
     });
   });

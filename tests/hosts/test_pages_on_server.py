@@ -117,7 +117,7 @@ def test_whole_way_from_the_folder_to_the_server_and_back(
         expect(drawer.locator(".logs")).not_to_be_empty(**WHOLE)
         page.keyboard.press("Escape")
         page.get_by_role("link", name="History").click()
-        for done in ("deploy v1", "deploy v2", "switch v1", "rollback v2"):
+        for done in ("Deploy v1", "Deploy v2", "Switch v1", "Rollback v2"):
             expect(page.get_by_role("table", name="History")).to_contain_text(done)
 
         # delete, with what runs of it

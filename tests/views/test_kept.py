@@ -108,7 +108,7 @@ def test_unfolded_versions_lead_to_their_dashboards(page, server, work, churn):
     expect(unfolded.locator("li")).to_have_count(20)
     expect(unfolded.get_by_role("link", name="All 23 versions")).to_be_visible()
     unfolded.get_by_role("link", name="v4", exact=True).click()
-    expect(page.locator(".banner")).to_contain_text("This is v4: it stays as it is.")
+    expect(page.locator(".banner")).to_contain_text("This is v4, as it was committed.")
     assert page.get_by_role("button", name=re.compile("Commit|Save")).count() == 0
 
 
