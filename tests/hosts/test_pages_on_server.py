@@ -43,7 +43,7 @@ def ask(page):
     page.get_by_role("link", name="Try it").click()
     page.get_by_label("Request").fill('{"inputs": [[1, 2, 3]]}')
     page.get_by_role("button", name="Ask it").click()
-    expect(page.locator("#answer")).to_contain_text(re.compile(r"v\d+, \d+ ms"), **WHOLE)
+    expect(page.locator("#answer")).to_contain_text(re.compile(r"v\d+ · \d+ ms"), **WHOLE)
     return page.locator("#answer pre").inner_text()
 
 
