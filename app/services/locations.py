@@ -174,6 +174,15 @@ def set_default(work: Workspace, name: str) -> Location:
         return store.locations.set_default(name)
 
 
+def fingerprints(work: Workspace, location: Location) -> list[str]:
+    """Of the host keys that are believed of a location and its jumps."""
+    from app.deployer.ssh_config import parse_url, route
+
+    trust = Trust.of(work.home)
+    hosts = route(parse_url(location.url)) if location.url else []
+    return [key.fingerprint for host in hosts for key in trust.keys(host.known_as)]
+
+
 def forget_key(work: Workspace, name: str) -> int:
     """Forget the host keys of a location and of its jumps; how many there were."""
     from app.deployer.ssh_config import parse_url, route
