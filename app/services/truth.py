@@ -52,6 +52,23 @@ def outcome(attempt: Deployment, said: dict[str, Any]) -> str | None:
     return INTERRUPTED
 
 
+def refused(work: Workspace, road: Road, attempt: Deployment) -> str:
+    """The result of an attempt whose decisive step the host refused, by what it says now.
+
+    It may have refused what comes after the switch, and a host that goes down refuses before it is
+    silent: then the attempt stays open.
+    """
+    try:
+        said = road.call("truth", name=attempt.model)
+    except Problem:
+        return UNKNOWN
+    result = outcome(attempt, {**said, "holder": None})  # the holder are we
+    if result == DONE and attempt.action in MAKES_PRODUCTION:
+        with work.open_store() as store:
+            _know(store, attempt, said)
+    return {None: UNKNOWN, DONE: DONE}.get(result, FAILED)
+
+
 def _same(said: dict[str, Any] | None, attempt: Deployment) -> bool:
     return bool(said and attempt.attempt and said.get("id") == attempt.attempt)
 
