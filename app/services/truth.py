@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem
 from app.models import Deployment, Instance, Location
+from app.services import places
 
 if TYPE_CHECKING:
     from app.deployer.road import Road
@@ -178,9 +179,14 @@ def ask(work: Workspace, name: str | None, to: str | None) -> None:
 
 
 def loose(work: Workspace, name: str | None, to: str | None) -> list[str]:
-    """What there is to say of attempts that were cut off where nothing is deployed."""
+    """What there is to say of attempts that were cut off where nothing is deployed.
+
+    to: locations, as `places.named` takes them.
+    """
+    meant = places.named(work, to) if to else None
     with work.open_store() as store:
         deployed = {(each.model, each.location) for each in store.instances.all()}
-        last = store.deployments.lasts(CHANGES, name, to)
+        last = store.deployments.lasts(CHANGES, name)
+    last = [each for each in last if meant is None or each.location in meant]
     cut_off = [each for each in last if each.result in (*CUT_OFF, "")]
     return [told(e, None) for e in cut_off if (e.model, e.location) not in deployed]
