@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.config import size as parse_size
+from app.configuration.values import size as parse_size
 from app.deployer import fit, secrets, units
 from app.deployer.agent.judging import SAMPLE_ALONE
 from app.deployer.agent.retention import good, rollback_target

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 
 from app import config
+from app.configuration.starter import starter
 from app.errors import Problem
 from app.models import Model
 from app.store import Store
@@ -66,7 +67,7 @@ def init(folder: Path, name: str | None = None) -> Initialised:
     starters = {
         "predict.py": PREDICT,
         "requirements.txt": REQUIREMENTS,
-        config.FILE: config.starter(name),
+        config.FILE: starter(name),
         IGNORE_FILE: IGNORE,
         "sample.json": SAMPLE,
     }

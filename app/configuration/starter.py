@@ -1,0 +1,45 @@
+"""A first `rhythmicml.toml`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def starter(name: str, *, python: str = "") -> str:
+    """A first `rhythmicml.toml`: what one usually sets, and the rest as comments."""
+    python = python or f"{sys.version_info.major}.{sys.version_info.minor}"
+    return f'''\
+# What RhythmicML should know about this model. Every key: docs/configuration.md
+
+[model]
+name = "{name}"
+description = ""
+# metadata = {{ dataset = "2026-10", auc = 0.91 }}   # any key and value
+
+[predict]
+script = "predict.py"                 # load(artifacts) once, predict(model, inputs) per batch
+# artifacts = "artifacts"             # what load is given
+input = "json"                        # dataframe, ndarray, json or bytes
+# batch = {{ max_rows = 256 }}          # or false
+sample = "sample.json"                # golden input: warms up, proves, and gates every switch
+# timeout = 30                        # seconds for one prediction
+
+[dependencies]
+requirements = "requirements.txt"
+python = "{python}"
+
+[deploy]
+# location = "prod"                   # else the default location
+# port = 8101
+# workers = 1
+# memory = "2G"
+# env = {{ TOKENIZERS_PARALLELISM = "false" }}
+exclude = ["notebooks/", "*.ipynb"]   # versioned, not shipped
+
+# [gate]                              # what a release must show before it takes traffic
+# max_changed = 0.05                  # share of rows of samples/ that may differ from production's
+# max_latency_ratio = 1.5             # and how much slower than production it may be
+
+# [schema.inputs]                     # what a request must look like, beyond what the sample says
+# age = {{ type = "int64", min = 0, max = 120 }}
+'''
