@@ -115,7 +115,7 @@ KEYS: dict[str, dict[str, Reader]] = {
     },
     "pipeline": {
         "output": text,
-        "parallel": whole(1, 256),
+        "parallel": whole(1, 64),
         "max_hops": whole(1, 16),
     },
 }

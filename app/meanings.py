@@ -297,7 +297,7 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
         "parallel": Meaning(
             "number",
             "3",
-            "How many batches may be on their way through the stages at once, 1 to 256.",
+            "How many batches may be on their way through the stages at once, 1 to 64.",
         ),
         "max_hops": Meaning(
             "number",

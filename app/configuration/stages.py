@@ -142,7 +142,7 @@ STAGE_KEYS: dict[str, Reader] = {
     "idempotent": truth,
     "optional": truth,
 }
-OF_INSTANCES = ("version", "location", "timeout", "idempotent")
+OF_INSTANCES = ("version", "location", "idempotent")
 OF_COMBINERS = ("weights",)
 
 Read = tuple[tuple[dict[str, Any], ...], list[Fault]]
