@@ -272,12 +272,18 @@ def _post(road: Road, private: str, body: bytes) -> tuple[int, Any, bytes]:
 
 def refusal_of(name: str, location: Location, status: int, text: str) -> Problem:
     try:
-        said = json.loads(text).get("error", text)
-    except (ValueError, AttributeError):
+        said = json.loads(text)
+    except ValueError:
         said = text
-    parts = said if isinstance(said, dict) else {"what": str(said)}
+    return problem_of(name, status, said, f" on {location.name}")
+
+
+def problem_of(name: str, status: int, said: Any, place: str = "") -> Problem:
+    """What an instance answered other than 200, in its own words."""
+    error = said.get("error", said) if isinstance(said, dict) else said
+    parts = error if isinstance(error, dict) else {"what": str(error)}
     return Problem(
-        f"{name} on {location.name} refused the request with {status}.",
+        f"{name}{place} refused the request with {status}.",
         cause=" ".join(str(parts[key]) for key in ("what", "cause") if parts.get(key)),
         remedy=str(parts.get("remedy") or _look_where(name, status)),
     )

@@ -18,6 +18,7 @@ OPS = (
     "credentials",
     "releases",
     "gate",
+    "rehearsing",
     "switching",
     "truth",
     "retention",
