@@ -61,6 +61,7 @@ class Routes:
         self.cors = cors or Cors(())
         self.gauges: Callable[[], dict[str, int]] = dict  # what the metrics know from outside
         self.max_request_rows = int(release.scoring.get("max_request_rows") or 10_000)
+        self.depth = 1  # of a pipeline: how many it goes through, itself included
         self.in_progress = 0
         self.max_body = int(release.scoring.get("max_body") or Limits().max_body)
         self.readers = Readers(self.max_body, self.max_request_rows)
