@@ -3,6 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Stage(Protocol):
+    """What is written of a stage: it asks an instance, or combines those after which it comes."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def instance(self) -> str: ...
+    @property
+    def after(self) -> tuple[str, ...]: ...
+    @property
+    def combine(self) -> str: ...
 
 
 def starter(name: str, *, python: str = "") -> str:
@@ -43,3 +58,39 @@ exclude = ["notebooks/", "*.ipynb"]   # versioned, not shipped
 # [schema.inputs]                     # what a request must look like, beyond what the sample says
 # age = {{ type = "int64", min = 0, max = 120 }}
 '''
+
+
+def pipeline_starter(name: str, stages: Sequence[Stage]) -> str:
+    """A first `rhythmicml.toml` of a pipeline."""
+    head = f'''\
+# What RhythmicML should know about this pipeline: docs/pipelines.md. Every key: docs/configuration.md
+
+[model]
+name = "{name}"
+description = ""
+
+[predict]
+sample = "sample.json"                # a request: warms up, proves, and gates every switch
+# timeout = 30                        # seconds that all stages share
+
+# [pipeline]
+# output = "{stages[-1].name}"  # the stage that gives the answer; else the last one
+
+# One for each stage. Try them all on this machine: rhythmicml pipeline test FOLDER
+'''
+    return head + "".join(map(_stage, stages))
+
+
+def _stage(stage: Stage) -> str:
+    after = ", ".join(f'"{each}"' for each in stage.after)
+    lines = ["", "[[stage]]", f'name = "{stage.name}"']
+    if stage.combine:
+        return "\n".join([*lines, f'combine = "{stage.combine}"', f"after = [{after}]", ""])
+    lines += [f'instance = "{stage.instance}"', f"after = [{after}]"]
+    lines += [
+        "# version = 3                       # pinned; else it follows production",
+        f'# columns = ["{stage.after[0]}.*"]  # which columns it is given; else all',
+        "# timeout = 2.0                     # seconds, of this stage alone",
+        "",
+    ]
+    return "\n".join(lines)

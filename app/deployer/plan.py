@@ -109,6 +109,11 @@ class Wanted:
         return sorted({str(each["socket"]) for each in reached if "socket" in each})
 
     @property
+    def calls_out(self) -> bool:
+        """Whether it asks instances of other hosts."""
+        return calls_out(self.manifest["scoring"])
+
+    @property
     def name(self) -> str:
         return str(self.manifest["model"])
 
@@ -124,6 +129,11 @@ class Wanted:
     @property
     def unit_names(self) -> list[str]:
         return list(units.names(self.name))
+
+
+def calls_out(scoring: dict[str, Any]) -> bool:
+    """Whether a release asks instances of other hosts, by the "scoring" of its release.json."""
+    return any("url" in (each.get("reach") or {}) for each in scoring.get("stages") or ())
 
 
 @dataclass(frozen=True)
@@ -621,6 +631,7 @@ def _units(wanted: Wanted, found: Found, port: int, exposure: str) -> dict[str, 
         tls=public or wanted.public,
         secrets=bool(wanted.secret_names),
         pipeline=bool(wanted.stages),
+        calls_out=wanted.calls_out,
     )
     return units.render(unit)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -71,14 +72,18 @@ def init(folder: Path, name: str | None = None) -> Initialised:
         IGNORE_FILE: IGNORE,
         "sample.json": SAMPLE,
     }
+    return Initialised(folder, name, write_starters(folder, starters))
+
+
+def write_starters(folder: Path, starters: Mapping[str, str]) -> tuple[str, ...]:
+    """Write those of these files that are not there; their names."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        written = [path for path, text in starters.items() if _write_new(folder / path, text)]
+        return tuple(path for path, text in starters.items() if _write_new(folder / path, text))
     except OSError as error:
         raise Problem(
             f'"{folder}" cannot be written.', cause=error.strerror or str(error)
         ) from error
-    return Initialised(folder, name, tuple(written))
 
 
 def _write_new(path: Path, text: str) -> bool:

@@ -22,6 +22,7 @@ OPS = (
     "switching",
     "truth",
     "retention",
+    "stages",
     "instances",
     "logs",
     "inventory",
