@@ -63,7 +63,7 @@ exclude = ["notebooks/", "*.ipynb"]   # versioned, not shipped
 def pipeline_starter(name: str, stages: Sequence[Stage]) -> str:
     """A first `rhythmicml.toml` of a pipeline."""
     head = f'''\
-# What RhythmicML should know about this pipeline: docs/pipelines.md. Every key: docs/configuration.md
+# What RhythmicML should know about this pipeline. Every key: docs/configuration.md
 
 [model]
 name = "{name}"
@@ -76,7 +76,7 @@ sample = "sample.json"                # a request: warms up, proves, and gates e
 # [pipeline]
 # output = "{stages[-1].name}"  # the stage that gives the answer; else the last one
 
-# One for each stage. Try them all on this machine: rhythmicml pipeline test FOLDER
+# One for each stage: docs/pipelines.md. Try them all on this machine: rhythmicml pipeline test FOLDER
 '''
     return head + "".join(map(_stage, stages))
 

@@ -24,7 +24,7 @@ from . import auth, metrics, tls
 from . import release as releases
 from .access import AccessLog
 from .admin import Admin
-from .batching import LoadFailed, Pool, Settings
+from .batching import LoadFailed, Pool, Settings, processes
 from .cors import Cors
 from .early import allow_many_files, parse
 from .errors import Refusal
@@ -34,6 +34,7 @@ from .launch import Begun
 from .metrics import Metrics
 from .notify import handed_sockets, notify, watchdog_seconds
 from .outputs import Outputs
+from .pipeline.lane import Pipeline
 from .protocols import decode, native
 from .release import Release
 from .routes import Routes
@@ -73,6 +74,9 @@ def main(argv: Sequence[str], begun: Iterable[Begun] = ()) -> int:
     keep_memory()
     try:
         return run(Front(release, sockets, private, tokens, context, begun, asks).run())
+    except ValueError as error:
+        say(f"cannot start: {error}")
+        return 1
     finally:
         if arguments.private:
             unlink_socket(arguments.private)
@@ -119,7 +123,8 @@ class Front:
         self.private = private
         self.asks = asks
         self.counts = Metrics(*labels(release))
-        self.pool = Pool(release.launch(), Settings.read(scoring), self.counts, begun=begun)
+        self.pipeline = Pipeline(release, self.counts, begun) if release.is_pipeline else None
+        self.pool = self._pool(begun)
         self.reader = Reader(
             "json",
             model=release.model,
@@ -130,6 +135,8 @@ class Front:
         cors = Cors(scoring.get("cors") or ())
         self.routes = Routes(release, self.pool, self.reader, self.counts, self.access, cors)
         self.routes.gauges = self.gauges
+        if self.pipeline is not None:
+            self.routes.check = self.pipeline.check
         admin = Admin(self.routes, self.serve, self.rest, self.state)
         admin.replace_tokens = self.replace_tokens
         admin.replace_certificate = self.replace_certificate
@@ -152,6 +159,13 @@ class Front:
         self.accepting = False
         self.draining = False
         self._servers: list[asyncio.AbstractServer | tls.Door] = []
+
+    def _pool(self, begun: Iterable[Begun]) -> Pool:
+        """Whoever predicts: lanes of a pipeline, or processes that run the model."""
+        if self.pipeline is not None:
+            return self.pipeline.pool(self.counts)
+        release = self.release
+        return processes(release.launch(), Settings.read(release.scoring), self.counts, begun)
 
     async def run(self) -> int:
         self.loop = asyncio.get_running_loop()
@@ -185,6 +199,9 @@ class Front:
 
     async def _start(self) -> None:
         """Load the model, predict the sample, become ready."""
+        if self.pipeline is not None:
+            await self.pipeline.open(self.pool)
+            self.routes.depth = self.pipeline.depth
         self.reader.take(await self.pool.start())
         await self._predict_sample()
         await self.pool.warm()
@@ -375,6 +392,8 @@ class Front:
         self.routes.readers.close()
         await self.routes.jobs.close()
         await self.pool.close()
+        if self.pipeline is not None:
+            await self.pipeline.close()
         self.access.flush()
         say("ended")
 

@@ -17,11 +17,12 @@ from app.deployer import certificates
 from app.deployer.plan import PUBLIC
 from app.errors import Problem, Unreachable
 from app.models import Deployment, Event, Instance, Location
-from app.services import deployments, places, truth
+from app.services import deployments, pipelines, places, truth
 from app.services.together import ASKED_AT_ONCE, Crew, values
 
 if TYPE_CHECKING:
     from app.deployer.road import Road
+    from app.store import Store
     from app.workspace import Workspace
 
 ANSWER_WITHIN = 300.0
@@ -64,7 +65,20 @@ def status(
     with work.open_store() as store:
         for row in rows:
             row["note"] = truth.note_of(store, row["model"], row["location"], row["version"])
+            row["stages"] = _stages(store, row, rows)
     return rows
+
+
+def _stages(
+    store: Store, row: dict[str, Any], rows: list[dict[str, Any]]
+) -> list[dict[str, Any]] | None:
+    """Those of a pipeline, with how their instances are; None of a model."""
+    model = store.models.find(row["model"])
+    every = store.versions.all(model) if model and row["version"] else []
+    version = next((each for each in every if each.number == row["version"]), None)
+    if version is None or not version.configuration.stages:
+        return None
+    return pipelines.described(store, version.configuration, row["location"], rows)
 
 
 def _ask(work: Workspace, location: Location) -> dict[str, dict[str, Any]]:

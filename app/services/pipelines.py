@@ -176,3 +176,41 @@ def refuse(found: Sequence[fitting.Misfit]) -> None:
         remedy=f"Choose or rename its columns with `columns` in {FILE}, or correct the model.",
         detail="\n".join(lines[1:]),
     )
+
+
+# As it runs
+
+
+SHOWN = ("name", "instance", "combine", "weights", "after", "when", "optional", "timeout")
+
+
+def described(
+    store: Store,
+    configuration: Configuration,
+    location: str | None,
+    rows: Iterable[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """The stages in the order in which they are asked. rows: those of instances.status.
+
+    location: where the pipeline is, if it is anywhere.
+    """
+    graph = graph_of(configuration)
+    known = {(row["model"], row["location"]): row for row in rows}
+    stages = {each["name"]: each for each in configuration.stages}
+    made = []
+    for level, names in enumerate(graph.levels, 1):
+        for name in names:
+            stage = stages[name]
+            place = stage.get("location") or location
+            row = known.get((stage["instance"], place))
+            made.append(
+                {
+                    **{key: stage[key] for key in SHOWN},
+                    "level": level,
+                    "pinned": stage["version"],
+                    "location": place if stage["instance"] else None,
+                    "version": row["version"] if row else None,
+                    "state": row["state"] if row else "",
+                }
+            )
+    return made

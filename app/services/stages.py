@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem
-from app.models import Configuration
 from app.services import instances, pipelines, places, versions
 
 if TYPE_CHECKING:
-    from app.store import Store
     from app.workspace import Workspace
-
-SHOWN = ("name", "instance", "combine", "weights", "after", "when", "optional", "timeout")
-
 
 def show(work: Workspace, reference: str, *, to: str | None = None) -> dict[str, Any]:
     """A pipeline where it is deployed, or else as its version says.
@@ -37,7 +31,7 @@ def show(work: Workspace, reference: str, *, to: str | None = None) -> dict[str,
                 f"{name} is no pipeline: it has no stages.", remedy=f"rhythmicml show {name}"
             )
         here = deployed["location"] if deployed else version.configuration.location
-        stages = described(store, version.configuration, here, rows)
+        stages = pipelines.described(store, version.configuration, here, rows)
     return {
         "model": name,
         "version": version.number,
@@ -46,35 +40,3 @@ def show(work: Workspace, reference: str, *, to: str | None = None) -> dict[str,
         "output": pipelines.graph_of(version.configuration).output,
         "stages": stages,
     }
-
-
-def described(
-    store: Store,
-    configuration: Configuration,
-    location: str | None,
-    rows: Iterable[Mapping[str, Any]],
-) -> list[dict[str, Any]]:
-    """The stages in the order in which they are asked. rows: those of instances.status.
-
-    location: where the pipeline is, if it is anywhere.
-    """
-    graph = pipelines.graph_of(configuration)
-    known = {(row["model"], row["location"]): row for row in rows}
-    stages = {each["name"]: each for each in configuration.stages}
-    made = []
-    for level, names in enumerate(graph.levels, 1):
-        for name in names:
-            stage = stages[name]
-            place = stage.get("location") or location
-            row = known.get((stage["instance"], place))
-            made.append(
-                {
-                    **{key: stage[key] for key in SHOWN},
-                    "level": level,
-                    "pinned": stage["version"],
-                    "location": place if stage["instance"] else None,
-                    "version": row["version"] if row else None,
-                    "state": row["state"] if row else "",
-                }
-            )
-    return made
