@@ -155,6 +155,8 @@ def status(model: str | None, to: str | None, as_json: bool) -> None:
                 click.echo(f"\n{each['model']} on {each['location']}: {pinned} pinned")
             if each.get("error"):
                 click.echo(f"\n{each['model']} on {each['location']}: {each['error']}")
+            if each["stages"]:
+                click.echo(f"\n{_stages_words(each)}")
             if each["warm"]:
                 click.echo(f"\n{_warm_words(each)}")
             if each["note"]:
@@ -183,6 +185,17 @@ def _status_row(each: dict[str, Any]) -> dict[str, Any]:
         "memory": size(each["memory"]) if each["memory"] else "-",
         "since": ago(each["since"]) if each["since"] else "-",
     }
+
+
+def _stages_words(each: dict[str, Any]) -> str:
+    """A pipeline's stages that are instances, in a line."""
+    asked = [stage for stage in each["stages"] if stage["instance"]]
+    words = ", ".join(
+        f"{stage['name']} ({stage['instance']}"
+        + (f" v{stage['version']}, {stage['state']})" if stage["version"] else ", not deployed)")
+        for stage in asked
+    )
+    return f"{each['model']} on {each['location']} asks {words}"
 
 
 def _warm_words(each: dict[str, Any]) -> str:

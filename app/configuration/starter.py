@@ -76,7 +76,7 @@ sample = "sample.json"                # a request: warms up, proves, and gates e
 # [pipeline]
 # output = "{stages[-1].name}"  # the stage that gives the answer; else the last one
 
-# One for each stage: docs/pipelines.md. Try them all on this machine: rhythmicml pipeline test FOLDER
+# One for each stage: docs/pipelines.md. Try them all here: rhythmicml pipeline test FOLDER
 '''
     return head + "".join(map(_stage, stages))
 

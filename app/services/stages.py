@@ -10,6 +10,7 @@ from app.services import instances, pipelines, places, versions
 if TYPE_CHECKING:
     from app.workspace import Workspace
 
+
 def show(work: Workspace, reference: str, *, to: str | None = None) -> dict[str, Any]:
     """A pipeline where it is deployed, or else as its version says.
 

@@ -135,12 +135,38 @@ def check(
     asked: the pipeline's own schema.
     """
     said = told(wanted, found, others)
-    for stage in wanted.stages:
-        if stage["instance"]:
-            other = others.get(stage["name"])
-            _check_stage(wanted, stage, said[stage["name"]], other, location)
-    pipelines.refuse(
-        judged(wanted.manifest["scoring"], said, parse_schema(asked) if asked else None)
+    wrong = {
+        each["name"]: why
+        for each in wanted.stages
+        if each["instance"]
+        and (why := _why_not(each, said[each["name"]], others.get(each["name"]), location))
+    }
+    if wrong:
+        _refuse(wanted, location, wrong)
+    pipelines.refuse(judged(wanted.manifest["scoring"], said, asked))
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why a stage cannot be asked, and what helps. comes: `--with-stages` does."""
+
+    cause: str
+    remedy: str = ""
+    comes: bool = False
+
+
+def _refuse(wanted: Wanted, here: Location, wrong: Mapping[str, Why]) -> None:
+    """Say it of all stages at once; what has to be done by hand comes first."""
+    ordered = sorted(wrong.items(), key=lambda item: item[1].comes)
+    names = ", ".join(f'"{name}"' for name, _ in ordered)
+    remedy = ordered[0][1].remedy or (
+        f"rhythmicml deploy {wanted.name} --to {here.name} --with-stages deploys what is missing."
+    )
+    raise Problem(
+        f"{wanted.name} cannot be deployed on {here.name}: stage{'s' * (len(wrong) > 1)} {names} "
+        "cannot be asked.",
+        cause="; ".join(why.cause for _, why in ordered) + ".",
+        remedy=remedy,
     )
 
 
@@ -154,36 +180,29 @@ def judged(
     return fitting.judge(pipelines.graph_from(scoring), schemas, asked).misfits
 
 
-def _check_stage(
-    wanted: Wanted, stage: Mapping[str, Any], said: Said, other: Elsewhere | None, here: Location
-) -> None:
+def _why_not(
+    stage: Mapping[str, Any], said: Said, other: Elsewhere | None, here: Location
+) -> Why | None:
     instance, pinned = stage["instance"], stage["version"]
     place = other.location if other else here.name
-    why, remedy = "", f"rhythmicml deploy {wanted.name} --with-stages deploys it first."
     if said is None:
-        why = f"{instance} is not deployed on {place}"
-    elif pinned and said["version"] != pinned:
-        why = f"it is pinned to v{pinned}, and v{said['version']} is production on {place}"
-        remedy = (
+        return Why(f"{instance} is not deployed on {place}", comes=True)
+    if pinned and said["version"] != pinned:
+        return Why(
+            f"{instance} is wanted as v{pinned}, and v{said['version']} is production on {place}",
             f"Make it production: rhythmicml deploy {instance}@{pinned} --to {place}; or let "
-            f'stage "{stage["name"]}" ask v{said["version"]}.'
+            f'stage "{stage["name"]}" ask v{said["version"]}.',
         )
-    elif not said["ready"]:
-        why = f"{instance} is not ready on {place}"
-        remedy += f" Or look why: rhythmicml logs {instance}"
-    elif not said["asked"]:
-        why = f"{instance} was deployed on {place} before there were pipelines"
-        remedy = f"rhythmicml deploy {instance}@{said['version']} --to {place}, or --with-stages."
-    elif other and other.exposure != PUBLIC:
-        why = f"{instance} on {place} answers only its own host"
-        remedy = f'Set expose = "public" in [deploy] of {instance}, then deploy it again.'
-    if why:
-        raise Problem(
-            f'{wanted.name} cannot be deployed on {here.name}: stage "{stage["name"]}" cannot be '
-            "asked.",
-            cause=f"{why[:1].upper()}{why[1:]}.",
-            remedy=remedy,
+    if not said["ready"]:
+        return Why(f"{instance} is not ready on {place}", comes=True)
+    if not said["asked"]:
+        return Why(f"{instance} was deployed on {place} before there were pipelines", comes=True)
+    if other and other.exposure != PUBLIC:
+        return Why(
+            f"{instance} on {place} answers only its own host",
+            f'Set expose = "public" in [deploy] of {instance}, then deploy it again.',
         )
+    return None
 
 
 # Who may ask them
