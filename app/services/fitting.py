@@ -85,10 +85,14 @@ def _given_by(flow: Flow, stage: Stage) -> Fields | None:
 
 
 def _outputs(name: str, schema: Schema) -> Fields | None:
-    """The columns of an answer; what has no name is called after its stage."""
-    if len(schema.outputs) != 1 or schema.outputs[0].name != UNNAMED:
-        return _by_name(schema.outputs)
-    only = schema.outputs[0]
+    """The columns of an answer; what has no name is called after its stage.
+
+    Rows of any JSON may be objects, whose keys are not known but where they are declared.
+    """
+    named = [each for each in schema.outputs if each.name != UNNAMED or each.type != "json"]
+    if len(named) != 1 or named[0].name != UNNAMED:
+        return _by_name(named)
+    only = named[0]
     if len(only.shape) != 1 or only.shape[0] < 0:
         return {name: only._replace(name=name)} if not only.shape else None
     titles = [f"{name}_{number}" for number in range(only.shape[0])]

@@ -143,7 +143,8 @@ def check(
     }
     if wrong:
         _refuse(wanted, location, wrong)
-    pipelines.refuse(judged(wanted.manifest["scoring"], said, asked))
+    request = parse_schema(asked) if asked else None
+    pipelines.refuse(judged(wanted.manifest["scoring"], said, request))
 
 
 @dataclass(frozen=True)
