@@ -8,9 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from app.deployer.plan import PUBLIC
 from app.errors import NotFound, Problem
 from app.models import Event, Location, Model, Version
-from app.services import deployments, places, staging
+from app.services import deployments, places, staging, tokens
 from app.services.attempts import Events
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def deploy(
     done: list[Missing] = []
     try:
         for each in missing:
+            _let_in(work, each, model.name, location)
             yield from _brought(work, each)
             done.append(each)
         yield from deployments.deploy(work, reference, to=to, **options)
@@ -89,6 +91,21 @@ def _brought(work: Workspace, each: Missing) -> Events:
     for event in deployments.deploy(work, each.reference, to=each.location):
         if event.kind != "result":
             yield replace(event, text=f"{each.model}: {event.text}" if event.text else "")
+
+
+def _let_in(work: Workspace, each: Missing, pipeline: str, location: Location) -> None:
+    """A public instance starts only where somebody has a token: the pipeline gets one.
+
+    Its text is made anew once the pipeline's own host can keep it.
+    """
+    with work.open_store() as store:
+        version = store.versions.get(store.models.get(each.model), each.version)
+    name = staging.token_name(pipeline, location.name)
+    if version.configuration.expose != PUBLIC or each.location == location.name:
+        return
+    known = tokens.list_tokens(work, each.model, to=each.location)
+    if all(token["name"] != name for token in known):
+        tokens.add(work, each.model, name, to=each.location)
 
 
 def _taken_back(work: Workspace, done: list[Missing]) -> Events:

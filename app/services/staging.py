@@ -234,8 +234,12 @@ def confided(
 
 
 def _token(work: Workspace, stage: Elsewhere, name: str) -> str:
-    make = tokens.rotate if name in stage.tokens else tokens.add
-    return str(make(work, stage.instance, name, to=stage.location)["token"])
+    """A new text. One that was made before is with nobody who would ask, so it ends now."""
+    if name in stage.tokens:
+        said = tokens.rotate(work, stage.instance, name, grace=0, to=stage.location)
+    else:
+        said = tokens.add(work, stage.instance, name, to=stage.location)
+    return str(said["token"])
 
 
 def instances_of(stages: Iterable[Mapping[str, Any]], location: str) -> list[tuple[str, str]]:
