@@ -73,10 +73,12 @@ def main(argv: Sequence[str], begun: Iterable[Begun] = ()) -> int:
     allow_many_files()
     keep_memory()
     try:
-        return run(Front(release, sockets, private, tokens, context, begun, asks).run())
+        front = Front(release, sockets, private, tokens, context, begun, asks)
     except ValueError as error:
         say(f"cannot start: {error}")
         return 1
+    try:
+        return run(front.run())
     finally:
         if arguments.private:
             unlink_socket(arguments.private)

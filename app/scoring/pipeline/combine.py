@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import repeat
+from math import prod
 from operator import mul
 from typing import Any
 
-from ..inputs import OBJECT, pack
+from ..inputs import OBJECT
 from ..outputs import Column, Outputs, unpack
 from . import table
 from .graph import Stage
 from .table import Held, Unfit
 
 Branch = dict[str, Column]
+PIECE = 1 << 15
 _NUMBERS = (int, float, type(None))
 
 
@@ -102,17 +106,27 @@ def _as_outputs(made: Branch) -> Outputs:
 
 def _mean(weights: Mapping[str, float], columns: Mapping[str, Column]) -> Column:
     """Of numbers; those of a stage that are null do not count, NaN stays NaN."""
-    flats = [_numbers(name, column) for name, column in columns.items()]
     shares = [weights[name] for name in columns]
     shape = next(iter(columns.values())).shape
     total = sum(shares)
     if not total:
         return table.listed([None] * shape[0])
     if any(column.code == OBJECT for column in columns.values()):
-        return table.packed([_mean_of(shares, values) for values in zip(*flats)])
+        lists = [_numbers(name, column) for name, column in columns.items()]
+        return table.packed([_mean_of(shares, values) for values in zip(*lists)])
     parts = [share / total for share in shares]
-    means = [sum(map(mul, parts, values)) for values in zip(*flats)]
-    return Column("d", pack(means, "d").data, shape)
+    return Column("d", _mean_of_numbers(parts, list(columns.values())), shape)
+
+
+def _mean_of_numbers(parts: Sequence[float], columns: Sequence[Column]) -> bytes:
+    """Piece by piece, so that no single step keeps other threads from running for long."""
+    views = [_flat(column) for column in columns]
+    means = array("d")
+    for start in range(0, len(views[0]), PIECE):
+        pieces = [list(view[start : start + PIECE]) for view in views]
+        scaled = [map(mul, piece, repeat(part)) for piece, part in zip(pieces, parts)]
+        means.extend(map(sum, zip(*scaled)))
+    return means.tobytes()
 
 
 def _mean_of(shares: Sequence[float], values: Sequence[Any]) -> float | None:
@@ -122,20 +136,18 @@ def _mean_of(shares: Sequence[float], values: Sequence[Any]) -> float | None:
 
 
 def _numbers(stage: str, column: Column) -> list[Any]:
-    values = _flat(column)
+    values = column.rows()
     if column.code == OBJECT and not set(map(type, values)) <= {*_NUMBERS}:
         raise Unfit(f'"{stage}" gave values that are no numbers.')
     return values
 
 
-def _flat(column: Column) -> list[Any]:
-    """All its values, row by row."""
-    if column.code == OBJECT or len(column.shape) == 1:
-        return column.rows()
-    size = 1
-    for one in column.shape:
-        size *= one
-    return unpack(column.code, column.data, (size,))
+def _flat(column: Column) -> Any:
+    """All its numbers, row by row, as something that can be sliced."""
+    if column.code == "e":
+        return unpack("e", column.data, (prod(column.shape),))
+    code: Any = column.code
+    return memoryview(column.data).cast("B").cast(code)
 
 
 def _vote(columns: Mapping[str, Column]) -> Column:
@@ -176,7 +188,7 @@ def _concat(held: Mapping[str, Held], count: int) -> Held:
     """The columns of all; a row that one has not is null there."""
     found = []
     for stage, one in held.items():
-        if one.rows is not None and not one.rows:
+        if one.outputs.rows == 0 and one.outputs.kind == "json":
             continue  # what columns it would have is not known
         outputs = one.outputs if one.rows is None else table.spread(one.outputs, one.rows, count)
         columns = table.named(outputs, stage)

@@ -24,7 +24,7 @@ from . import graph as graphs
 from .ask import Client, Target, unix, web
 from .graph import INPUT, Graph, Stage
 from .run import Askable, Run
-from .stage import Context, Remote, Script
+from .stage import LARGE, Context, Remote, Script, beside
 
 HOPS, VIA, TRACE = b"x-pipeline-hops", b"x-pipeline-via", b"x-pipeline-trace"
 
@@ -105,6 +105,7 @@ class Pipeline:
         for one in remotes:
             if one.stage.optional:
                 one.learn_soon()
+        await beside(LARGE, int)  # starting the thread can take a while when all are busy
         pool.note("", "")
 
     async def _load_script(self) -> None:

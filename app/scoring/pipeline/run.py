@@ -143,7 +143,7 @@ class Run:
         size = sum(weight(one.outputs) for one in held.values())
         given = await beside(size, table.given, stage, held, self._count)
         if given.rows is not None and not given.rows:
-            return given  # no row is for it
+            return Held(asked.nothing(), given.rows)  # no row is for it
         reply = await asked.ask(given.outputs, self._context)
         self._replies[stage.name] = reply
         return Held(reply.outputs, given.rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
@@ -30,6 +31,7 @@ LARGE = 1 << 20
 _LINEAGE = re.compile(rb"[a-z0-9_/=, ]{1,4096}").fullmatch
 AGAIN = (502, 503, 504)
 
+_thread = ThreadPoolExecutor(1)
 T = TypeVar("T")
 
 
@@ -58,11 +60,14 @@ class Failed(Exception):
 
 
 async def beside(size: int, work: Callable[..., T], *arguments: Any) -> T:
-    """What `work` gives, made in a thread when there is much to do."""
+    """What `work` gives, made in a thread when there is much to do.
+
+    There is one thread: more would only take Python from each other, and from the front.
+    """
     if size < LARGE:
         return work(*arguments)
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(None, partial(work, *arguments))
+    return await loop.run_in_executor(_thread, partial(work, *arguments))
 
 
 class Circuit:
@@ -114,6 +119,10 @@ class Remote:
         self._client = client
         self._metrics = metrics
         self._learning: asyncio.Task[None] | None = None
+
+    def nothing(self) -> Outputs:
+        """Its answer about no rows, for which it need not be asked."""
+        return self.known.nothing() if self.known else Outputs("json", [])
 
     async def ask(self, given: Outputs, context: Context) -> Reply:
         """Its answer about these rows. Raises a Refusal that names the stage."""
@@ -305,6 +314,9 @@ class Script:
         self.kind = "json"  # of what predict takes; known when it has been loaded
         self._submit = submit
         self._metrics = metrics
+
+    def nothing(self) -> Outputs:
+        return Outputs("json", [])
 
     async def ask(self, given: Outputs, context: Context) -> Reply:
         now = monotonic()

@@ -119,7 +119,12 @@ def listed(values: list[Any]) -> Column:
 
 
 def packed(values: list[Any]) -> Column:
-    """The values as numbers where they are numbers."""
+    """The values as numbers where they all are; null stays null."""
+    return listed(values) if None in values else narrow(values)
+
+
+def narrow(values: list[Any]) -> Column:
+    """The values as numbers where they are numbers or, as NaN, null."""
     made = pack(values)
     if made.code == OBJECT:
         return listed(values)

@@ -17,9 +17,9 @@ import msgspec
 
 from ..errors import Refusal
 from ..inputs import OBJECT, Buffer, Numbers, Tensor, nested
-from ..outputs import Column, Outputs
+from ..outputs import Column, Outputs, empty
 from ..protocols import oip
-from ..schema import DATATYPES, MATRIX
+from ..schema import CODES, DATATYPES, MATRIX
 from . import table
 from .ask import Response
 from .table import Unfit
@@ -29,6 +29,14 @@ _TEXT = {str, type(None)}
 _BINARY = b"application/octet-stream"
 
 
+class Output(msgspec.Struct):
+    """One output of a stage, as its schema has it. shape: of a row's value."""
+
+    name: str
+    type: str
+    shape: tuple[int, ...] = ()
+
+
 class Known(NamedTuple):
     """What a stage has said of itself at /schema."""
 
@@ -36,7 +44,7 @@ class Known(NamedTuple):
     version: int
     release: str
     kind: str  # dataframe, ndarray, json, text or bytes
-    outputs: tuple[tuple[str, str], ...]  # name and type; none where they are not known
+    outputs: tuple[Output, ...]  # none where they are not known
     depth: int = 0  # of a pipeline
 
     @property
@@ -46,7 +54,18 @@ class Known(NamedTuple):
     @property
     def tensors(self) -> bool:
         """Whether its outputs are tensors, whatever rows it is given."""
-        return bool(self.outputs) and all(kind in _SENT for _, kind in self.outputs)
+        return bool(self.outputs) and all(one.type in _SENT for one in self.outputs)
+
+    def nothing(self) -> Outputs:
+        """What it would give for no rows, as far as that is known."""
+        if not self.outputs:
+            return Outputs("json", [])
+        made = empty([(one.name, CODES.get(one.type, OBJECT), one.shape) for one in self.outputs])
+        if made.names != (oip.NAME,):
+            return made
+        return (
+            Outputs("json", []) if made.columns[0].code == OBJECT else table.array_of(*made.columns)
+        )
 
 
 _SENT = {*DATATYPES, "string"}
@@ -58,18 +77,13 @@ def known(body: Buffer) -> Known:
         said = decode(body, type=_Said)
     except msgspec.MsgspecError as error:
         raise ValueError(str(error)) from None
-    outputs = tuple((one.name, one.type) for one in said.schema.outputs)
     depth = said.pipeline.depth if said.pipeline else 0
+    outputs = tuple(said.schema.outputs)
     return Known(said.model, said.version, said.release, said.kind, outputs, depth)
 
 
-class _Field(msgspec.Struct):
-    name: str
-    type: str
-
-
 class _Fields(msgspec.Struct):
-    outputs: list[_Field] = []
+    outputs: list[Output] = []
 
 
 class _Pipeline(msgspec.Struct):
@@ -105,7 +119,7 @@ def asking(outputs: Outputs, stage: Known) -> Asking:
     tensors = _tensors(outputs, stage.kind) if stage.tensors else None
     if tensors is None:
         return Asking("/score", [encode({"inputs": _as_json(outputs)})], _JSON)
-    body, size = oip.ask(tensors, [(name, kind != "string") for name, kind in stage.outputs])
+    body, size = oip.ask(tensors, [(one.name, one.type != "string") for one in stage.outputs])
     header = b"Inference-Header-Content-Length: %d\r\n" % size
     return Asking(stage.infer, body, b"Content-Type: application/octet-stream\r\n" + header)
 
@@ -136,7 +150,7 @@ def _tensors(outputs: Outputs, kind: str) -> list[tuple[str, Column]] | None:
 
 
 def _narrow(column: Column) -> Column:
-    return table.packed(column.rows()) if column.code == OBJECT else column
+    return table.narrow(column.rows()) if column.code == OBJECT else column
 
 
 def _fits(column: Column) -> bool:
