@@ -197,6 +197,7 @@ def test_a_switch_that_breaks_a_pipeline_is_refused_naming_it(client, home, cred
     assert post(credit)[0] == [9.0, 21.0]
 
 
+@pytest.mark.faults
 def test_a_pinned_stage_stays_until_it_is_forced(client, home, credit):
     pinned = states(client)["left"][1]
     client("deploy", pipeline(home, left=f"version = {pinned}"))

@@ -74,7 +74,7 @@ sample = "sample.json"                # a request: warms up, proves, and gates e
 # timeout = 30                        # seconds that all stages share
 
 # [pipeline]
-# output = "{stages[-1].name}"  # the stage that gives the answer; else the last one
+# output = "{stages[-1].name}"  # whose output is the answer; else the last one's
 
 # One for each stage: docs/pipelines.md. Try them all here: rhythmicml pipeline test FOLDER
 '''
@@ -87,10 +87,10 @@ def _stage(stage: Stage) -> str:
     if stage.combine:
         return "\n".join([*lines, f'combine = "{stage.combine}"', f"after = [{after}]", ""])
     lines += [f'instance = "{stage.instance}"', f"after = [{after}]"]
-    lines += [
-        "# version = 3                       # pinned; else it follows production",
-        f'# columns = ["{stage.after[0]}.*"]  # which columns it is given; else all',
-        "# timeout = 2.0                     # seconds, of this stage alone",
-        "",
-    ]
-    return "\n".join(lines)
+    more = {
+        "version = 3": "pinned; else it follows production",
+        f'columns = ["{stage.after[0]}.*"]': "which columns it is given; else all",
+        "timeout = 2.0": "seconds, of this stage alone",
+    }
+    lines += [f"# {key:<34}  # {words}" for key, words in more.items()]
+    return "\n".join([*lines, ""])

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from app.deployer.plan import PUBLIC
-from app.errors import NotFound, Problem
+from app.errors import Problem
 from app.models import Event, Location, Model, Version
-from app.services import deployments, places, staging, tokens
+from app.services import deployments, places, staging, tokens, versions
 from app.services.attempts import Events
 
 if TYPE_CHECKING:
@@ -170,18 +170,13 @@ def _there(work: Workspace, name: str, place: str) -> tuple[Mapping[str, Any] | 
 
 
 def _number(work: Workspace, name: str, before: Mapping[str, Any] | None, pinned: list[int]) -> int:
-    """Production's version where there is one, else the pinned one, else the latest."""
+    """Production's version where there is one, else the pinned one, else the latest; of a model
+    that has none, its folder is committed."""
     if before:
-        versions = {each["id"]: int(each["version"]) for each in before["releases"]}
-        return versions[before["current"]]
+        numbers = {each["id"]: int(each["version"]) for each in before["releases"]}
+        return numbers[before["current"]]
     with work.open_store() as store:
-        model = store.models.get(name)
-        latest = store.versions.latest(model)
+        latest = store.versions.latest(store.models.get(name))
     if pinned:
         return int(pinned[0])
-    if latest is None:
-        raise NotFound(
-            f"{name} has no version that could be deployed.",
-            remedy=f"Make one: rhythmicml commit {name}",
-        )
-    return latest.number
+    return latest.number if latest else versions.commit(work, name).version.number

@@ -13,7 +13,7 @@ from app.configuration.stages import COMBINERS, INPUT, STAGE
 from app.configuration.starter import pipeline_starter
 from app.errors import Problem
 from app.models import Model
-from app.services import trying
+from app.services import trials, trying
 from app.services.models import Initialised, checked_name, slug, write_starters
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def init(
 ) -> Initialised:
     """Write a pipeline into a folder, made if need be. What is there already stays as it is.
 
-    steps: models in the order in which they are asked; "ridge,trees" are asked at once. combine:
+    steps: models, or their folders, which are tracked from then on, in the order in which they are
+    asked; "ridge,trees" are asked at once. combine:
     how what several last ones give becomes one answer; "mean" when left out.
     """
     if combine and combine not in COMBINERS:
@@ -47,8 +48,8 @@ def init(
         )
     folder = folder.expanduser().absolute()
     name = checked_name(name) if name else slug(folder.name)
+    known = [[trials.named(work, model) for model in _models(step)] for step in steps]
     with work.open_store() as store:
-        known = [[store.models.get(model) for model in _models(step)] for step in steps]
         sample = _sample(store, known[0][0])
     stages = drafted([[model.name for model in step] for step in known], combine)
     if combine == "script":

@@ -8,7 +8,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,10 +63,18 @@ def status(
         row["latest"] = newest.number if newest else None
         row["outdated"] = bool(newest and row["version"] and newest.number > row["version"])
     with work.open_store() as store:
+        around = [_around(each, said) for each in store.instances.all()]
         for row in rows:
             row["note"] = truth.note_of(store, row["model"], row["location"], row["version"])
-            row["stages"] = _stages(store, row, rows)
+            row["stages"] = _stages(store, row, around)
     return rows
+
+
+def _around(known: Instance, said: dict[str, dict[str, Any] | Problem]) -> dict[str, Any]:
+    """How an instance is that a pipeline may ask; as last seen where its host was not asked."""
+    if known.location in said:
+        return _row(known, said[known.location])
+    return asdict(known)
 
 
 def _stages(

@@ -11,7 +11,7 @@ from app.config import FILE
 from app.errors import NotFound, Problem
 from app.models import Configuration, Version
 from app.scoring.pipeline import graph as graphs
-from app.scoring.pipeline.graph import Graph
+from app.scoring.pipeline.graph import Graph, Stage
 from app.scoring.schema import Schema
 from app.scoring.schema import parse as parse_schema
 from app.services import fitting
@@ -35,7 +35,7 @@ def graph_from(scoring: Mapping[str, Any]) -> Graph:
     except ValueError as error:
         raise Problem(
             _sentence(str(error)), remedy=f"Correct {FILE}; docs/pipelines.md shows how."
-        ) from error
+        ) from None
 
 
 def _sentence(words: str) -> str:
@@ -61,7 +61,7 @@ def check(store: Store, name: str, configuration: Configuration) -> None:
     graph = graph_of(configuration)
     for stage in graph.stages.values():
         if stage.instance:
-            _check_known(store, stage.name, stage.instance, stage.version)
+            _check_known(store, name, stage)
     _check_depth(store, name, configuration.stages, graph.max_hops)
 
 
@@ -72,13 +72,14 @@ def kind_of(store: Store, configuration: Configuration) -> str | None:
     return configuration.input or (INPUTS[asked.kind] if asked else None)
 
 
-def _check_known(store: Store, stage: str, instance: str, version: int | None) -> None:
+def _check_known(store: Store, name: str, stage: Stage) -> None:
+    instance, version = stage.instance, stage.version
     model = store.models.find(instance)
     if model is None:
-        names = [each.name for each in store.models.all()]
+        names = [each.name for each in store.models.all() if each.name != name]
         close = get_close_matches(instance, names, n=1)
         raise NotFound(
-            f'Stage "{stage}" asks "{instance}", and no model is called so.',
+            f'Stage "{stage.name}" asks "{instance}", and no model is called so.',
             cause=f"Known are: {', '.join(names)}." if names else "",
             remedy=f'Meant: instance = "{close[0]}"?'
             if close
@@ -89,7 +90,7 @@ def _check_known(store: Store, stage: str, instance: str, version: int | None) -
         latest = store.versions.latest(model)
         there = f"The newest is v{latest.number}." if latest else "It has none yet."
         raise NotFound(
-            f'Stage "{stage}" is pinned to v{version} of {instance}, which is not there.',
+            f'Stage "{stage.name}" is pinned to v{version} of {instance}, which is not there.',
             cause=there,
             remedy=f"rhythmicml versions {instance} lists them.",
         )

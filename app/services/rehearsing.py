@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from app.deployer import plan as planning
 from app.deployer.apply import apply
 from app.deployer.plan import Step, Wanted
-from app.errors import GateFailed, NotFound, Problem
+from app.errors import GateFailed, Problem
 from app.models import Event, Model, Version
-from app.services import pipelines, releases, trials
+from app.services import pipelines, releases, trials, versions
 from app.services.attempts import look
 from app.services.instances import problem_of
 from app.services.releases import Reached
@@ -99,13 +99,9 @@ def _members(store: Store, model: Model, version: Version) -> Iterator[Member]:
 
 
 def _asked(store: Store, stage: dict[str, Any], inner: Model, of: Version) -> Version:
+    """The version it would ask; of a model that was never committed, its folder as it is."""
     found = pipelines.version_asked(store, stage, of.configuration.location)
-    if found is None:
-        raise NotFound(
-            f'Stage "{stage["name"]}" asks {inner.name}, which has no version yet.',
-            remedy=f"Make one: rhythmicml commit {inner.name}",
-        )
-    return found
+    return found or versions.draft(store, inner)
 
 
 def _rehearsed(

@@ -119,6 +119,11 @@ def _model(work: Workspace, what: str) -> tuple[Model, int | None]:
         return store.models.get(name), number
 
 
+def named(work: Workspace, what: str) -> Model:
+    """A model by its folder, which is tracked from then on, or by its name."""
+    return _model(work, what)[0]
+
+
 # Trying it here
 
 

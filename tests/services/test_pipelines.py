@@ -6,7 +6,7 @@ import pytest
 from client import write_model
 
 from app.errors import NotFound, Problem
-from app.models import Configuration
+from app.models import Configuration, Location
 from app.scoring.pipeline import graph as graphs
 from app.scoring.schema import Field, Schema
 from app.services import configuring, dependents, fitting, models, versions
@@ -185,6 +185,33 @@ def test_only_what_did_fit_before_is_broken():
     needs = columns(unnamed(), total="float64", age="int64")
     [broken] = dependents.breaks(stages, before, {**before, "forest": needs}, None)
     assert '"age"' in broken.words
+
+
+def asking(work, force=False, **more):
+    """Who asks forest, of which the host says that a pipeline does."""
+    stage = {"name": "wood", "instance": "forest", "version": 3, "optional": False, **more}
+    said = {"pipeline": "credit", "version": 7, "stage": "wood", "pinned": stage["version"]}
+    place = Location("lab", "ssh")
+    return dependents.of(work, "forest", place, [{**said, "stages": [stage]}], force)
+
+
+def test_a_version_that_a_pipeline_is_not_pinned_to_is_refused(work):
+    with pytest.raises(Problem) as refused:
+        asking(work).refuse_version(4, None)
+    assert refused.value.what == (
+        "v4 of forest cannot be production on lab: a pipeline is pinned to v3."
+    )
+    assert 'credit v7 on lab (stage "wood")' in refused.value.cause
+    asking(work).refuse_version(3, None)
+    asking(work, force=True).refuse_version(4, None)
+
+
+def test_only_what_is_optional_may_end(work):
+    with pytest.raises(Problem) as refused:
+        asking(work).refuse_end("stopped")
+    assert "rhythmicml undeploy credit --to lab" in refused.value.remedy
+    asking(work, optional=True).refuse_end("stopped")
+    asking(work, force=True).refuse_end("taken away")
 
 
 # Committing
