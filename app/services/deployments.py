@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from app.deployer import plan as planning
 from app.deployer.agent.retention import rollback_target
 from app.deployer.apply import apply
-from app.deployer.plan import Found, Step
+from app.deployer.plan import Found, Step, Wanted
 from app.errors import GateFailed, NotFound, Problem
 from app.models import Event, Location, Model, Version
 from app.services import (
@@ -86,8 +86,7 @@ def deploy(
         yield Event("done", f"Look at {location.name}" + (f" ({way})" if way else ""))
         if wanted.stages and not stages_come:
             staging.check(wanted, found, others, location, version.schema)
-        asking = dependents.of(work, model.name, location, found.dependents, force)
-        asking.refuse_version(version.number, version.schema)
+        asking = _agreed(attempt, wanted, found, version.schema, force)
         room = [] if found.release else planning.tidy(wanted, found)
         if room and not dry_run:
             yield from apply(room, attempt.road, model.name, nothing_to_send)
@@ -284,6 +283,8 @@ def undeploy(
         args = {"name": name, "purge": purge, "entry": attempt.entry()}
         step = Step(f"Take {name} off {location.name}", "undeploy", args)
         yield from single(attempt, step, status, f"{name} is gone from {location.name}.")
+    if purge:
+        staging.take_tokens_back(work, name, location)
     _forget(work, name, location)
 
 
@@ -340,13 +341,22 @@ def _asking(attempt: Attempt, force: bool) -> dependents.Dependents:
     return dependents.of(attempt.work, attempt.model, attempt.location, there, force)
 
 
+def _agreed(
+    attempt: Attempt, wanted: Wanted, found: Found, schema: dict[str, Any] | None, force: bool
+) -> dependents.Dependents:
+    """Who asks the instance; they can go on with this version, by what is known of it so far."""
+    force = force or found.current == wanted.release
+    asking = dependents.of(attempt.work, attempt.model, attempt.location, found.dependents, force)
+    asking.refuse_version(int(wanted.manifest["version"]), schema)
+    return asking
+
+
 def _recall(attempt: Attempt, release: str, force: bool = False) -> Events:
     """Make a release production that is on the host already. force: pipelines may break."""
     there = attempt.road.call("manifest", name=attempt.model, release=release)
     wanted = releases.recalled(there)
     found = look(attempt.road, wanted)
-    asking = dependents.of(attempt.work, attempt.model, attempt.location, found.dependents, force)
-    asking.refuse_version(there["version"], _schema_of(attempt, there["version"]))
+    asking = _agreed(attempt, wanted, found, _schema_of(attempt, there["version"]), force)
     wanted = secrets.confided(attempt.work, attempt.location, wanted)
     wanted = certified(attempt, wanted, found, None)
     proved = any(each.release == release and each.ready for each in found.serving)

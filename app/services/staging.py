@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -240,6 +241,19 @@ def _token(work: Workspace, stage: Elsewhere, name: str) -> str:
     else:
         said = tokens.add(work, stage.instance, name, to=stage.location)
     return str(said["token"])
+
+
+def take_tokens_back(work: Workspace, pipeline: str, location: Location) -> None:
+    """End the tokens that a pipeline had for stages elsewhere, where those can be reached."""
+    with work.open_store() as store:
+        model, known = store.models.find(pipeline), store.instances.get(pipeline, location.name)
+        every = store.versions.all(model) if model and known else []
+    production = next((each for each in every if known and each.number == known.version), None)
+    stages = production.configuration.stages if production else ()
+    for instance, place in instances_of(stages, location.name):
+        if place != location.name:
+            with suppress(Problem):
+                tokens.remove(work, instance, token_name(pipeline, location.name), to=place)
 
 
 def instances_of(stages: Iterable[Mapping[str, Any]], location: str) -> list[tuple[str, str]]:
