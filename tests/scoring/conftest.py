@@ -117,12 +117,10 @@ class Instance:
 
 
 class Front:
-    """A running front. `get`, `post` and `raw` talk to its public socket.
-
-    ask: the socket for pipelines, a second one that is handed over.
-    """
+    """A running front. `get`, `post` and `raw` talk to its public socket."""
 
     def __init__(self, instance, release="current", sock=None, ask=None, **environment):
+        """ask: the socket for pipelines, a second one that is handed over."""
         self.own = sock is None
         self.sock = sock or listening()
         self.port = self.sock.getsockname()[1]
