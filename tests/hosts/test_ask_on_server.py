@@ -12,6 +12,7 @@ from load import Load
 
 from app.deployer import units
 
+faults = pytest.mark.faults
 SYSTEM_BASE = "/var/lib/rhythmicml"
 BASES = {"root": SYSTEM_BASE, "sudo": SYSTEM_BASE, "user": "/home/ds/.local/share/rhythmicml"}
 
@@ -26,6 +27,24 @@ link.sock.connect(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
 link.request("GET", route)
 print(link.getresponse().read().decode())
 """
+
+
+@pytest.fixture(scope="module", params=["root", pytest.param("sudo", marks=faults), "user"])
+def mode(request):
+    """Root with and without sudo come to the same here."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory, guest, mode):
+    """An instance that others try to reach: the client who deployed it, and its socket."""
+    guest.linger("ds")
+    folder, name = tmp_path_factory.mktemp(f"there-{mode}"), f"there-{mode}"
+    client = Client(folder / "home")
+    client.add_location(guest, USERS_BY_MODE[mode])
+    client("deploy", str(write_model(folder / "model", name)), "--to", "srv")
+    yield client, ask_path(BASES[mode], name)
+    client.undeploy_all()
 
 
 @pytest.fixture
@@ -91,17 +110,14 @@ def test_connections_wait_while_production_is_killed(root_client, tmp_path, gues
     root_client("undeploy", "asked-killed", "--purge", "--yes")
 
 
-def test_no_other_user_of_the_host_can_connect(client, tmp_path, guest, mode):
-    name = f"asked-by-{mode}"
-    path = ask_path(BASES[mode], name)
-    client("deploy", str(write_model(tmp_path / "model", name)), "--to", "srv")
+def test_no_other_user_of_the_host_can_connect(there, guest, mode):
+    _, path = there
     others = {"ds", "ops"} - {USERS_BY_MODE[mode] if mode == "user" else ""}
     for user in others:
         refused = guest.run(["python3", "-c", ASK, path, "/livez"], user=user, check=False)
         assert "PermissionError" in refused.stderr, (user, refused)
     if mode == "user":
         assert asked(guest, path, "/livez", "ds")["ready"]
-    client("undeploy", name, "--purge", "--yes")
 
 
 PROBE = r"""
@@ -123,22 +139,21 @@ def ways(path):
         yield f"{folder}/cwd{path}"
 
 def predict(model, inputs: list):
-    folder = "BASE/ask"
+    path = "PATH"
     try:
-        seen = os.listdir(folder)
+        seen = os.listdir(os.path.dirname(path))
     except OSError as error:
         seen = type(error).__name__
     return [{
         "seen": seen,
-        "reached": sorted({reached(way) for way in ways(f"{folder}/NAME.sock")}),
+        "reached": sorted({reached(way) for way in ways(path)}),
     }]
 """
 
 
-def test_code_of_a_model_reaches_no_instance(client, tmp_path, guest, mode):
-    base, name = BASES[mode], f"asked-at-{mode}"
-    client("deploy", str(write_model(tmp_path / "model", name)), "--to", "srv")
-    script = PROBE.replace("BASE", base).replace("NAME", name)
+def test_code_of_a_model_reaches_no_instance(there, tmp_path, guest, mode):
+    client, path = there
+    script = PROBE.replace("PATH", path)
     client(
         "deploy", str(write_model(tmp_path / "spy", f"spy-{mode}", script=script)), "--to", "srv"
     )
@@ -147,8 +162,7 @@ def test_code_of_a_model_reaches_no_instance(client, tmp_path, guest, mode):
     [found] = client("score", f"spy-{mode}", "--data", str(data))["answer"]["predictions"]
     assert "reached" not in found["reached"], found
     assert found["seen"] in ("FileNotFoundError", "PermissionError"), found
-    assert asked(guest, ask_path(base, name), "/livez")["ready"]  # it is there to be reached
-    client.undeploy_all()
+    assert asked(guest, path, "/livez")["ready"]  # it is there to be reached
 
 
 NOT_OF_A_PROBE = (
@@ -166,17 +180,15 @@ def as_probe(base, mode, pipeline, command):
     return "\n".join([*kept[:at], "Type=oneshot", f"ExecStart={command}", *kept[at:], ""])
 
 
-def test_unit_of_a_pipeline_reaches_the_sockets_and_that_of_a_model_does_not(
-    client, tmp_path, guest, mode
-):
-    base, name = BASES[mode], f"asked-unit-{mode}"
-    client("deploy", str(write_model(tmp_path / "model", name)), "--to", "srv")
+def test_unit_of_a_pipeline_reaches_the_sockets_and_that_of_a_model_does_not(there, guest, mode):
+    _, path = there
+    base = BASES[mode]
     by_user = ["--user"] if mode == "user" else []
     user = "ds" if by_user else "root"
     folder = "/home/ds/.config/systemd/user" if by_user else "/etc/systemd/system"
     guest.run(["tee", "/opt/ask.py"], input=ASK)
     guest.run(["mkdir", "-p", f"{base}/instances/probe/run"], user=user)
-    command = f"/usr/bin/python3 /opt/ask.py {ask_path(base, name)} /livez"
+    command = f"/usr/bin/python3 /opt/ask.py {path} /livez"
     for pipeline in (True, False):
         unit = f"rhythmicml-probe@p{int(pipeline)}.service"
         text = as_probe(base, mode, pipeline, command)
@@ -189,22 +201,20 @@ def test_unit_of_a_pipeline_reaches_the_sockets_and_that_of_a_model_does_not(
     guest.run(["rm", "-r", f"{base}/instances/probe"], user=user)
     guest.run(["systemctl", *by_user, "daemon-reload"], user=user)
     guest.run(["systemctl", *by_user, "reset-failed"], user=user, check=False)
-    client("undeploy", name, "--purge", "--yes")
 
 
-LONG = "a-name-as-long-as-one-may-be-and-then-some-more-of-it-to-be-sur"
+LONG = "a-name-as-long-as-one-may-be-and-then-some-more"
 
 
-@pytest.mark.parametrize("mode", ["root", "user"])
 def test_paths_may_be_longer_than_the_kernel_takes(tmp_path, guest, mode):
     guest.linger("ds")
-    client, top = Client(tmp_path / "home"), "/srv" if mode == "root" else "/home/ds"
-    base = f"{top}/{'deep/' * 14}base"
+    client, top = Client(tmp_path / "home"), "/home/ds" if mode == "user" else "/srv"
+    base = f"{top}/{'deep/' * 14}{mode}"
     client.add_location(guest, USERS_BY_MODE[mode], "srv", "--base", base)
     folder = write_model(tmp_path / "model", LONG)
     client("deploy", str(folder), "--to", "srv")
     path = ask_path(base, LONG)
-    assert len(path) > 140
+    assert len(path) > units.LONGEST_PATH
     write_model(folder, LONG, factor=3.0)
     with Load(guest, path, rate=40) as load:
         client("deploy", LONG, "--to", "srv")
@@ -230,6 +240,7 @@ def without_ask(guest, name, user):
         guest.run(["sh", "-euc", command], user=user)
 
 
+@faults
 def test_after_a_boot_it_is_there_and_older_instances_get_it_with_their_next_deploy(
     tmp_path, fresh_guest
 ):
