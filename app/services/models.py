@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 from app import config
+from app.configuration.starter import starter
 from app.errors import Problem
 from app.models import Model
 from app.services import secrets
@@ -69,18 +71,22 @@ def init(folder: Path, name: str | None = None) -> Initialised:
     starters = {
         "predict.py": PREDICT,
         "requirements.txt": REQUIREMENTS,
-        config.FILE: config.starter(name),
+        config.FILE: starter(name),
         IGNORE_FILE: IGNORE,
         "sample.json": SAMPLE,
     }
+    return Initialised(folder, name, write_starters(folder, starters))
+
+
+def write_starters(folder: Path, starters: Mapping[str, str]) -> tuple[str, ...]:
+    """Write those of these files that are not there; their names."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        written = [path for path, text in starters.items() if _write_new(folder / path, text)]
+        return tuple(path for path, text in starters.items() if _write_new(folder / path, text))
     except OSError as error:
         raise Problem(
             f'"{folder}" cannot be written.', cause=error.strerror or str(error)
         ) from error
-    return Initialised(folder, name, tuple(written))
 
 
 def _write_new(path: Path, text: str) -> bool:

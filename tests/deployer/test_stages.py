@@ -94,7 +94,8 @@ def test_unit_of_a_pipeline_is_another_one():
     assert (listen.do, list(listen.args["units"])) == ("listen", ["rhythmicml-churn@.service"])
     [text] = listen.args["units"].values()
     assert 'BindReadOnlyPaths="/var/lib/rhythmicml/ask"' in text
-    meant = units.Unit("churn", "/var/lib/rhythmicml", 8101, True, pipeline=True)
+    assert "IPAddressDeny" not in text, "one of its stages is on another host"
+    meant = units.Unit("churn", "/var/lib/rhythmicml", 8101, True, pipeline=True, calls_out=True)
     assert plan(PIPELINE, found(there, units=units.render(meant))) == []
 
 
