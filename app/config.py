@@ -130,6 +130,15 @@ def duration(value: Any) -> float:
     return float(length)
 
 
+def days(value: Any) -> float:
+    """Seconds, from text such as "7d"."""
+    if isinstance(value, str) and (match := DURATION.fullmatch(value)):
+        length = float(match[1]) * SECONDS[match[2]]
+        if 60 <= length <= 366 * 86_400:
+            return length
+    raise Wrong(f'must be a time such as "12h" or "7d", at most "366d", not {_said(value)}')
+
+
 def share(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise Wrong(f"must be a share, from 0 to 1, not {_said(value)}")
@@ -167,6 +176,15 @@ def size(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         raise Wrong(f'must be a size such as "100M", or a number of bytes, not {_said(value)}')
     return value
+
+
+def room(value: Any) -> int:
+    """Bytes that a file may take, 0 for no file."""
+    if value == 0 and not isinstance(value, bool):
+        return 0
+    if (most := size(value)) < UNITS["M"]:
+        raise Wrong(f'must be 0, or a size of "1M" or more, not {_said(value)}')
+    return most
 
 
 def python(value: Any) -> str:
@@ -374,6 +392,14 @@ KEYS: dict[str, dict[str, Reader]] = {
         "time": duration,
         "watch": duration,
     },
+    "monitor": {
+        "size": room,
+    },
+    "log": {
+        "sample": share,
+        "redact": texts,
+        "keep": days,
+    },
     "schema": {
         "inputs": columns,
         "outputs": columns,
@@ -437,7 +463,7 @@ def _read_keys(section: str, held: dict[str, Any], values: dict[str, Any]) -> It
         except Wrong as wrong:
             yield Fault(section, name, f"{name} in [{section}] {wrong}.")
         else:
-            if section in ("schema", "gate"):
+            if section in ("schema", "gate", "monitor", "log"):
                 values.setdefault(section, {})[name] = read
             elif name in Configuration.__dataclass_fields__:
                 values[name] = read
@@ -497,6 +523,10 @@ exclude = ["notebooks/", "*.ipynb"]   # versioned, not shipped
 # [gate]                              # what a release must show before it takes traffic
 # max_changed = 0.05                  # share of rows of samples/ that may differ from production's
 # max_latency_ratio = 1.5             # and how much slower than production it may be
+
+# [log]                               # requests to keep whole, beside what is always recorded
+# sample = 0.01                       # one in a hundred
+# redact = ["ssn"]                    # columns of which no value is kept
 
 # [schema.inputs]                     # what a request must look like, beyond what the sample says
 # age = {{ type = "int64", min = 0, max = 120 }}

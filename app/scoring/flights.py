@@ -115,6 +115,7 @@ class Flights:
         now = monotonic()
         job.taken, job.batch_rows = now, job.inputs.rows
         self.pool.metrics.queued.observe(now - job.queued)
+        self.pool.metrics.took(job.inputs, 1 + len(self.pool.line))
         flight = Flight(job, job.limit or self.pool.timeout, now)
         flight.number = worker.fly(flight, job.inputs)
 
@@ -202,6 +203,8 @@ class Flights:
             result = _result(header, payload)
             if not isinstance(result, Refusal):
                 self.pool.has_predicted(worker)
+            if isinstance(result, results.Outputs):
+                self.pool.metrics.gave(result)
             self._end(flight, result)
         self.pool.done_with(worker)
         self.pool.dispatch_soon()

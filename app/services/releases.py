@@ -45,6 +45,8 @@ SCORING_KEYS = (
     "cors",
     "access_log",
     "schema",
+    "monitor",
+    "log",
 )
 
 
