@@ -71,9 +71,9 @@ def file(memory, heard):
     made.close()
 
 
-def kept(file, what="step, at, release, version, body", table="samples"):
+def kept(file, sql="SELECT step, at, release, version, body FROM samples ORDER BY 1, 2"):
     with contextlib.closing(sqlite3.connect(file.path)) as db:
-        return db.execute(f"SELECT {what} FROM {table} ORDER BY 1, 2").fetchall()
+        return db.execute(sql).fetchall()
 
 
 def total(file):
@@ -86,7 +86,7 @@ def test_rows_are_kept_as_they_were(file):
     [(step, at, release, version, found)] = kept(file)
     assert (step, at, release, version) == (10, NOW, "v1-a", 1)
     assert samples.unpack(found) == body(7)
-    assert kept(file, "at, kind, body", "events") == [(NOW + 0.5, "ready", '{"pid":1}')]
+    assert kept(file, "SELECT at, kind, body FROM events") == [(NOW + 0.5, "ready", '{"pid":1}')]
     assert file.path.stat().st_mode & 0o777 == 0o600
 
 
@@ -148,7 +148,7 @@ def test_months_fit_into_the_size_and_the_oldest_goes(memory):
     for at in range(end, end + 3600, 10):
         assert file.write([row(at)], now=at)
     assert most <= 2 << 20
-    found = kept(file, "step, at")
+    found = kept(file, "SELECT step, at FROM samples ORDER BY 1, 2")
     assert [at for step, at in found if step == 10] == list(range(end, end + 3600, 10))
     quarters = [at for step, at in found if step == 900]
     assert quarters == list(range(quarters[0], end, 900))  # without gaps, up to the end
@@ -177,12 +177,12 @@ def test_whole_requests_are_bounded_by_age_and_size(memory):
             (NOW + n * 10.0 + m, f"{n}-{m}", "v1-a", 200, 0.1, "score", text, "") for m in range(2)
         ]
         assert file.write(requests=rows, now=NOW + n * 10)
-    names = [name for name, _ in kept(file, "id, at", "requests")]
+    names = [name for name, _ in kept(file, "SELECT id, at FROM requests")]
     assert 15 <= len(names) <= 25
     assert "30-1" in names
     assert "0-0" not in names
     file.write(now=NOW + 2 * 3600)
-    assert kept(file, "id, at", "requests") == []
+    assert kept(file, "SELECT id FROM requests") == []
     file.close()
 
 
