@@ -94,7 +94,7 @@ class Metrics:
         self.batches.observe(rows)
         self.predictions.observe(seconds)
         if self.tap is not None:
-            self.tap.predict.add(seconds)
+            self.tap.predicted(seconds)
 
     def took(self, inputs: Inputs, waiting: int) -> None:
         """A worker has got a batch. waiting: requests that waited until then, its own too."""

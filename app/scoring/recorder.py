@@ -121,14 +121,11 @@ class Recorder:
         assert tap
         change = counted - self._before
         self._before = counted
-        latency, predict, waiting = tap.latency, tap.predict, max(tap.waiting, found.waiting)
-        tap.begin()
+        waiting, tap.waiting = max(tap.waiting, found.waiting), 0
         return {
             **samples.empty(),
             "seconds": round(seconds, 3),
             "requests": {key[1]: n for key, n in change.items() if key[0] == "code"},
-            "latency": latency.as_json(),
-            "predict": predict.as_json(),
             "queue": {"most": waiting, "refused": change["refused"]},
             "batches": {"count": change["batches"], "rows": change["rows"]},
             "restarts": change["restarts"],

@@ -11,8 +11,9 @@ from typing import Any, Optional, Union
 from . import samples, sampling, summaries, taking
 from .recorder import Cut, Recorder
 from .recording import FILE, File, Sample
-from .samples import COARSEST
-from .tap import Event, Rows, Sampled
+from .samples import COARSEST, LATENCIES
+from .sketch import Sketch
+from .tap import Event, Rows, Sampled, Seconds
 from .usage import Machine, Processes
 from .workers import say
 
@@ -29,7 +30,7 @@ TROUBLES = {
     "resumed": "metrics are kept again",
 }
 
-Said = Optional[Union[Cut, Event, Rows, Sampled]]
+Said = Optional[Union[Cut, Event, Rows, Sampled, Seconds]]
 Table = dict[str, summaries.Summary]
 
 
@@ -44,6 +45,7 @@ class Scribe:
         self.file = File(path, recorder.size, recorder.kept, self._trouble)
         self.processes = Processes(shared=bool(release.scoring.get("preload")))
         self.machine = Machine(release.instance_folder)
+        self.latency, self.predict = Sketch(LATENCIES), Sketch(LATENCIES)
         self.inputs: Table = {}
         self.outputs: Table = {}
         self._quarter = int(time()) // COARSEST * COARSEST
@@ -70,6 +72,9 @@ class Scribe:
         elif isinstance(said, Event):
             body = {"release": self.release, "version": self.version, **said.body}
             self._events.append(said._replace(body=body))
+        elif isinstance(said, Seconds):
+            self.latency.add(said.latency)
+            self.predict.add(said.predict)
         elif isinstance(said, Rows):
             self._add(said.inputs, self.inputs)
             self._add(said.outputs, self.outputs)
@@ -115,13 +120,16 @@ class Scribe:
         if quarter != self._quarter or due:
             self._rows += self._columns()
             self._quarter, self._written = quarter, monotonic()
-        used = {
+        known = {
+            "latency": self.latency.as_json(),
+            "predict": self.predict.as_json(),
             "cpu": self.processes.cpu(cut.pids),
             "memory": self.processes.memory(cut.pids),
             "files": self.processes.files(cut.pids),
             "host": self.machine.look(),
         }
-        body = {**cut.body, **used}
+        self.latency, self.predict = Sketch(LATENCIES), Sketch(LATENCIES)
+        body = {**cut.body, **known}
         self._rows.append(Sample(samples.FINEST, cut.at, self.release, self.version, body))
         self._write()
 

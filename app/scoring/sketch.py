@@ -11,14 +11,15 @@ pairs UDDSketch's (Epicoco and others 2020). Pure; the client reads with it what
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from math import ceil, log
 from typing import Any, NamedTuple
 
 GAMMA = 1.02
-_SCALE = 1 / math.log(GAMMA)
+_times = (1 / log(GAMMA)).__mul__
 SMALLEST = 1e-150
-"""What is nearer to zero counts as zero; what is farther than its inverse, as that."""
+"""What is nearer to zero counts as zero."""
 LARGEST = 1 / SMALLEST
 
 Json = dict[str, Any]
@@ -36,22 +37,21 @@ class Sketch:
         self.neg: dict[int, int] = {}
         self.coarse = 0
 
-    def add(self, value: float) -> None:
-        """One finite value."""
-        if value > 0:
-            side = self.pos
-        elif value < 0:
-            side, value = self.neg, -value
-        else:
-            self.zero += 1
-            return
-        if value < SMALLEST:
-            self.zero += 1
-            return
-        bucket = -(-bucket_of(value) >> self.coarse)
-        side[bucket] = side.get(bucket, 0) + 1
-        if len(side) > self.most:
-            self._fit()
+    def add(self, values: Sequence[float]) -> None:
+        """Finite values."""
+        above = [value for value in values if value >= SMALLEST]
+        below = [-value for value in values if value <= -SMALLEST]
+        self.zero += len(values) - len(above) - len(below)
+        for side, found in ((self.pos, above), (self.neg, below)):
+            if found:
+                self._count(side, found)
+        self._fit()
+
+    def _count(self, side: dict[int, int], values: Iterable[float]) -> None:
+        found: Mapping[int, int] = Counter(map(ceil, map(_times, map(log, values))))
+        for _ in range(self.coarse):
+            found = _folded(found)
+        _sum(side, found)
 
     def _fit(self) -> None:
         while len(self.pos) + len(self.neg) > self.most:
@@ -59,20 +59,13 @@ class Sketch:
             self.coarse += 1
 
     def as_json(self) -> Json:
-        self._fit()
         return _written(self.zero, self.pos, self.neg, self.coarse)
 
 
-def bucket_of(value: float) -> int:
-    """The finest bucket of a value above 0."""
-    return math.ceil(math.log(min(value, LARGEST)) * _SCALE)
-
-
-def of(values: Iterable[float], most: int = 128) -> Json:
+def of(values: Sequence[float], most: int = 128) -> Json:
     """The sketch of finite values."""
     sketch = Sketch(most)
-    for value in values:
-        sketch.add(value)
+    sketch.add(values)
     return sketch.as_json()
 
 

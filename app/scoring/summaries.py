@@ -42,8 +42,7 @@ class Numbers:
         self.nulls += len(values) - len(found)
         if not found:
             return
-        for value in found:
-            self.sketch.add(value)
+        self.sketch.add(found)
         mean = math.fsum(found) / len(found)
         m2 = math.fsum((value - mean) ** 2 for value in found)
         self.mean, self.m2 = _moments((before, self.mean, self.m2), (len(found), mean, m2))

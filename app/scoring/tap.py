@@ -13,8 +13,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import taking
-from .samples import LATENCIES
-from .sketch import Sketch
 
 if TYPE_CHECKING:
     from .http import Request
@@ -26,6 +24,7 @@ ROWS_A_SECOND = 200
 REQUESTS_A_SECOND = 20
 BURST = 1.0  # seconds whose share may be used at once
 GATHERED = 0.2  # seconds until rows go to the thread, so that it is not woken for each
+TOGETHER = 1000  # durations that go to the thread at once
 MOST_WAITING = 500
 """Of all that waits for a thread that the disk holds up; the rest is forgotten."""
 OURS = frozenset(("probe", "metrics", "metadata", "page", "sample", "other"))
@@ -60,6 +59,13 @@ class Rows(NamedTuple):
     outputs: list[list[taking.Piece]]
 
 
+class Seconds(NamedTuple):
+    """How long requests took, and batches."""
+
+    latency: list[float]
+    predict: list[float]
+
+
 class Pace:
     """When there is time for one more: so much in the long run, a little more at once."""
 
@@ -82,13 +88,8 @@ class Tap:
         self._asked, self._given, self._kept = Pace(), Pace(), Pace()
         self._rows = Rows([], [])
         self._next_rows = 0.0
-        self.begin()
-
-    def begin(self) -> None:
-        """Count from here."""
-        self.latency = Sketch(LATENCIES)
-        self.predict = Sketch(LATENCIES)
-        self.waiting = 0
+        self._seconds = Seconds([], [])
+        self.waiting = 0  # the most requests that waited at once
 
     def put(self, said: Any) -> None:
         if self.queue.qsize() < MOST_WAITING:
@@ -99,7 +100,20 @@ class Tap:
 
     def answered(self, endpoint: str, seconds: float) -> None:
         if endpoint not in OURS:
-            self.latency.add(seconds)
+            latency = self._seconds.latency
+            latency.append(seconds)
+            if len(latency) >= TOGETHER:
+                self._hand_over_seconds()
+
+    def predicted(self, seconds: float) -> None:
+        predict = self._seconds.predict
+        predict.append(seconds)
+        if len(predict) >= TOGETHER:
+            self._hand_over_seconds()
+
+    def _hand_over_seconds(self) -> None:
+        self.put(self._seconds)
+        self._seconds = Seconds([], [])
 
     def took(self, inputs: Inputs, waiting: int) -> None:
         """A worker has got a batch; waiting: requests that waited until then, with its own."""
@@ -123,10 +137,14 @@ class Tap:
     def _hand_over(self, now: float) -> None:
         if now >= self._next_rows:
             self._next_rows = now + GATHERED
-            self.flush()
+            self._flush_rows()
 
     def flush(self) -> None:
-        """Have the thread make summaries of the rows that were taken."""
+        """Have the thread take all that was gathered."""
+        self._hand_over_seconds()
+        self._flush_rows()
+
+    def _flush_rows(self) -> None:
         if self._rows.inputs or self._rows.outputs:
             self.put(self._rows)
             self._rows = Rows([], [])

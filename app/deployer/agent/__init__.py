@@ -24,5 +24,6 @@ OPS = (
     "instances",
     "logs",
     "inventory",
+    "metrics",
     "verifying",
 )
