@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections import defaultdict
 from collections.abc import Callable
-from time import monotonic, sleep, time
+from time import monotonic, time
 from typing import Any, Optional, Union
 
 from . import samples, sampling, summaries, taking
@@ -22,7 +22,6 @@ COLUMNS_EVERY = 300.0
 MOST_PENDING = 60
 """Rows, events and requests, of each, that wait for a file that cannot be written."""
 MOST_COLUMNS = 2 * taking.MOST_COLUMNS  # of models whose rows have ever other keys
-BREATH = 0.001  # seconds between two columns, in which requests are answered
 
 TROUBLES = {
     "damaged": "metrics.sqlite was damaged, and is metrics.sqlite.damaged now: ",
@@ -84,15 +83,13 @@ class Scribe:
     # Columns
 
     def _add(self, batches: list[list[taking.Piece]], table: Table) -> None:
-        """Rows of batches, into the summaries of their columns; not in one go."""
+        """Rows of batches, into the summaries of their columns."""
         columns: defaultdict[str, list[Any]] = defaultdict(list)
         for pieces in batches:
             for name, values in taking.read(pieces):
                 columns[name] += values
-            sleep(BREATH)
         for name, values in columns.items():
             self._add_column(name, values, table)
-            sleep(0)
 
     def _add_column(self, name: str, values: list[Any], table: Table) -> None:
         title = summaries.shown(name)

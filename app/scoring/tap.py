@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from .inputs import Inputs
     from .outputs import Outputs
 
-LEAST_APART = 0.02  # seconds from one batch that is looked at to the next, in the long run
-ROWS_A_SECOND = 200
+LEAST_APART = 0.04  # seconds from one batch that is looked at to the next, in the long run
+ROWS_A_SECOND = 100
 REQUESTS_A_SECOND = 20
 BURST = 1.0  # seconds whose share may be used at once
-GATHERED = 0.2  # seconds until rows go to the thread, so that it is not woken for each
-TOGETHER = 1000  # durations that go to the thread at once
+GATHERED = 2.0
+"""Seconds until rows go to the thread. Waking it costs more than what it does then: the loop stands
+still until the system has a processor for it, which on a busy host takes milliseconds."""
+TOGETHER = 20_000  # durations that go to the thread at once
 MOST_WAITING = 500
 """Of all that waits for a thread that the disk holds up; the rest is forgotten."""
 OURS = frozenset(("probe", "metrics", "metadata", "page", "sample", "other"))
