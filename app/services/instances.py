@@ -19,6 +19,7 @@ from app.errors import Problem, Unreachable
 from app.models import Deployment, Event, Instance, Location
 from app.services import deployments, places, truth
 from app.services.together import ASKED_AT_ONCE, Crew, values
+from app.words import ago
 
 if TYPE_CHECKING:
     from app.deployer.road import Road
@@ -96,7 +97,7 @@ def _row(known: Instance, said: dict[str, dict[str, Any]] | Problem) -> dict[str
         "error": "",
     }
     if isinstance(said, Problem):
-        return {**row, "error": f"{said.what} Last seen {known.state}, {known.seen}."}
+        return {**row, "error": f"{said.what} Last seen {known.state} {ago(known.seen)}."}
     if known.model not in said:
         return {**row, "state": "gone", "error": "The host knows no such instance."}
     return {**row, **_figures(said[known.model]), **_access(known, said[known.model])}

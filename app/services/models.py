@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import unicodedata
 from dataclasses import dataclass
 from itertools import count
@@ -16,6 +17,7 @@ from app.store.folder import IGNORE_FILE
 from app.workspace import Workspace
 
 LONGEST = 48
+EXAMPLE = "tumour"
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?")
 
 PREDICT = '''\
@@ -103,6 +105,15 @@ def add(work: Workspace, folder: Path, name: str | None = None) -> Added:
             return Added(store.models.move(moved.name, str(folder)), new=False)
         chosen = wanted if name else _free(store, wanted)
         return Added(store.models.add(chosen, str(folder)), new=True)
+
+
+def example(work: Workspace) -> Model:
+    """The model that comes with the program, in a folder of the user's own."""
+    folder = config.folders() / EXAMPLE
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(config.asset(f"examples/{EXAMPLE}"), folder)
+    return add(work, folder).model
 
 
 def rename(work: Workspace, name: str, new: str) -> Model:

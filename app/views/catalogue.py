@@ -78,6 +78,10 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         added = models.add(work, folder, request.form.get("name", "").strip() or None)
         return _go(f"/models/{added.name}")
 
+    @pages.post("/models/example")
+    def example() -> Any:
+        return _go(f"/models/{models.example(work).name}")
+
     @pages.get("/models/<name>/unfold")
     def unfold(name: str) -> Any:
         found = versions.versions(work, name)

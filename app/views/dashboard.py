@@ -57,7 +57,10 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
 
     @pages.get("/models/<name>/changes")
     def changes(name: str) -> Any:
-        return render_template("changes_badge.html", **_changes(name))
+        with work.open_store() as store:
+            latest = store.versions.latest(store.models.get(name))
+        found = _changes(name) if latest else {}
+        return render_template("changes_badge.html", name=name, latest=latest, **found)
 
     @pages.get("/models/<name>/restore")
     def restoring(name: str) -> Any:

@@ -97,7 +97,7 @@ def lines_of(events: list[Event], state: str) -> list[Line]:
         elif lines and event.kind == "done":
             lines[-1].state, lines[-1].share = "done", None
             lines[-1].words, lines[-1].amount = event.text or lines[-1].words, _took(event)
-    ended = {"done": "done", "running": "running"}.get(state, "failed")
+    ended = {"failed": "failed", "cancelled": "open", "interrupted": "open"}.get(state, state)
     for line in lines:
         if line.state == "running":
             line.state = ended

@@ -10,6 +10,7 @@ function openDrawer() {
   drawer.hidden = false;
   const first = drawer.querySelector("[autofocus], input:not([type=hidden]), select, button.btn");
   if (first && !drawer.contains(document.activeElement)) first.focus();
+  for (const log of drawer.querySelectorAll(".logs")) log.scrollTop = log.scrollHeight;
 }
 
 function closeDrawer() {
@@ -37,6 +38,7 @@ const DOES = {
   close: closeDrawer,
   dismiss: (button) => button.parentElement.remove(),
   drop: (button) => button.closest("tr").remove(),
+  keys: () => document.getElementById("help").showModal(),
   theme: turnTheme,
 };
 
@@ -139,7 +141,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     search.focus();
   } else if (event.key === "?") {
-    document.getElementById("help").showModal();
+    DOES.keys();
   } else if (event.key === "j" || event.key === "k") {
     move(event.key === "j" ? 1 : -1);
   } else if (event.key === "Enter" && event.target.matches("tr.row")) {
