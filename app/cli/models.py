@@ -266,6 +266,9 @@ def shown_words(found: Shown) -> str:
     settings = {key: value for key, value in values if value not in (None, "", {}, (), [])}
     metadata = settings.pop("metadata", {})
     settings.pop("schema", None)
+    stages = {each["name"]: _stage_words(each) for each in settings.pop("stages", ())}
+    if not version.configuration.runs_script:
+        settings = {key: held for key, held in settings.items() if key not in OF_SCRIPTS}
     lines = [
         f"{found.model.name} v{version.number}  {version.digest[:12]}  {ago(version.created)}"
         f" by {version.author or 'unknown'}",
@@ -273,12 +276,26 @@ def shown_words(found: Shown) -> str:
         "",
         *_block("Metadata", metadata),
         *_block("Configuration", {key: as_toml(value) for key, value in settings.items()}),
+        *_block("Stages", stages),
         *_block("Takes", _fields(version.schema, "inputs")),
         *_block("Gives", _fields(version.schema, "outputs")),
         *_block("Files", {each.path: each.target or size(each.size) for each in found.files}),
         *_block("Packages", found.packages),
     ]
     return "\n".join(lines).rstrip()
+
+
+OF_SCRIPTS = ("script", "artifacts", "requirements", "python", "workers", "preload")
+"""Settings that mean nothing where no script is run."""
+
+
+def _stage_words(stage: dict[str, Any]) -> str:
+    """What a stage of a pipeline does, and after which."""
+    pinned = f" v{stage['version']}" if stage["version"] else ""
+    does = f"asks {stage['instance']}{pinned}" if stage["instance"] else stage["combine"]
+    where = f" on {stage['location']}" if stage["location"] else ""
+    when = f", when {stage['when']}" if stage["when"] else ""
+    return f"{does}{where}, after {', '.join(stage['after'])}{when}"
 
 
 def _fields(schema: dict[str, Any] | None, side: str) -> dict[str, str]:

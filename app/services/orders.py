@@ -111,8 +111,8 @@ def _restore_store(work: Workspace, subject: str, undo: bool = False) -> Events:
 
 
 def _each(verb: Callable[..., Events]) -> Callable[..., Events]:
-    def ordered(work: Workspace, subject: str, to: str | None = None) -> Events:
-        return fleet.each(work, verb, subject, to=to)
+    def ordered(work: Workspace, subject: str, to: str | None = None, **options: Any) -> Events:
+        return fleet.each(work, verb, subject, to=to, **options)
 
     return ordered
 
