@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .errors import Refusal, cancelled, model_failed, timed_out, too_slow, worker_died
+from .outputs import Outputs
 from .streams import Stream
 from .workers import BUSY, IDLE, SLOTS, Worker, say
 
@@ -190,7 +191,7 @@ class Flights:
             worker.served += 1
             if not isinstance(result, Refusal):
                 self.pool.has_predicted(worker)
-            if isinstance(result, results.Outputs):
+            if isinstance(result, Outputs):
                 self.pool.metrics.gave(result)
             self._end(flight, result)
         self.pool.done_with(worker)
