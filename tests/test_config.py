@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 
 from app import config
-from app.config import KEYS, home, read_configuration, starter
+from app.config import KEYS, home, read_configuration
+from app.configuration.stages import STAGE_KEYS
+from app.configuration.starter import starter
 from app.errors import Problem
 from app.meanings import MEANINGS
 from app.models import Batch, Configuration
 from app.services.releases import scoring
 
+EVERY = {**KEYS, "stage": STAGE_KEYS}
 DOCS = Path(__file__).parent.parent / "docs" / "configuration.md"
 
 
@@ -219,7 +222,7 @@ def documented() -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     section = ""
     for line in DOCS.read_text().splitlines():
-        if heading := re.fullmatch(r"## \[(\w+)\]", line):
+        if heading := re.fullmatch(r"## \[{1,2}(\w+)\]{1,2}", line):
             section = heading[1]
         elif row := re.match(r"\| `(\w+)` \| [^|]+ \|([^|]*)\| [^|]+ \|", line):
             found.setdefault(section, {})[row[1]] = row[2].strip("` ")
@@ -228,7 +231,7 @@ def documented() -> dict[str, dict[str, str]]:
 
 def test_the_page_has_every_key_in_its_section():
     assert {name: list(keys) for name, keys in documented().items()} == {
-        name: list(keys) for name, keys in KEYS.items()
+        name: list(keys) for name, keys in EVERY.items()
     }
 
 
@@ -245,7 +248,7 @@ def test_the_help_of_the_pages_says_what_the_page_says():
     said = [(name, kind, default.strip().strip("`"), text) for name, kind, default, text in rows]
     assert said == [(name, *one) for keys in MEANINGS.values() for name, one in keys.items()]
     assert [(s, list(keys)) for s, keys in MEANINGS.items()] == [
-        (s, list(keys)) for s, keys in KEYS.items()
+        (s, list(keys)) for s, keys in EVERY.items()
     ]
 
 
