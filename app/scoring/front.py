@@ -24,7 +24,7 @@ from . import auth, metrics, tls
 from . import release as releases
 from .access import AccessLog
 from .admin import Admin
-from .batching import LoadFailed, Pool, Settings
+from .batching import LoadFailed, Pool, Settings, processes
 from .cors import Cors
 from .early import allow_many_files, parse
 from .errors import Refusal
@@ -34,6 +34,7 @@ from .launch import Begun
 from .metrics import Metrics
 from .notify import handed_sockets, notify, watchdog_seconds
 from .outputs import Outputs
+from .pipeline.lane import Pipeline
 from .protocols import decode, native
 from .release import Release
 from .routes import Routes
@@ -57,7 +58,7 @@ def main(argv: Sequence[str], begun: Iterable[Begun] = ()) -> int:
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the loop takes it
     arguments = parse(argv)
-    sockets = handed_sockets()
+    sockets, asks = handed_sockets()
     try:
         release = releases.read(arguments.instance, arguments.release)
         tokens = auth.load(release.home)
@@ -72,7 +73,12 @@ def main(argv: Sequence[str], begun: Iterable[Begun] = ()) -> int:
     allow_many_files()
     keep_memory()
     try:
-        return run(Front(release, sockets, private, tokens, context, begun).run())
+        front = Front(release, sockets, private, tokens, context, begun, asks)
+    except ValueError as error:
+        say(f"cannot start: {error}")
+        return 1
+    try:
+        return run(front.run())
     finally:
         if arguments.private:
             unlink_socket(arguments.private)
@@ -111,13 +117,16 @@ class Front:
         tokens: tuple[auth.Token, ...] = (),
         context: ssl.SSLContext | None = None,
         begun: Iterable[Begun] = (),
+        asks: Sequence[socket.socket] = (),
     ) -> None:
         scoring = release.scoring
         self.release = release
         self.public = public
         self.private = private
+        self.asks = asks
         self.counts = Metrics(*labels(release))
-        self.pool = Pool(release.launch(), Settings.read(scoring), self.counts, begun=begun)
+        self.pipeline = Pipeline(release, self.counts, begun) if release.is_pipeline else None
+        self.pool = self._pool(begun)
         self.reader = Reader(
             "json",
             model=release.model,
@@ -128,6 +137,8 @@ class Front:
         cors = Cors(scoring.get("cors") or ())
         self.routes = Routes(release, self.pool, self.reader, self.counts, self.access, cors)
         self.routes.gauges = self.gauges
+        if self.pipeline is not None:
+            self.routes.check = self.pipeline.check
         admin = Admin(self.routes, self.serve, self.rest, self.state)
         admin.replace_tokens = self.replace_tokens
         admin.replace_certificate = self.replace_certificate
@@ -136,17 +147,27 @@ class Front:
         public_limits = for_public(limits, scoring)
         self.site = Site(self.routes.handle, self.routes.refuse, public_limits, headers)
         self.admin = Site(admin.handle, self.routes.refuse, limits, headers)
-        self.site.mark = self.admin.mark = self.routes.mark
+        every_peer = public_limits._replace(per_peer=0)
+        self.asked = Site(self.routes.handle, self.routes.refuse, every_peer, headers)
+        self.site.mark = self.admin.mark = self.asked.mark = self.routes.mark
         self.site.headers += cors.fixed
         self.guard = auth.Guard(
             self.site, tokens, self.routes.endpoint, cors.preflight, required=release.public
         )
+        auth.Guard(self.asked, (), self.routes.endpoint, cors.preflight, required=False)
         self.routes.documents.secured = lambda: self.site.guarded
         self.context = context
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.accepting = False
         self.draining = False
         self._servers: list[asyncio.AbstractServer | tls.Door] = []
+
+    def _pool(self, begun: Iterable[Begun]) -> Pool:
+        """Whoever predicts: lanes of a pipeline, or processes that run the model."""
+        if self.pipeline is not None:
+            return self.pipeline.pool(self.counts)
+        release = self.release
+        return processes(release.launch(), Settings.read(release.scoring), self.counts, begun)
 
     async def run(self) -> int:
         self.loop = asyncio.get_running_loop()
@@ -180,6 +201,9 @@ class Front:
 
     async def _start(self) -> None:
         """Load the model, predict the sample, become ready."""
+        if self.pipeline is not None:
+            await self.pipeline.open(self.pool)
+            self.routes.depth = self.pipeline.depth
         self.reader.take(await self.pool.start())
         await self._predict_sample()
         await self.pool.warm()
@@ -237,9 +261,14 @@ class Front:
         if self.accepting or self.draining or not self.public:
             return
         self.accepting = True
-        self.site.draining = False
+        self.site.draining = self.asked.draining = False
         for sock in self.public:
             self._servers.append(await self._open(sock.dup()))
+        for sock in self.asks:
+            server = self.loop.create_unix_server(
+                lambda: Connection(self.asked), sock=sock.dup(), backlog=BACKLOG
+            )
+            self._servers.append(await server)
         say("accepting")
 
     async def _open(self, sock: socket.socket) -> asyncio.AbstractServer | tls.Door:
@@ -268,7 +297,7 @@ class Front:
         for server in self._servers:
             server.close()
         self._servers.clear()
-        self.site.draining = True
+        self.site.draining = self.asked.draining = True
 
     def replace_tokens(self, body: bytes) -> None:
         """The order of `POST /admin/tokens`. Raises ValueError and changes nothing."""
@@ -289,8 +318,8 @@ class Front:
     # While it runs
 
     def _sweep(self) -> None:
-        self.site.sweep()
-        self.admin.sweep()
+        for site in (self.site, self.asked, self.admin):
+            site.sweep()
         self.access.flush()
         self.routes.readers.check(monotonic())
         self.loop.call_later(SWEEP, self._sweep)
@@ -303,8 +332,8 @@ class Front:
 
     def gauges(self) -> dict[str, int]:
         return {
-            "connections": len(self.site.connections),
-            "receiving_bytes": self.site.receiving,
+            "connections": len(self._held()),
+            "receiving_bytes": self.site.receiving + self.asked.receiving,
             "front_memory_bytes": metrics.resident(),
         }
 
@@ -316,6 +345,7 @@ class Front:
             "model": self.release.model,
             "ready": self.routes.ready,
             "accepting": self.accepting,
+            "asked": bool(self.asks),
             "draining": self.draining,
             "pid": os.getpid(),
             "workers": [
@@ -341,10 +371,14 @@ class Front:
         limit = self.loop.time() + LONGEST_DRAIN
         await asyncio.sleep(SETTLE)
         await self._let_in(doors)
-        while (self.site.connections or self.routes.jobs.busy) and self.loop.time() < limit:
+        while (self._held() or self.routes.jobs.busy) and self.loop.time() < limit:
             await asyncio.sleep(0.02)
-        if self.site.connections:
-            say(f"{len(self.site.connections)} connections were cut after {LONGEST_DRAIN:g} s")
+        if held := self._held():
+            say(f"{len(held)} connections were cut after {LONGEST_DRAIN:g} s")
+
+    def _held(self) -> list[Connection]:
+        """The connections of the port and of pipelines."""
+        return [*self.site.connections, *self.asked.connections]
 
     async def _let_in(self, doors: Sequence[tls.Door]) -> None:
         """Give TLS handshakes that were begun a moment to become connections."""
@@ -355,11 +389,13 @@ class Front:
     async def _end(self, private: asyncio.AbstractServer | None) -> None:
         if private is not None:
             private.close()
-        for connection in (*self.site.connections, *self.admin.connections):
+        for connection in (*self._held(), *self.admin.connections):
             connection.transport.abort()
         self.routes.readers.close()
         await self.routes.jobs.close()
         await self.pool.close()
+        if self.pipeline is not None:
+            await self.pipeline.close()
         self.access.flush()
         say("ended")
 

@@ -29,6 +29,8 @@ HELP = {
     "connections": "Open connections to the public socket.",
     "receiving_bytes": "Large bodies that are being received.",
     "front_memory_bytes": "Resident memory of the front, without its workers.",
+    "stage_requests_total": "Requests to the stages of a pipeline, by status; none: no answer.",
+    "stage_seconds": "One request to a stage, from the first byte of it to the last of its answer.",
     "ready": "1 when a worker can predict.",
     "model_info": "The model that is served.",
 }
@@ -69,6 +71,8 @@ class Metrics:
         self.queued = Histogram()
         self.batches = Histogram(ROWS)
         self.refused: defaultdict[str, int] = defaultdict(int)
+        self.stage_requests: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.stages: defaultdict[str, Histogram] = defaultdict(Histogram)
 
     @property
     def answered(self) -> int:
@@ -83,6 +87,11 @@ class Metrics:
         """One batch back from the worker."""
         self.batches.observe(rows)
         self.predictions.observe(seconds)
+
+    def staged(self, stage: str, code: str, seconds: float) -> None:
+        """One request to a stage of a pipeline. code: "none" where no answer came."""
+        self.stage_requests[stage, code] += 1
+        self.stages[stage].observe(seconds)
 
     def render(self, workers: Mapping[str, int], gauges: Mapping[str, int]) -> bytes:
         """Everything as Prometheus scrapes it. workers: how many of them were restarted and
@@ -101,6 +110,15 @@ class Metrics:
                 for (endpoint, code), count in sorted(self.requests.items())
             ),
         )
+        if self.stage_requests:
+            yield from family(
+                "stage_requests_total",
+                "counter",
+                (
+                    (f'{labels},stage="{stage}",code="{code}"', count)
+                    for (stage, code), count in sorted(self.stage_requests.items())
+                ),
+            )
         rows = int(self.batches.total)
         yield from family("predicted_rows_total", "counter", [(labels, rows)])
         for name, count in workers.items():
@@ -120,12 +138,19 @@ class Metrics:
             f'{labels},endpoint="{endpoint}"': histogram
             for endpoint, histogram in sorted(self.durations.items())
         }
+        stages = {
+            f'{labels},stage="{stage}"': histogram
+            for stage, histogram in sorted(self.stages.items())
+        }
         for name, histograms in (
             ("request_duration_seconds", durations),
             ("predict_duration_seconds", {labels: self.predictions}),
             ("queue_seconds", {labels: self.queued}),
             ("batch_rows", {labels: self.batches}),
+            ("stage_seconds", stages),
         ):
+            if not histograms:
+                continue
             yield from head(name, "histogram")
             for which, histogram in histograms.items():
                 yield from histogram.lines(f"rhythmicml_{name}", which)

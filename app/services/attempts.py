@@ -111,6 +111,7 @@ def ask_look(road: Road, wanted: Wanted) -> Pending:
         units=wanted.unit_names,
         port=wanted.port,
         exposure=wanted.exposure,
+        stages=wanted.asks,
     )
 
 

@@ -105,7 +105,9 @@ def _units(said: dict[str, Any], base: str, location: Location) -> Iterator[Find
 
 def _about(name: str, there: dict[str, str], base: str) -> bool:
     """Whether a unit is about this base folder; sockets do not say, their services do."""
-    service = name.rpartition(".socket")[0] + "@.service" if name.endswith(".socket") else name
+    service = name
+    if name.endswith(".socket"):
+        service = name.removesuffix(".socket").removesuffix(".ask") + "@.service"
     return f"{base}/instances/" in there.get(service, f"{base}/instances/")
 
 
@@ -125,6 +127,8 @@ def _rendered(each: dict[str, Any], base: str) -> list[dict[str, str]]:
                 start_timeout=scoring["start_timeout"],
                 address=address,
                 tls=public,
+                secrets=bool(scoring.get("secrets")),
+                pipeline=bool(scoring.get("stages")),
             )
         )
         for address in addresses

@@ -28,7 +28,7 @@ def test_socket_wakes_the_current_release_and_never_goes_down_with_a_failing_one
 
 def test_service_shares_the_socket_without_making_it_blocking():
     text = lines(SYSTEM, ".service")
-    assert "Sockets=rhythmicml-churn.socket" in text
+    assert "Sockets=rhythmicml-churn.socket rhythmicml-churn.ask.socket" in text
     assert "NonBlocking=yes" in text
     assert "StartLimitIntervalSec=0" in text
 

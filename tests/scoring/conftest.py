@@ -117,14 +117,20 @@ class Instance:
 
 
 class Front:
-    """A running front. `get`, `post` and `raw` talk to its public socket."""
+    """A running front. `get`, `post` and `raw` talk to its public socket.
 
-    def __init__(self, instance, release="current", sock=None, **environment):
+    ask: the socket that pipelines ask it at.
+    """
+
+    def __init__(self, instance, release="current", sock=None, ask=None, **environment):
         self.own = sock is None
         self.sock = sock or listening()
         self.port = self.sock.getsockname()[1]
         self.private = instance.folder / f"{release}.sock"
         folder = instance.releases / release
+        handed = [self.sock, *([ask] if ask else [])]
+        fds = range(3, 3 + len(handed))
+        listen = {"LISTEN_FDS": str(len(handed)), "LISTEN_FDNAMES": "port:ask"}
         self.log_path = instance.folder / f"{release}-{time.monotonic_ns()}.log"
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
@@ -133,11 +139,11 @@ class Front:
                     *("front", "--instance", instance.folder, "--release", release),
                     *("--private", self.private),
                 ],
-                env={**os.environ, "LISTEN_FDS": "1", **environment},
+                env={**os.environ, **listen, **environment},
                 stdout=log,
                 stderr=log,
-                pass_fds=[3],
-                preexec_fn=lambda: os.dup2(self.sock.fileno(), 3),
+                pass_fds=fds,
+                preexec_fn=lambda: [os.dup2(one.fileno(), 3 + n) for n, one in enumerate(handed)],
             )
 
     @property

@@ -244,7 +244,7 @@ def test_systemd_hears_ready_the_watchdog_and_stopping(serve, tmp_path):
 
 def test_sockets_meant_for_another_process_are_not_taken():
     variables = {"LISTEN_FDS": "1", "LISTEN_PID": "1"}
-    assert handed_sockets(variables) == []
+    assert handed_sockets(variables) == ([], [])
     assert variables == {}
 
 
