@@ -109,6 +109,14 @@ KEYS: dict[str, dict[str, Reader]] = {
         "time": values.duration,
         "watch": values.duration,
     },
+    "monitor": {
+        "size": values.room,
+    },
+    "log": {
+        "sample": values.share,
+        "redact": values.texts,
+        "keep": values.days,
+    },
     "schema": {
         "inputs": columns,
         "outputs": columns,
@@ -119,7 +127,7 @@ KEYS: dict[str, dict[str, Reader]] = {
         "max_hops": whole(1, 16),
     },
 }
-GATHERED = ("schema", "gate", "pipeline")
+GATHERED = ("schema", "gate", "monitor", "log", "pipeline")
 """Sections that are one field of Configuration each."""
 
 

@@ -274,6 +274,33 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
             "release before comes back. `0`: not at all.",
         ),
     },
+    "monitor": {
+        "size": Meaning(
+            "size",
+            '"64M"',
+            "How large the file may become in which the instance records what it does; the "
+            "oldest goes first. `0`: nothing is recorded.",
+        ),
+    },
+    "log": {
+        "sample": Meaning(
+            "share",
+            "0",
+            "The share of requests, from 0 to 1, that are kept whole with their answers, at "
+            "most 20 a second, so that they can be looked at and repeated.",
+        ),
+        "redact": Meaning(
+            "list",
+            "[]",
+            'Columns of which no value is kept, in requests or in summaries, such as `["ssn"]`. '
+            'A column without a name is known by its number, from `"0"`.',
+        ),
+        "keep": Meaning(
+            "time",
+            '"7d"',
+            'How long such requests stay, at most `"366d"`.',
+        ),
+    },
     "schema": {
         "inputs": Meaning(
             "table",

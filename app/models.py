@@ -81,6 +81,10 @@ class Configuration:
     keep: int = 5
     # [gate]
     gate: dict[str, Any] = field(default_factory=dict)
+    # [monitor]
+    monitor: dict[str, Any] = field(default_factory=dict)
+    # [log]
+    log: dict[str, Any] = field(default_factory=dict)
     # [schema]
     schema: dict[str, Any] = field(default_factory=dict)
     # [pipeline] and its [[stage]]s, as release.json has them; with the location each is asked on

@@ -11,6 +11,7 @@ from app.configuration.starter import starter
 from app.errors import Problem
 from app.meanings import MEANINGS
 from app.models import Batch, Configuration
+from app.services.releases import scoring
 
 EVERY = {**KEYS, "stage": STAGE_KEYS}
 DOCS = Path(__file__).parent.parent / "docs" / "configuration.md"
@@ -146,6 +147,11 @@ def test_batch_may_be_switched_off_and_on(tmp_path):
         ("[predict]\ntimeout = 0", "must be seconds, above 0"),
         ('[deploy]\nkeep_warm = "soon"', 'must be a time such as "200ms", "10s" or "2m"'),
         ('[deploy]\nkeep_warm = "2d"', 'at most "1d", not "2d"'),
+        ('[monitor]\nsize = "10K"', 'must be 0, or a size of "1M" or more, not "10K"'),
+        ("[monitor]\nsize = false", 'must be a size such as "100M"'),
+        ('[log]\nsample = "1%"', 'must be a share, from 0 to 1, not "1%"'),
+        ("[log]\nkeep = 7", 'must be a time such as "12h" or "7d", at most "366d", not 7'),
+        ('[log]\nredact = "ssn"', "must be a list of texts"),
         ("[predict]\ntimeout = nan", "must be seconds, above 0"),
         ("[model]\nmetadata = { a = inf }", "must hold finite numbers, not inf."),
         ("[model]\nmetadata = 3", "must be a table"),
@@ -244,3 +250,11 @@ def test_the_help_of_the_pages_says_what_the_page_says():
     assert [(s, list(keys)) for s, keys in MEANINGS.items()] == [
         (s, list(keys)) for s, keys in EVERY.items()
     ]
+
+
+def test_what_is_recorded_reaches_the_release(tmp_path):
+    text = '[monitor]\nsize = "8M"\n[log]\nsample = 0.01\nredact = ["ssn"]\nkeep = "12h"\n'
+    found = scoring(read(tmp_path, text))
+    assert found["monitor"] == {"size": 8 << 20}
+    assert found["log"] == {"sample": 0.01, "redact": ("ssn",), "keep": 43_200.0}
+    assert scoring(read(tmp_path, "[monitor]\nsize = 0\n"))["monitor"] == {"size": 0}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.base import command, workspace
-from app.cli.output import emit, table
+from app.cli.base import command, sure, workspace
+from app.cli.output import emit, follow, table
 from app.words import ago, size
 
 if TYPE_CHECKING:
@@ -102,10 +102,21 @@ def rename(model: str, new: str, as_json: bool) -> None:
 @click.command()
 @click.argument("model", metavar="MODEL[@VERSION]")
 @click.option("--force", is_flag=True, help="Even while it is deployed; what runs goes on.")
+@click.option("--undeploy", is_flag=True, help="Take it off its locations first.")
+@click.option("--yes", is_flag=True, help="With --undeploy: do not ask.")
 @command
-def remove(model: str, force: bool, as_json: bool) -> None:
+def remove(model: str, force: bool, undeploy: bool, yes: bool, as_json: bool) -> None:
     """Forget MODEL and its versions, or one of them. Its folder and its history stay."""
-    from app.services import models, versions
+    from app.services import models, removing, versions
+
+    if undeploy and ("@" in model or force):
+        raise click.UsageError("--undeploy is for a whole model, and not with --force.")
+    if undeploy:
+        if not sure(f"Take {model} off its locations and forget its versions?", yes):
+            raise click.UsageError("Nothing was done. With --yes it is done without a question.")
+        result = follow(removing.remove(workspace(), model, undeploy=True), as_json)
+        emit(result.data, as_json, lambda _: click.echo(result.text))
+        return
 
     if "@" in model:
         gone = versions.remove(workspace(), model)

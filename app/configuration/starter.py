@@ -55,6 +55,10 @@ exclude = ["notebooks/", "*.ipynb"]   # versioned, not shipped
 # max_changed = 0.05                  # share of rows of samples/ that may differ from production's
 # max_latency_ratio = 1.5             # and how much slower than production it may be
 
+# [log]                               # requests to keep whole, beside what is always recorded
+# sample = 0.01                       # one in a hundred
+# redact = ["ssn"]                    # columns of which no value is kept
+
 # [schema.inputs]                     # what a request must look like, beyond what the sample says
 # age = {{ type = "int64", min = 0, max = 120 }}
 '''

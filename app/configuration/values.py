@@ -96,6 +96,15 @@ def duration(value: Any) -> float:
     return float(length)
 
 
+def days(value: Any) -> float:
+    """Seconds, from text such as "7d"."""
+    if isinstance(value, str) and (match := DURATION.fullmatch(value)):
+        length = float(match[1]) * SECONDS[match[2]]
+        if 60 <= length <= 366 * 86_400:
+            return length
+    raise Wrong(f'must be a time such as "12h" or "7d", at most "366d", not {spelt(value)}')
+
+
 def share(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise Wrong(f"must be a share, from 0 to 1, not {spelt(value)}")
@@ -133,6 +142,15 @@ def size(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         raise Wrong(f'must be a size such as "100M", or a number of bytes, not {spelt(value)}')
     return value
+
+
+def room(value: Any) -> int:
+    """Bytes that a file may take, 0 for no file."""
+    if value == 0 and not isinstance(value, bool):
+        return 0
+    if (most := size(value)) < UNITS["M"]:
+        raise Wrong(f'must be 0, or a size of "1M" or more, not {spelt(value)}')
+    return most
 
 
 def python(value: Any) -> str:

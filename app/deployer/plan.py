@@ -375,14 +375,18 @@ def _refuse_unknown_secrets(wanted: Wanted, found: Found) -> None:
 
 
 def confide(wanted: Wanted, found: Found) -> list[Step]:
-    """The secrets that the host does not have yet, or has with another value."""
+    """The secrets that the host lacks or has with another value; those no release names go."""
     new = secrets.changed(wanted.secrets, wanted.secret_names, found.secrets)
-    if not new:
-        return []
     used = {name for each in found.releases for name in each.get("secrets") or ()}
-    args = {"name": wanted.name, "keep": sorted({*used, *wanted.secret_names})}
-    words = f"Put {_count(len(new), 'secret')} there"
-    return [Step(words, "secrets", args, (), json.dumps(new).encode())]
+    keep = {*used, *wanted.secret_names}
+    spare = {*found.secrets.digests} - keep
+    if not new and not spare:
+        return []
+    words = [f"put {_count(len(new), 'secret')} there"] if new else []
+    words += [f"remove {_count(len(spare), 'secret')} that no release names"] if spare else []
+    said = " and ".join(words)
+    args = {"name": wanted.name, "keep": sorted(keep)}
+    return [Step(said[0].upper() + said[1:], "secrets", args, (), json.dumps(new).encode())]
 
 
 def _exposure_before_switch(wanted: Wanted, found: Found) -> str:

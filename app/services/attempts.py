@@ -285,25 +285,28 @@ def recorded(
     try:
         yield number
     except Problem as problem:
-        _break_off(attempt.work, number, problem)
+        _break_off(attempt, number, problem)
         raise
     except BaseException:
-        _break_off(attempt.work, number, None)
+        _break_off(attempt, number, None)
         raise
     crash_point("finishing")
     _finish(attempt.work, number, "done", detail)
     crash_point("finished")
 
 
-def _break_off(work: Workspace, number: int, problem: Problem | None) -> None:
+def _break_off(attempt: Attempt, number: int, problem: Problem | None) -> None:
     """What went live has not failed; what nobody can know from here is for the host to tell."""
-    with work.open_store() as store:
-        result = truth.broken_off(store.deployments.get(number))
-    refused = problem and not isinstance(problem, Unreachable)
-    if isinstance(problem, GateFailed) or (refused and result != truth.DONE):
+    with attempt.work.open_store() as store:
+        begun = store.deployments.get(number)
+    result = truth.broken_off(begun)
+    refused = problem is not None and not isinstance(problem, Unreachable)
+    if isinstance(problem, GateFailed) or (refused and result == truth.INTERRUPTED):
         result = truth.FAILED
+    elif refused and result == truth.UNKNOWN:
+        result = truth.refused(attempt.work, attempt.road, begun)
     why = f"{problem.what} {problem.cause}"[:400].strip() if problem else ""
-    _finish(work, number, result, why)
+    _finish(attempt.work, number, result, why)
 
 
 def _finish(work: Workspace, number: int, result: str, detail: str = "") -> None:

@@ -42,7 +42,13 @@ from app.services.attempts import (
     single,
 )
 from app.services.gate import Unsteady
-from app.services.places import location_for, location_of, not_deployed, way_words
+from app.services.places import (
+    location_for,
+    location_of,
+    not_deployed,
+    releases_of,
+    way_words,
+)
 
 if TYPE_CHECKING:
     from app.deployer.road import Road
@@ -161,15 +167,8 @@ def switch(
         digest = store.versions.get(store.models.get(name), number).digest
     with attempting(work, "switch", name, location) as attempt:
         status = _status(attempt.road, name)
-        there = [each for each in status["releases"] if each["digest"] == digest]
-        if not there:
-            known = sorted({f"v{each['version']}" for each in status["releases"]})
-            raise NotFound(
-                f"{name} has no release of version {number} on {location.name}.",
-                cause=f"There are: {', '.join(known)}.",
-                remedy=f"rhythmicml deploy {name}@{number} --to {location.name}",
-            )
-        yield from _recall(attempt, there[-1]["id"], force)
+        there = releases_of(status, number, location.name, digest)
+        yield from _recall(attempt, there[-1], force)
 
 
 def rollback(work: Workspace, name: str, *, to: str | None = None, force: bool = False) -> Events:

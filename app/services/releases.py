@@ -46,6 +46,8 @@ SCORING_KEYS = (
     "cors",
     "access_log",
     "schema",
+    "monitor",
+    "log",
 )
 
 

@@ -18,6 +18,7 @@ from app.services.differences import FileChange
 from app.services.restoring import put_back
 from app.services.snapshot import Snapshot
 from app.store import Store, manifest
+from app.store.folder import left_out as left_out_of
 from app.workspace import Workspace
 
 ATTEMPTS = 3
@@ -157,12 +158,19 @@ def uncommitted(work: Workspace, names: Iterable[str]) -> dict[str, int | None]:
             latest = store.versions.latest(model)
             try:
                 taken = snapshot.look(store, model)
+                found[name] = len(_changes(store, latest, taken))
             except Problem:
                 found[name] = None
                 continue
             snapshot.remember(store, model, taken)
-            found[name] = len(_changes(store, latest, taken))
     return found
+
+
+def left_out(work: Workspace, name: str, most: int = 200) -> list[str]:
+    """What the model's folder has that no version takes: by its rules, and by ours."""
+    with work.open_store() as store:
+        folder = Path(store.models.get(name).folder)
+    return left_out_of(folder, most)
 
 
 def restore(

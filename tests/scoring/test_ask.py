@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from http.client import HTTPConnection
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Front, Instance, call, listening, wait_for
+from .pipelines import Base, stage
 from .test_keeper import Keeper
 
 MODEL = "import os\ndef predict(m, i):\n    return os.getppid()\n"
@@ -70,13 +72,15 @@ def test_schema_says_what_it_is(instance, keep):
     assert path_of(instance).parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_pipeline_says_what_it_asks(instance, keep):
-    stage = {"name": "a", "instance": "features", "version": 3, "after": ["input"]}
-    reach = {"socket": "features", "token": "no business of others"}
-    instance.release(MODEL, stages=[{**stage, "reach": reach}])
-    keep(instance)
-    said = ask(path_of(instance), "GET", "/schema", None).json["pipeline"]
-    brief = {"name": "a", "instance": "features", "version": 3}
+def test_pipeline_says_what_it_asks_and_not_how(tmp_path):
+    base = Base(tmp_path, Path(sys.prefix))
+    try:
+        base.model("features", "def predict(m, i):\n    return i\n")
+        base.pipeline([stage("features", after=["input"], version=1)])
+        said = ask(tmp_path / "ask" / "credit.sock", "GET", "/schema", None).json["pipeline"]
+    finally:
+        base.close()
+    brief = {"name": "features", "instance": "features", "version": 1}
     assert said == {"stages": [brief], "depth": 1}
 
 

@@ -26,5 +26,6 @@ OPS = (
     "instances",
     "logs",
     "inventory",
+    "metrics",
     "verifying",
 )
