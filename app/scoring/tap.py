@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LEAST_APART = 0.04  # seconds from one batch that is looked at to the next, in the long run
 ROWS_A_SECOND = 100
 REQUESTS_A_SECOND = 20
-BURST = 1.0  # seconds whose share may be used at once
+BURST = 4.0  # seconds whose share may be used at once
 GATHERED = 2.0
 """Seconds until rows go to the thread. Waking it costs more than what it does then: the loop stands
 still until the system has a processor for it, which on a busy host takes milliseconds."""
