@@ -1,6 +1,7 @@
 """Pictures of every page and state, light and dark, into build/screens/.
 
     python packaging/screens.py [PART OF A NAME]
+    SCALE=2 …                       two pixels for each one, as for those in docs/pictures
 
 What is on them is real: packaging/scenery.py makes it with the product itself, and what is pressed
 here is done.
@@ -29,6 +30,7 @@ from app.workspace import Workspace
 
 OUT = ROOT / "build" / "screens"
 WIDTH, HEIGHT = 1280, 800
+SCALE = int(os.environ.get("SCALE", "1"))
 THEMES = ("light", "dark")
 
 Step = Callable[[Page, Scenery], None]
@@ -274,7 +276,10 @@ def window(browser: Browser, work: Workspace, theme: str) -> Iterator[tuple[Page
     serving = Server(work)
     serving.start()
     context = browser.new_context(
-        viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=theme, reduced_motion="reduce"
+        viewport={"width": WIDTH, "height": HEIGHT},
+        device_scale_factor=SCALE,
+        color_scheme=theme,
+        reduced_motion="reduce",
     )
     try:
         page = context.new_page()

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from client import Client, Failed, write_model
+from client import Client, Failed, own_port, write_model
 
 EXAMPLE = Path(__file__).parents[1] / "assets" / "examples" / "diabetes"
+PORTS: dict[str, int] = {}
+"""Each model has one of its own: it is closed and opened again, and others look for free ones."""
 REQUEST = b'[{"a": 1, "b": 2}, {"a": 3, "b": 4}]'
 FEATURES = (
     "def predict(model, inputs: list):\n    return [{'%s': r['a'] + r['b']} for r in inputs]\n"
@@ -43,6 +45,7 @@ def model(home: Path, name, script, *, taken="", given="") -> str:
     """A model without packages that says what it takes and gives."""
     folder = write_model(home / name, name, script=script)
     text = (folder / "rhythmicml.toml").read_text()
+    text += f"[deploy]\nport = {PORTS.setdefault(name, own_port())}\n"
     for side, column in (("inputs", taken), ("outputs", given)):
         text += f'[schema.{side}]\n{column} = {{ type = "float64" }}\n' if column else ""
     (folder / "rhythmicml.toml").write_text(text)
