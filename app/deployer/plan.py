@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.config import size as parse_size
+from app.configuration.values import size as parse_size
 from app.deployer import fit, secrets, units
 from app.deployer.agent.judging import SAMPLE_ALONE
 from app.deployer.agent.retention import good, rollback_target
@@ -109,6 +109,11 @@ class Wanted:
         return sorted({str(each["socket"]) for each in reached if "socket" in each})
 
     @property
+    def calls_out(self) -> bool:
+        """Whether it asks instances of other hosts."""
+        return calls_out(self.manifest["scoring"])
+
+    @property
     def name(self) -> str:
         return str(self.manifest["model"])
 
@@ -124,6 +129,11 @@ class Wanted:
     @property
     def unit_names(self) -> list[str]:
         return list(units.names(self.name))
+
+
+def calls_out(scoring: dict[str, Any]) -> bool:
+    """Whether a release asks instances of other hosts, by the "scoring" of its release.json."""
+    return any("url" in (each.get("reach") or {}) for each in scoring.get("stages") or ())
 
 
 @dataclass(frozen=True)
@@ -365,14 +375,18 @@ def _refuse_unknown_secrets(wanted: Wanted, found: Found) -> None:
 
 
 def confide(wanted: Wanted, found: Found) -> list[Step]:
-    """The secrets that the host does not have yet, or has with another value."""
+    """The secrets that the host lacks or has with another value; those no release names go."""
     new = secrets.changed(wanted.secrets, wanted.secret_names, found.secrets)
-    if not new:
-        return []
     used = {name for each in found.releases for name in each.get("secrets") or ()}
-    args = {"name": wanted.name, "keep": sorted({*used, *wanted.secret_names})}
-    words = f"Put {_count(len(new), 'secret')} there"
-    return [Step(words, "secrets", args, (), json.dumps(new).encode())]
+    keep = {*used, *wanted.secret_names}
+    spare = {*found.secrets.digests} - keep
+    if not new and not spare:
+        return []
+    words = [f"put {_count(len(new), 'secret')} there"] if new else []
+    words += [f"remove {_count(len(spare), 'secret')} that no release names"] if spare else []
+    said = " and ".join(words)
+    args = {"name": wanted.name, "keep": sorted(keep)}
+    return [Step(said[0].upper() + said[1:], "secrets", args, (), json.dumps(new).encode())]
 
 
 def _exposure_before_switch(wanted: Wanted, found: Found) -> str:
@@ -621,6 +635,7 @@ def _units(wanted: Wanted, found: Found, port: int, exposure: str) -> dict[str, 
         tls=public or wanted.public,
         secrets=bool(wanted.secret_names),
         pipeline=bool(wanted.stages),
+        calls_out=wanted.calls_out,
     )
     return units.render(unit)
 

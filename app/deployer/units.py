@@ -23,7 +23,8 @@ class Unit:
     """What the units of one instance are rendered from.
 
     address: where the socket listens. tls: whether the service is given a certificate.
-    secrets: whether it is given secrets. pipeline: whether it asks other instances.
+    secrets: whether it is given secrets. pipeline: whether it asks other instances. calls_out:
+    whether some of them are on other hosts.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Unit:
     tls: bool = False
     secrets: bool = False
     pipeline: bool = False
+    calls_out: bool = False
 
     @property
     def asked_at(self) -> str:
@@ -253,8 +255,7 @@ def _sandbox(unit: Unit) -> list[str]:
         "RemoveIPC=yes",
         "AmbientCapabilities=",
         "DevicePolicy=closed",
-        "IPAddressDeny=any",
-        "IPAddressAllow=localhost",
+        *([] if unit.calls_out else ["IPAddressDeny=any", "IPAddressAllow=localhost"]),
         # Of the base folder only what it needs: neither other models nor the blobs of all.
         f"TemporaryFileSystem={quoted(unit.base)}:ro",
         f"BindReadOnlyPaths={quoted(f'{unit.base}/instances/{unit.name}')}",

@@ -28,6 +28,7 @@ BACK_OFF = (0.0, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0)
 CALM = 10.0  # a worker that lived so long is not in a crash loop
 LONGEST_RETRY = 60  # seconds that a refused caller is asked to wait at most
 RECYCLE_PAUSE = 30.0  # after a replacement that did not load
+LONGEST_TOLD = 4000  # characters of a traceback that are kept with an event
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -232,6 +233,7 @@ class Pool:
                     inputs, now = join([job.inputs for job in batch]), monotonic()
                     worker.big = self.line.is_big(batch[0])
                     self._note_taken(batch, inputs.rows, now)
+                    self.metrics.took(inputs, len(batch) + len(self.line))
                     worker.predict(batch, inputs, now)
         self.flights.fill_with_jobs()
 
@@ -327,6 +329,7 @@ class Pool:
             self._failed(batch, result)
         else:
             self.has_predicted(worker)
+            self.metrics.gave(result)
             self._deliver(batch, result)
         self.done_with(worker)
 
@@ -525,6 +528,9 @@ class Pool:
         worker.failures += not at_once
         worker.restarts += 1
         say(f"worker {worker.pid} ended {worker.fate}; another is started in {delay:g} s")
+        self.metrics.event(
+            "worker", how=worker.fate, error=self.error, traceback=self.traceback[-LONGEST_TOLD:]
+        )
         self._loop.call_later(delay, self._start_again, worker)
 
     def _start_again(self, worker: Worker) -> None:

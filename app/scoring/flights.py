@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .errors import Refusal, cancelled, model_failed, timed_out, too_slow, worker_died
+from .outputs import Outputs
 from .streams import Stream
 from .workers import BUSY, IDLE, SLOTS, Worker, say
 
@@ -106,6 +107,7 @@ class Flights:
         now = monotonic()
         job.taken, job.batch_rows = now, job.inputs.rows
         self.pool.metrics.queued.observe(now - job.queued)
+        self.pool.metrics.took(job.inputs, 1 + len(self.pool.line))
         flight = Flight(job, job.limit or self.pool.timeout, now)
         flight.number = worker.fly(flight, job.inputs)
 
@@ -189,6 +191,8 @@ class Flights:
             worker.served += 1
             if not isinstance(result, Refusal):
                 self.pool.has_predicted(worker)
+            if isinstance(result, Outputs):
+                self.pool.metrics.gave(result)
             self._end(flight, result)
         self.pool.done_with(worker)
         self.pool.dispatch_soon()

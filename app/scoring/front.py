@@ -36,6 +36,7 @@ from .notify import handed_sockets, notify, watchdog_seconds
 from .outputs import Outputs
 from .pipeline.lane import Pipeline
 from .protocols import decode, native
+from .recorder import Now, Recorder
 from .release import Release
 from .routes import Routes
 from .schema import outputs_of
@@ -137,6 +138,8 @@ class Front:
         cors = Cors(scoring.get("cors") or ())
         self.routes = Routes(release, self.pool, self.reader, self.counts, self.access, cors)
         self.routes.gauges = self.gauges
+        self.recorder = Recorder(release, self.counts, self.recorded)
+        self.recorder.event("started", pid=os.getpid())
         if self.pipeline is not None:
             self.routes.check = self.pipeline.check
         admin = Admin(self.routes, self.serve, self.rest, self.state)
@@ -192,6 +195,7 @@ class Front:
         if error is not None:
             stopping.cancel()
             say(f"release {self.release.id} cannot be served: {error}")
+            self.recorder.event("failed", error=str(error), traceback=self.pool.traceback[-4000:])
             return 1
         await stopping
         await self._drain()
@@ -209,10 +213,12 @@ class Front:
         await self.pool.warm()
         self.routes.proven = True
         say(f"release {self.release.id} is ready")
+        self.recorder.event("ready")
         if releases.is_current(self.release):
             await self._accept()
         notify(f"READY=1\nSTATUS=Serving {self.release.model} version {self.release.version}")
         self._feed_watchdog()
+        self.recorder.start()
 
     async def _predict_sample(self) -> None:
         """Score the sample as a request would be, and hold later requests to its shape."""
@@ -270,6 +276,7 @@ class Front:
             )
             self._servers.append(await server)
         say("accepting")
+        self.recorder.live(True)
 
     async def _open(self, sock: socket.socket) -> asyncio.AbstractServer | tls.Door:
         if self.context is not None:
@@ -291,6 +298,7 @@ class Front:
         """Accept no more and let go of who is here, ready to go on: `POST /admin/rest`."""
         self._close_doors()
         say("resting")
+        self.recorder.live(False)
 
     def _close_doors(self) -> None:
         self.accepting = False
@@ -337,6 +345,13 @@ class Front:
             "front_memory_bytes": metrics.resident(),
         }
 
+    def recorded(self) -> Now:
+        """What the recorder asks for every ten seconds."""
+        pids = (worker.pid for worker in self.pool.all_workers())
+        waiting = len(self.pool.line)
+        processes = (os.getpid(), *filter(None, pids))
+        return Now(processes, waiting, self.pool.restarts, self.pool.recycles)
+
     def state(self) -> dict[str, Any]:
         pool = self.pool
         return {
@@ -366,6 +381,7 @@ class Front:
         notify("STOPPING=1")
         self.draining = True
         say("draining")
+        self.recorder.event("draining")
         doors = [server for server in self._servers if isinstance(server, tls.Door)]
         self._close_doors()
         limit = self.loop.time() + LONGEST_DRAIN
@@ -393,6 +409,7 @@ class Front:
             connection.transport.abort()
         self.routes.readers.close()
         await self.routes.jobs.close()
+        await self.recorder.close()  # while there are workers to look at
         await self.pool.close()
         if self.pipeline is not None:
             await self.pipeline.close()

@@ -8,6 +8,13 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .http import Request
+    from .inputs import Inputs
+    from .outputs import Outputs
+    from .tap import Tap
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 180)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
@@ -71,6 +78,7 @@ class Metrics:
         self.queued = Histogram()
         self.batches = Histogram(ROWS)
         self.refused: defaultdict[str, int] = defaultdict(int)
+        self.tap: Tap | None = None  # what records it, if anything does
         self.stage_requests: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.stages: defaultdict[str, Histogram] = defaultdict(Histogram)
 
@@ -82,11 +90,35 @@ class Metrics:
         """One request answered."""
         self.requests[endpoint, code] += 1
         self.durations[endpoint].observe(seconds)
+        if self.tap is not None:
+            self.tap.answered(endpoint, seconds)
 
     def predicted(self, rows: int, seconds: float) -> None:
         """One batch back from the worker."""
         self.batches.observe(rows)
         self.predictions.observe(seconds)
+        if self.tap is not None:
+            self.tap.predicted(seconds)
+
+    def took(self, inputs: Inputs, waiting: int) -> None:
+        """A worker has got a batch. waiting: requests that waited until then, its own too."""
+        if self.tap is not None:
+            self.tap.took(inputs, waiting)
+
+    def gave(self, outputs: Outputs) -> None:
+        """A worker has given predictions."""
+        if self.tap is not None:
+            self.tap.gave(outputs)
+
+    def asked(self, request: Request, inputs: Inputs, result: Any) -> None:
+        """A request has its result."""
+        if self.tap is not None:
+            self.tap.asked(request, inputs, result)
+
+    def event(self, kind: str, **body: Any) -> None:
+        """Something happened that is worth knowing later."""
+        if self.tap is not None:
+            self.tap.event(kind, **body)
 
     def staged(self, stage: str, code: str, seconds: float) -> None:
         """One request to a stage of a pipeline. code: "none" where no answer came."""

@@ -284,6 +284,7 @@ class Routes:
     def _finish(self, request: Request, asked: Asked, stream: Stream, result: Result) -> None:
         self.in_progress -= 1
         if asked.then is None:
+            self.counts.asked(request, asked.inputs, result)
             if self._streamed(request, asked, stream, result):
                 return
             result = stream.whole(result)

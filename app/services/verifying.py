@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
+from app.deployer import plan as planning
 from app.deployer import units
 from app.deployer.apply import Tell, watched
 from app.models import Event, FileEntry, Location
@@ -129,6 +130,7 @@ def _rendered(each: dict[str, Any], base: str) -> list[dict[str, str]]:
                 tls=public,
                 secrets=bool(scoring.get("secrets")),
                 pipeline=bool(scoring.get("stages")),
+                calls_out=planning.calls_out(scoring),
             )
         )
         for address in addresses

@@ -83,7 +83,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
 function inUse(part) {
   const fields = [...part.querySelectorAll("input:not([type=checkbox], [type=radio], [type=hidden]), textarea")];
   const typing = fields.some((field) => field === document.activeElement || field.value !== field.defaultValue);
-  return typing || part.querySelector("details.menu[open], details[open], .unfold[aria-expanded=true], :checked[name=v]");
+  return typing || part.querySelector("details.menu[open], details[open], .facts-of > *, .unfold[aria-expanded=true], :checked[name=v]");
 }
 
 document.addEventListener("htmx:beforeRequest", (event) => {
@@ -118,12 +118,33 @@ document.addEventListener("htmx:afterSettle", () => {
   }
 });
 
+// A name that is being changed: what it was comes back with Esc, or when one goes elsewhere.
+function leaveName(field) {
+  const row = field.closest("tbody[id]");
+  if (row) htmx.trigger("#rows", "refresh");
+  else location.reload();
+}
+
+document.addEventListener("htmx:afterSettle", (event) => {
+  const field = event.target.querySelector && event.target.querySelector(".rename input[name=name]");
+  if (field) { field.focus(); field.select(); }
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && event.target.closest(".rename")) leaveName(event.target);
+});
+
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.target.matches(".rename") && event.detail.successful && document.getElementById("rows")) htmx.trigger("#rows", "refresh");
+});
+
 // One click, one order.
 for (const [name, off] of [["htmx:beforeRequest", true], ["htmx:afterRequest", false]]) {
   document.addEventListener(name, (event) => {
     if (!event.target.matches("form")) return;
     for (const button of event.target.querySelectorAll("button.btn-primary, button.btn-danger")) button.disabled = off;
     if (!off && event.detail.successful && event.target.matches(".commit")) event.target.reset();
+    if (!off && event.detail.successful && event.target.matches("[data-closes]")) closeDrawer();
   });
 }
 

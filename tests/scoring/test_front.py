@@ -223,6 +223,7 @@ def test_state_says_what_the_design_says(shared):
     state = shared(MODEL).admin("GET", "/admin/state").json
     assert state.keys() == {
         *("release", "version", "model", "ready", "accepting", "draining", "pid", "workers"),
+        "asked",
         *("started", "requests", "error", "traceback", "schema"),
     }
     assert state["workers"][0].keys() == {"pid", "state", "restarts"}

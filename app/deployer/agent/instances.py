@@ -182,6 +182,7 @@ def _status(manager: Supervisor, instance: Instance, history: int) -> dict[str, 
         "warm": warm(instance),
         "exposure": manager.exposure(instance) if listening else _meant(instance, releases),
         "tokens": len(known_tokens(instance)),
+        "token_names": sorted({each["name"] for each in known_tokens(instance)}),
         "certificate": known_certificate(instance),
     }
 

@@ -6,10 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .layout import Instance, instances, read_json
+from .loop import op
 from .supervise import serving
 
 if TYPE_CHECKING:
+    from .loop import Agent, Payload
     from .supervise import Supervisor
+
+
+@op("dependents")
+def asking(agent: Agent, args: dict[str, Any], payload: Payload) -> list[dict[str, Any]]:
+    """The pipelines here that ask an instance. args: name."""
+    return dependents(agent.base, args["name"])
 
 
 def asked(manager: Supervisor, base: Path, name: str) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from .expressions import EVERY, Expression, Reference, reference
 INPUT = "input"  # the request's own rows, as a stage that is always there
 COMBINES = ("mean", "weighted", "vote", "concat", "first", "script")
 MOST_STAGES = 64
-PARALLEL, MAX_HOPS = 3, 4
+PARALLEL, MAX_HOPS = 0, 4
 _NAME = re.compile("[a-z][a-z0-9_]{0,31}").fullmatch
 
 
@@ -53,7 +53,8 @@ class Stage(NamedTuple):
 
 class Graph(NamedTuple):
     """stages: by name, as written. order: each after what it needs. levels: those that can run at
-    once, from the input on. output: the stage whose output is the answer."""
+    once, from the input on. output: the stage whose output is the answer.
+    parallel: batches on their way at once; 0 where nothing is said of that."""
 
     stages: Mapping[str, Stage]
     order: tuple[str, ...]

@@ -26,6 +26,7 @@ from .graph import INPUT, Graph, Stage
 from .run import Askable, Run
 from .stage import LARGE, Context, Remote, Script, beside
 
+ALONE = 8  # lanes of a pipeline whose requests are never joined
 HOPS, VIA, TRACE = b"x-pipeline-hops", b"x-pipeline-via", b"x-pipeline-trace"
 
 
@@ -52,9 +53,13 @@ class Pipeline:
     def pool(self, metrics: Metrics) -> Pool:
         """Where requests wait for a lane."""
         lanes = self.settings._replace(
-            workers=self.graph.parallel, recycle_requests=0, recycle_memory=0
+            workers=self.graph.parallel or self._lanes(), recycle_requests=0, recycle_memory=0
         )
         return Pool(partial(Lane, self), lanes, metrics)
+
+    def _lanes(self) -> int:
+        """One where requests are joined: a stage is quicker with one batch than with its parts."""
+        return 1 if self.settings.max_rows else ALONE
 
     def _client(self, stage: Stage) -> Client:
         reach = stage.reach or {}
