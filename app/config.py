@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from app import frozen
 from app.errors import Problem
 from app.models import Batch, Configuration, Gate
 
@@ -44,8 +45,8 @@ def home() -> Path:
 
 def asset(path: str) -> Path:
     """A file that comes with the program: beside the code, or inside the single-file build."""
-    root = getattr(sys, "_MEIPASS", None) or Path(__file__).parent.parent
-    return Path(root) / "assets" / path
+    root = frozen.UNPACKED if frozen.FROZEN else Path(__file__).parent.parent
+    return root / "assets" / path
 
 
 class Wrong(ValueError):
@@ -465,7 +466,7 @@ def _home_of(name: str) -> str | None:
 
 def starter(name: str, *, python: str = "") -> str:
     """A first `rhythmicml.toml`: what one usually sets, and the rest as comments."""
-    python = python or f"{sys.version_info.major}.{sys.version_info.minor}"
+    python = python or frozen.python_version()
     return f'''\
 # What RhythmicML should know about this model. Every key: docs/configuration.md
 

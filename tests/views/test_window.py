@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 from client import ROOT
+from screen import screen, until
 
 from app.window import NoWindow, Window, _displays, has_display
 
@@ -18,28 +19,8 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def display(tmp_path):
-    """(its name, how many colours it shows)."""
-    told, tells = os.pipe()
-    command = ["Xvfb", "-displayfd", str(tells), "-screen", "0", "1280x800x24", "-nolisten", "tcp"]
-    xvfb = subprocess.Popen(
-        [*command, "-fbdir", str(tmp_path)], pass_fds=[tells], stderr=subprocess.DEVNULL
-    )
-    os.close(tells)
-    with os.fdopen(told) as said:
-        number = said.readline().strip()
-    shown = tmp_path / "Xvfb_screen0"
-
-    def colours():
-        pixels = shown.read_bytes()[-1280 * 800 * 4 :]
-        return len({pixels[at : at + 3] for at in range(0, len(pixels), 4 * 7)})
-
-    environ = {**os.environ, "DISPLAY": f":{number}"}
-    manager = subprocess.Popen(["openbox"], env=environ, stderr=subprocess.DEVNULL)
-    yield f":{number}", colours
-    manager.terminate()
-    manager.wait(10)
-    xvfb.terminate()
-    xvfb.wait(10)
+    with screen(tmp_path) as shown:
+        yield shown
 
 
 @contextmanager
@@ -61,33 +42,17 @@ def opened(work, display, *arguments):
         program.communicate()
 
 
-def until(true, seconds=30):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.1)
-
-
-def windows(display, title="RhythmicML"):
-    command = ["xdotool", "search", "--onlyvisible", "--name", f"^{title}$"]
-    found = subprocess.run(
-        command, env={**os.environ, "DISPLAY": display}, capture_output=True, text=True, check=False
-    )
-    return found.stdout.split()
-
-
 def test_window_shows_the_pages_is_raised_and_ends_when_asked(work, display):
-    name, colours = display
-    with opened(work, name) as program:
-        until(lambda: windows(name))
-        until(lambda: colours() > 50)  # text with smooth edges, icons, the accent
+    with opened(work, display.name) as program:
+        until(display.windows)
+        until(lambda: display.colours() > 50)  # text with smooth edges, icons, the accent
         assert program.stdout.readline().startswith("RhythmicML: http://127.0.0.1:")
 
-        with opened(work, name) as again:
+        with opened(work, display.name) as again:
             said, _ = again.communicate(timeout=30)
         assert again.returncode == 0
         assert said.startswith("RhythmicML: http://127.0.0.1:")
-        assert len(windows(name)) == 1
+        assert len(display.windows()) == 1
 
         program.send_signal(signal.SIGTERM)
         assert program.wait(20) == 0
@@ -97,32 +62,20 @@ def test_window_shows_the_pages_is_raised_and_ends_when_asked(work, display):
 
 
 def test_closing_the_window_ends_the_program(work, display):
-    name, _ = display
-    with opened(work, name) as program:
-        until(lambda: windows(name))
-        subprocess.run(
-            ["xdotool", "search", "--name", "^RhythmicML$", "windowfocus", "key", "alt+F4"],
-            env={**os.environ, "DISPLAY": name},
-            stderr=subprocess.DEVNULL,  # the window is gone before the keys are up again
-            check=False,
-        )
+    with opened(work, display.name) as program:
+        until(display.windows)
+        display.do("search", "--name", "^RhythmicML$", "windowfocus", "key", "alt+F4")
         assert program.wait(20) == 0
 
 
 def test_folder_is_picked_in_the_desktops_own_dialogue(work, display):
-    name, colours = display
-
-    def click(x, y):
-        command = ["xdotool", "mousemove", str(x), str(y), "click", "1"]
-        subprocess.run(command, env={**os.environ, "DISPLAY": name}, check=True)
-
-    with opened(work, name) as program:
-        until(lambda: windows(name) and colours() > 50)
+    with opened(work, display.name) as program:
+        until(lambda: display.windows() and display.colours() > 50)
         time.sleep(1)
-        click(1190, 46)  # Add model
+        display.click(1190, 46)  # Add model
         time.sleep(1)
-        click(1210, 174)  # Choose
-        until(lambda: windows(name, "Open folder"))
+        display.click(1210, 174)  # Choose
+        until(lambda: display.windows("Open folder"))
         program.send_signal(signal.SIGTERM)  # the dialogue's own loop does not keep it
         assert program.wait(20) == 0
 
