@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 WIDTH, HEIGHT = 1280, 800
+PICTURES = Path(__file__).parents[1] / "build" / "pictures"
 
 
 class Screen:

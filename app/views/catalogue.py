@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, make_response, render_template, request
 
 from app.errors import Problem
-from app.services import catalogue, models, scanning, versions
+from app.services import catalogue, instances, models, scanning, versions
 
 if TYPE_CHECKING:
     from app.views.live import Live
@@ -77,6 +77,15 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
             models.init(folder)
         added = models.add(work, folder, request.form.get("name", "").strip() or None)
         return _go(f"/models/{added.name}")
+
+    @pages.post("/models/example")
+    def add_example() -> Any:
+        """The model that comes with the program; where it is there already, its page."""
+        folder = instances.example()
+        with work.open_store() as store:
+            there = {Path(each.folder): each.name for each in store.models.all()}
+        name = there.get(folder) or models.add(work, folder).name
+        return _go(f"/models/{name}")
 
     @pages.get("/models/<name>/unfold")
     def unfold(name: str) -> Any:

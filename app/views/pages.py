@@ -98,7 +98,7 @@ def _frame(app: Flask, work: Workspace, server: Server) -> None:
             "theme": theme,
             "locations": places,
             "running": running,
-            "native": bool(server.window and server.window.there),
+            "native": server.window is not None,
             "fragment": "HX-Request" in request.headers,
         }
 

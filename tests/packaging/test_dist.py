@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 from client import ROOT
 from guests import Guest, why_not
-from screen import until
+from screen import PICTURES, until
 
 pytestmark = pytest.mark.browser
 
 MOST = 45_000_000
-PICTURES = Path(os.environ.get("RHYTHMICML_PICTURES", ROOT / "build" / "pictures"))
 
 
 def run(packed, *words, **options):

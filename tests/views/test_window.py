@@ -10,9 +10,10 @@ from contextlib import contextmanager
 
 import pytest
 from client import ROOT
-from screen import screen, until
+from screen import PICTURES, screen, until
 
-from app.window import NoWindow, Window, _displays, has_display
+from app.desktop.displays import displays, has_display
+from app.window import NoWindow, Window
 
 pytestmark = pytest.mark.browser
 
@@ -24,11 +25,13 @@ def display(tmp_path):
 
 
 @contextmanager
-def opened(work, display, *arguments):
+def opened(work, display, *arguments, more=None, command=None):
     environ = {**os.environ, "RHYTHMICML_HOME": str(work.home), "DISPLAY": display, "LANG": "C"}
+    environ.update(more or {})
     environ.pop("WAYLAND_DISPLAY", None)
     program = subprocess.Popen(
-        [sys.executable, ROOT / "main.py", "ui", *arguments],
+        command or [sys.executable, ROOT / "main.py", "ui", *arguments],
+        cwd=ROOT,
         env=environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -109,4 +112,91 @@ def test_a_dead_display_is_no_window(work, monkeypatch):
     ],
 )  # fmt: skip
 def test_where_displays_are_looked_for(environ, addresses):
-    assert [address for _, address in _displays(environ)] == addresses
+    assert [address for _, address in displays(environ)] == addresses
+
+
+def kept(work):
+    return json.loads((work.home / "window" / "place.json").read_text())
+
+
+def test_size_place_and_zoom_are_kept_for_the_next_start(work, display):
+    with opened(work, display.name) as program:
+        until(lambda: display.windows() and display.colours() > 50)
+        (window,) = display.windows()
+        display.do("windowsize", "--sync", window, "1000", "600")
+        display.do("windowmove", "--sync", window, "120", "90")
+        display.keys("ctrl+plus", "ctrl+plus")
+        time.sleep(1)
+        before = display.place(window)
+        display.picture(PICTURES / "window-zoomed.png")
+        display.keys("alt+F4")
+        assert program.wait(20) == 0
+    assert kept(work)["zoom"] == 1.21
+    assert (kept(work)["width"], kept(work)["height"]) == (1000, 600)
+    with opened(work, display.name) as program:
+        until(display.windows)
+        time.sleep(1)
+        assert display.place(display.windows()[0]) == before
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(20) == 0
+    assert kept(work)["zoom"] == 1.21
+
+
+def test_menu_does_what_the_pages_do(work, display):
+    with opened(work, display.name) as program:
+        until(lambda: display.windows() and display.colours() > 50)
+        time.sleep(1)
+        display.keys("F10", "Down")
+        time.sleep(0.5)
+        display.picture(PICTURES / "window-menu.png")
+        display.keys("Down", "Return")  # Add the example
+        until(lambda: models_of(work) == ["tumour"])
+        time.sleep(1)
+        display.picture(PICTURES / "window-example.png")
+        display.keys("F10", "Up", "Return")  # Close
+        assert program.wait(20) == 0
+
+
+def models_of(work):
+    with work.open_store() as store:
+        return [each.name for each in store.models.all()]
+
+
+ASKED = """
+import sys
+from pathlib import Path
+from app.window import Window
+Window(Path(sys.argv[1]), busy=lambda: 2).run("about:blank")
+"""
+
+
+def test_closing_while_jobs_run_asks(work, display):
+    """Cancel keeps it open, OK closes it; SIGTERM does not ask."""
+    with opened(work, display.name, command=[sys.executable, "-c", ASKED, work.home]) as program:
+        until(display.windows)
+        for answer, goes_on in (("Escape", True), ("Return", False)):
+            time.sleep(0.5)
+            display.keys("alt+F4")
+            until(lambda: len(windows_of(display, program)) > 1)
+            time.sleep(0.3)
+            display.picture(PICTURES / "window-closing.png")
+            if not goes_on:
+                display.do("key", "Tab")  # from Cancel to OK
+            display.do("key", answer)
+            if goes_on:
+                until(lambda: len(windows_of(display, program)) == 1)
+                assert program.poll() is None
+        assert program.wait(20) == 0
+
+
+def windows_of(display, program):
+    return display.do("search", "--onlyvisible", "--pid", str(program.pid)).split()
+
+
+def test_asked_for_a_browser_no_window_comes(work, display):
+    with opened(work, display.name, "--browser", more={"BROWSER": "true"}) as program:
+        assert program.stdout.readline().startswith("RhythmicML: http://127.0.0.1:")
+        time.sleep(2)
+        assert display.windows() == []
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(20) == 0
