@@ -274,6 +274,33 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
             "release before comes back. `0`: not at all.",
         ),
     },
+    "monitor": {
+        "size": Meaning(
+            "size",
+            '"64M"',
+            "How large the file may become in which the instance records what it does; the "
+            "oldest goes first. `0`: nothing is recorded.",
+        ),
+    },
+    "log": {
+        "sample": Meaning(
+            "share",
+            "0",
+            "The share of requests, from 0 to 1, that are kept whole with their answers, at "
+            "most 20 a second, so that they can be looked at and repeated.",
+        ),
+        "redact": Meaning(
+            "list",
+            "[]",
+            'Columns of which no value is kept, in requests or in summaries, such as `["ssn"]`. '
+            'A column without a name is known by its number, from `"0"`.',
+        ),
+        "keep": Meaning(
+            "time",
+            '"7d"',
+            'How long such requests stay, at most `"366d"`.',
+        ),
+    },
     "schema": {
         "inputs": Meaning(
             "table",
@@ -286,6 +313,100 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
             "table",
             "{}",
             "The same, of what `predict` returns.",
+        ),
+    },
+    "pipeline": {
+        "output": Meaning(
+            "text",
+            "",
+            "The stage whose output is the answer. Left out: the last one.",
+        ),
+        "parallel": Meaning(
+            "number",
+            "3",
+            "How many batches may be on their way through the stages at once, 1 to 64.",
+        ),
+        "max_hops": Meaning(
+            "number",
+            "4",
+            "How deep pipelines of pipelines may go, 1 to 16; a request that is passed on more "
+            "often is refused with 508.",
+        ),
+    },
+    "stage": {
+        "name": Meaning(
+            "text",
+            "",
+            "What it is called in references and in answers: a-z, 0-9 and _, at most 32. "
+            "`input` is the request.",
+        ),
+        "instance": Meaning(
+            "text",
+            "",
+            "The model whose instance is asked; it may be a pipeline itself. Either this or "
+            "`combine`.",
+        ),
+        "version": Meaning(
+            "number",
+            '"production"',
+            "The version that has to answer, which pins it. Left out: whichever is production.",
+        ),
+        "location": Meaning(
+            "text",
+            "",
+            "Where that instance is, if it is not where the pipeline is; it has to be public "
+            "there.",
+        ),
+        "combine": Meaning(
+            "text",
+            "",
+            "How the outputs of `after` become one: `mean`, `weighted`, `vote`, `concat`, `first` "
+            "or `script`, which is `predict` of this folder.",
+        ),
+        "weights": Meaning(
+            "list",
+            "",
+            'For `combine = "weighted"`: a number for each of `after`, such as `[0.7, 0.3]`.',
+        ),
+        "after": Meaning(
+            "list",
+            "",
+            'The stages whose output it is given, such as `["input", "features"]`. Left out: those '
+            "that its `columns` and `when` speak of, else the stage before it; the first: "
+            '`["input"]`.',
+        ),
+        "columns": Meaning(
+            "list or table",
+            "",
+            'Which columns it is given: `["input.*", "features.total"]`, or with new names '
+            '`{ total = "features.sum" }`. Left out: all that `after` gives.',
+        ),
+        "constants": Meaning(
+            "table",
+            "{}",
+            'Columns that have one value, such as `{ currency = "EUR" }`.',
+        ),
+        "when": Meaning(
+            "text",
+            "",
+            'Only the rows for which this is true go there, such as `"triage.score >= 0.5"`.',
+        ),
+        "timeout": Meaning(
+            "seconds",
+            "",
+            "How long this stage alone may take. Left out: what is left of the pipeline's "
+            "`timeout`.",
+        ),
+        "idempotent": Meaning(
+            "true or false",
+            "false",
+            "Whether it is asked once more when the connection broke, or it answered 502, 503 or "
+            "504.",
+        ),
+        "optional": Meaning(
+            "true or false",
+            "false",
+            "Whether the rest goes on without it when it fails.",
         ),
     },
 }

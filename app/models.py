@@ -81,8 +81,20 @@ class Configuration:
     keep: int = 5
     # [gate]
     gate: dict[str, Any] = field(default_factory=dict)
+    # [monitor]
+    monitor: dict[str, Any] = field(default_factory=dict)
+    # [log]
+    log: dict[str, Any] = field(default_factory=dict)
     # [schema]
     schema: dict[str, Any] = field(default_factory=dict)
+    # [pipeline] and its [[stage]]s, as release.json has them; with the location each is asked on
+    pipeline: dict[str, Any] = field(default_factory=dict)
+    stages: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def runs_script(self) -> bool:
+        """Whether anything of the folder itself is run: not in a pipeline that only asks others."""
+        return not self.stages or any(each["combine"] == "script" for each in self.stages)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -98,6 +110,7 @@ class Configuration:
                 "exclude": tuple(values["exclude"]),
                 "cors": tuple(values.get("cors", ())),
                 "secrets": tuple(values.get("secrets", ())),
+                "stages": tuple(values.get("stages", ())),
             }
         )
 

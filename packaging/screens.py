@@ -1,191 +1,335 @@
 """Pictures of every page and state, light and dark, into build/screens/.
 
     python packaging/screens.py [PART OF A NAME]
+    SCALE=2 …                       two pixels for each one, as for those in docs/pictures
 
-The store behind them is made by the product itself: three small models, one of them deployed on
-this machine for as long as the pictures take.
+What is on them is real: packaging/scenery.py makes it with the product itself, and what is pressed
+here is done.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from playwright.sync_api import Browser, Page, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
-from playwright.sync_api import Page, sync_playwright
+from scenery import ROOT, Scenery, scenery
+from sshd import Sshd
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from app.services import models, versions  # noqa: E402
-from app.services.deployments import deploy, undeploy  # noqa: E402
-from app.views.server import Server  # noqa: E402
-from app.workspace import Workspace  # noqa: E402
+from app.views.server import Server
+from app.workspace import Workspace
 
 OUT = ROOT / "build" / "screens"
-SIZE = {"width": 1280, "height": 800}
-PREDICT = '''"""Who leaves next month, by two weights."""
-import json
-from pathlib import Path
+WIDTH, HEIGHT = 1280, 800
+SCALE = int(os.environ.get("SCALE", "1"))
+THEMES = ("light", "dark")
+
+Step = Callable[[Page, Scenery], None]
 
 
-def load(artifacts):
-    return json.loads((Path(artifacts) / "weights.json").read_text())
+@dataclass(frozen=True)
+class Scene:
+    """A page, and what is done on it before it is pictured. after: what is put right again."""
+
+    path: str
+    steps: tuple[Step, ...] = ()
+    after: tuple[Step, ...] = ()
+    widths: tuple[int, ...] = field(default=(WIDTH,))
 
 
-def predict(weights, inputs):
-    return [round(weights["tenure"] * a + weights["calls"] * b, 3) for a, b in inputs]
-'''
-ABOUT = {
-    "churn": "Who leaves next month",
-    "fraud": "Card fraud, by transaction",
-    "prices": "What a flat should cost",
-}
+def click(*names: str) -> Step:
+    """Press buttons, links or summaries by what they say, one after the other."""
 
-Steps = Callable[[Page], None]
-
-
-def click(*names: str) -> Steps:
-    """Press buttons or links by what they say, one after the other."""
-
-    def steps(page: Page) -> None:
+    def step(page: Page, _: Scenery) -> None:
         for name in names:
-            page.locator("button:visible, a:visible, summary:visible").filter(
-                has_text=name
-            ).first.click()
+            seen = page.locator("button:visible, a:visible, summary:visible")
+            seen.filter(has_text=name).first.click()
             page.wait_for_timeout(300)
 
-    return steps
+    return step
 
 
-def fill(label: str, text: str, keys: tuple[str, ...]) -> Steps:
-    def steps(page: Page) -> None:
-        press(*keys)(page)
-        page.get_by_label(label).fill(text)
-
-    return steps
+def press_button(name: str) -> Step:
+    return lambda page, _: page.get_by_role("button", name=name, exact=True).last.click()
 
 
-def press(*keys: str) -> Steps:
-    def steps(page: Page) -> None:
+def open_menu(label: str) -> Step:
+    return lambda page, _: page.get_by_label(label, exact=True).click()
+
+
+def fill(label: str, text: str) -> Step:
+    return lambda page, _: page.get_by_label(label, exact=True).fill(text)
+
+
+def press(*keys: str) -> Step:
+    def step(page: Page, _: Scenery) -> None:
         for key in keys:
             page.keyboard.press(key)
             page.wait_for_timeout(200)
 
-    return steps
+    return step
 
 
-def nothing(page: Page) -> None:
-    """The page as it comes."""
+def tick(*labels: str) -> Step:
+    def step(page: Page, _: Scenery) -> None:
+        for label in labels:
+            page.get_by_label(label, exact=True).check()
+
+    return step
 
 
-SCENES: dict[str, tuple[str, Steps]] = {
-    "catalogue": ("/", nothing),
-    "catalogue-searched": ("/?q=chu", nothing),
-    "catalogue-none": ("/?q=nothing", nothing),
-    "catalogue-unfolded": ("/", lambda page: page.locator("#model-churn .unfold").click()),
-    "catalogue-menu": ("/", lambda page: page.locator("details.menu summary").first.click()),
-    "help": ("/", press("?")),
-    "palette": (
+def see(words: str, seconds: float = 30) -> Step:
+    """Wait until a text is there."""
+    return lambda page, _: page.get_by_text(words).first.wait_for(timeout=seconds * 1000)
+
+
+def see_button(words: str) -> Step:
+    return lambda page, _: page.get_by_role("button", name=words).wait_for(timeout=30_000)
+
+
+def hold(name: str) -> Step:
+    """Have a model take its time to load."""
+    return lambda _, made: (made.flags / name).write_text("")  # type: ignore[func-returns-value]
+
+
+def choose_folder(name: str) -> Step:
+    """Type the path of a folder that has only weights in it."""
+
+    def step(page: Page, made: Scenery) -> None:
+        folder = made.folder / name
+        (folder / "artifacts").mkdir(parents=True, exist_ok=True)
+        (folder / "artifacts" / "weights.safetensors").write_bytes(bytes(2_400_000))
+        page.get_by_label("Folder", exact=True).fill(str(folder))
+
+    return step
+
+
+def rewrite(_: Page, made: Scenery) -> None:
+    """Something new to commit, whatever was committed before."""
+    made.write("fraud", calls=time.time())
+
+
+def edit_elsewhere(page: Page, made: Scenery) -> None:
+    """The configuration is changed in the file while it is open in the page."""
+    path = made.folder / "churn" / "rhythmicml.toml"
+    kept = path.read_text()
+    path.write_text(kept.replace('owner = "ana"', 'owner = "retention"'))
+    page.get_by_label("description", exact=True).fill("Who is likely to leave next month")
+    page.get_by_role("button", name="Save rhythmicml.toml").click()
+    page.get_by_text("Draft of both").wait_for()
+    path.write_text(kept)
+
+
+def meet(page: Page, made: Scenery) -> None:
+    """A server is added that nobody here has met."""
+    folder = made.folder / f"server-{time.time()}"
+    with Sshd(folder) as server:
+        page.get_by_role("button", name="Add location").click()
+        page.get_by_label("Name", exact=True).fill("prod")
+        page.get_by_label("Address", exact=True).fill(server.url)
+        page.get_by_role("button", name="Connect and add").click()
+        page.get_by_text("Is this the server?").wait_for(timeout=20_000)
+
+
+def drag(*kinds: str) -> Step:
+    """A folder of 300 MB comes over the page, and is dropped on it if `drop` is among the kinds."""
+
+    def step(page: Page, made: Scenery) -> None:
+        folder = made.write("prices").with_name("embeddings")
+        folder.mkdir(exist_ok=True)
+        with (folder / "weights.bin").open("wb") as file:
+            file.truncate(300 << 20)
+        browser = page.context.new_cdp_session(page)
+        browser.send("Network.enable")
+        slow = {"offline": False, "latency": 0, "downloadThroughput": -1}
+        browser.send("Network.emulateNetworkConditions", {**slow, "uploadThroughput": 40 << 20})
+        data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+        for kind in kinds:
+            browser.send(
+                "Input.dispatchDragEvent", {"type": kind, "x": 600, "y": 400, "data": data}
+            )
+        page.wait_for_timeout(1500)
+
+    return step
+
+
+CANCEL: tuple[Step, ...] = (click("Cancel"), lambda page, _: page.wait_for_timeout(1500))
+ALL = (900, WIDTH, 2560)
+FIND = "Find a model, a version, a page, an action"
+
+SCENES: dict[str, Scene] = {
+    "catalogue": Scene("/", widths=ALL),
+    "catalogue-searched": Scene("/?q=chu"),
+    "catalogue-none": Scene("/?q=nothing"),
+    "catalogue-unfolded": Scene("/", (open_menu("Versions of churn"),)),
+    "catalogue-menu": Scene("/", (open_menu("More for churn"),)),
+    "catalogue-keys": Scene("/", (press("j", "j"),)),
+    "remove": Scene("/", (open_menu("More for prices"), click("Rename or remove"))),
+    "remove-deployed": Scene("/", (open_menu("More for churn"), click("Rename or remove"))),
+    "toast-problem": Scene(
         "/",
-        fill("Find a model", "chu", ("Control+k",)),
+        (
+            *(open_menu("More for prices"), click("Rename or")),
+            *(fill("New name", "Ö"), press_button("Rename")),
+        ),
     ),
-    "add": ("/", click("Add model")),
-    "dashboard": ("/models/churn", nothing),
-    "dashboard-old": ("/models/churn?v=1", nothing),
-    "dashboard-new": ("/models/prices", nothing),
-    "files": ("/models/churn/files", nothing),
-    "versions": ("/models/churn/versions", nothing),
-    "configuration": ("/models/churn/configuration", nothing),
-    "metadata": ("/models/churn/metadata", nothing),
-    "compare": ("/models/churn/compare?v=1&v=2", nothing),
-    "try": ("/models/churn/try", nothing),
-    "try-answered": ("/models/churn/try", click("Ask it")),
-    "instances": ("/models/churn/instances", nothing),
-    "instances-stop": ("/models/churn/instances", click("Stop")),
-    "history": ("/models/churn/history", nothing),
-    "deploy": ("/models/churn", click("Deploy")),
-    "jobs": ("/jobs", nothing),
-    "settings": ("/settings", nothing),
-    "location-add": ("/settings", click("Add location")),
-    "no-page": ("/nothing", nothing),
+    "drop": Scene("/", (drag("dragEnter"),)),
+    "drop-copying": Scene("/", (drag("dragEnter", "dragOver", "drop"),), CANCEL),
+    "help": Scene("/", (press("?"),)),
+    "palette": Scene("/", (press("Control+k"), fill(FIND, "chu"))),
+    "palette-none": Scene("/", (press("Control+k"), fill(FIND, "zzz"))),
+    "add": Scene("/", (click("Add model"),)),
+    "add-missing": Scene("/", (click("Add model"), choose_folder("receipts"), see("missing"))),
+    "add-wrong": Scene("/", (click("Add model"), fill("Folder", "/no/such/folder"))),
+    "dashboard": Scene("/models/churn", widths=ALL),
+    "dashboard-old": Scene("/models/churn?v=1"),
+    "dashboard-new": Scene("/models/prices"),
+    "dashboard-failing": Scene("/models/ocr"),
+    "dashboard-unreachable": Scene("/models/demand"),
+    "dashboard-outdated": Scene("/models/fraud"),
+    "files": Scene("/models/churn/files"),
+    "files-diff": Scene("/models/churn/files", (click("weights.json"),)),
+    "files-committed": Scene("/models/fraud/files", (rewrite, click("Commit v"), see("is kept"))),
+    "versions": Scene("/models/churn/versions", widths=ALL),
+    "versions-menu": Scene("/models/churn/versions", (open_menu("More for v1"),)),
+    "versions-ticked": Scene("/models/churn/versions", (tick("Compare v1", "Compare v3"),)),
+    "versions-none": Scene("/models/prices/versions"),
+    "delete": Scene("/models/slow/versions", (open_menu("More for v1"), click("Delete"))),
+    "restore": Scene("/models/churn/versions", (click("Restore"),)),
+    "gate": Scene("/models/churn/versions", (click("gate passed"),)),
+    "compare": Scene("/models/churn/compare?v=1&v=3"),
+    "configuration": Scene("/models/churn/configuration", widths=ALL),
+    "configuration-wrong": Scene(
+        "/models/churn/configuration",
+        (fill("workers", "many"), see("to correct")),
+    ),
+    "configuration-file": Scene("/models/churn/configuration", (click("File"),)),
+    "configuration-merge": Scene("/models/churn/configuration", (edit_elsewhere,)),
+    "metadata": Scene("/models/churn/metadata"),
+    "try": Scene("/models/churn/try", widths=ALL),
+    "try-answered": Scene("/models/churn/try", (click("Ask it"), see("with the way"))),
+    "try-refused": Scene(
+        "/models/churn/try", (fill("Request", "[1,"), click("Ask it"), see("not JSON"))
+    ),
+    "try-none": Scene("/models/prices/try"),
+    "instances": Scene("/models/churn/instances"),
+    "instances-none": Scene("/models/prices/instances"),
+    "instances-failing": Scene("/models/ocr/instances"),
+    "instances-unreachable": Scene("/models/demand/instances"),
+    "instances-stop": Scene("/models/churn/instances", (click("Stop"),)),
+    "instances-undeploy": Scene("/models/churn/instances", (click("Undeploy"),)),
+    "log": Scene("/models/ocr/instances", (press_button("Log"), see("Log of"))),
+    "history": Scene("/models/churn/history"),
+    "history-none": Scene("/models/prices/history"),
+    "deploy": Scene("/models/fraud", (click("Deploy"), see_button("Deploy fraud v"))),
+    "deploy-nothing": Scene("/models/churn", (click("Deploy"), see("Nothing to do"))),
+    "deploy-unreachable": Scene("/models/demand", (click("Deploy"), see("accepts no connection"))),
+    "deploy-failed": Scene(
+        "/models/broken",
+        (
+            click("Deploy"),
+            see_button("Deploy broken v1"),
+            click("Deploy broken v1"),
+            see("vocabulary.json", 90),
+        ),
+    ),
+    "deploy-running": Scene(
+        "/models/slow",
+        (
+            hold("slow"),
+            click("Deploy"),
+            see_button("Deploy slow v1"),
+            click("Deploy slow v1"),
+            see("Start v1"),
+        ),
+    ),
+    "jobs-running": Scene("/jobs", (see("running"),)),
+    "job-interrupted": Scene("/jobs", (click("fraud v1"),)),
+    "job-cancelled": Scene("/jobs", (click("slow v1"), *CANCEL)),
+    "jobs": Scene("/jobs"),
+    "settings": Scene("/settings"),
+    "settings-checked": Scene("/settings", (click("Check"), see("There and back"))),
+    "settings-unreachable": Scene(
+        "/settings",
+        (press_button("Check"), see("accepts no")),
+    ),
+    "location-add": Scene("/settings", (click("Add location"),)),
+    "location-trust": Scene("/settings", (meet,)),
+    "location-forget": Scene("/settings", (click("Forget"),)),
+    "no-page": Scene("/nothing"),
 }
-
-
-def write(folder: Path, name: str, calls: float) -> None:
-    (folder / "artifacts").mkdir(parents=True, exist_ok=True)
-    weights = {"tenure": -0.02, "calls": calls}
-    (folder / "artifacts" / "weights.json").write_text(json.dumps(weights))
-    (folder / "predict.py").write_text(PREDICT)
-    (folder / "requirements.txt").write_text("")
-    (folder / "sample.json").write_text('{"inputs": [[12.0, 3.0]]}')
-    (folder / "rhythmicml.toml").write_text(
-        f'[model]\nname = "{name}"\ndescription = "{ABOUT[name]}"\n'
-        'metadata = { tags = ["q3"], owner = "growth" }\n[dependencies]\npython = "3.11"\n'
-    )
+EMPTY = {"first-run": Scene("/", widths=ALL), "jobs-none": Scene("/jobs")}
 
 
 @contextmanager
-def store(folder: Path) -> Iterator[Workspace]:
-    """A home with three models; churn's second version serves on this machine."""
-    work = Workspace(folder / "home")
-    for name in ABOUT:
-        write(folder / name, name, 0.3)
-        models.add(work, folder / name)
-    for name, calls, message in (
-        ("fraud", 0.3, "First model"),
-        ("churn", 0.3, "First model"),
-        ("churn", 0.4, "Retrained on October"),
-    ):
-        write(folder / name, name, calls)
-        versions.commit(work, name, message)
-    list(deploy(work, "churn@2"))
-    write(folder / "churn", "churn", 0.45)
+def window(browser: Browser, work: Workspace, theme: str) -> Iterator[tuple[Page, str]]:
+    """A window that was let in, and the address of the pages."""
+    serving = Server(work)
+    serving.start()
+    context = browser.new_context(
+        viewport={"width": WIDTH, "height": HEIGHT},
+        device_scale_factor=SCALE,
+        color_scheme=theme,
+        reduced_motion="reduce",
+    )
     try:
-        yield work
+        page = context.new_page()
+        page.set_default_timeout(5000)
+        page.goto(serving.invitation())
+        yield page, serving.address
     finally:
-        list(undeploy(work, "churn", purge=True))
+        context.close()
+        serving.close()
+
+
+def picture(page: Page, made: Scenery, address: str, name: str, scene: Scene, theme: str) -> None:
+    for width in scene.widths:
+        page.set_viewport_size({"width": width, "height": HEIGHT})
+        page.goto(address + scene.path)
+        for step in scene.steps:
+            step(page, made)
+        page.wait_for_timeout(500)
+        size = "" if width == WIDTH else f"-{width}"
+        page.screenshot(path=OUT / f"{name}{size}-{theme}.png")
+        for step in scene.after:
+            step(page, made)
+    page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
 
 def main() -> None:
     wanted = "".join(sys.argv[1:2])
-    shutil.rmtree(OUT, ignore_errors=True)
-    OUT.mkdir(parents=True)
+    if not wanted:
+        shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir(parents=True, exist_ok=True)
     failed: list[str] = []
-    with (
-        tempfile.TemporaryDirectory(prefix="rhythmicml-screens-") as folder,
-        store(Path(folder)) as work,
-        sync_playwright() as playwright,
-    ):
-        serving = Server(work)
-        serving.start()
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rhythmicml-")))
+        os.environ["HOME"] = str(folder)
+        made = stack.enter_context(scenery(folder))
         path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+        playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        for theme in ("light", "dark"):
-            context = browser.new_context(
-                viewport=SIZE, color_scheme=theme, reduced_motion="reduce"
-            )
-            page = context.new_page()
-            page.set_default_timeout(5000)
-            page.goto(serving.invitation())
-            for name, (address, steps) in SCENES.items():
-                if wanted in name:
-                    page.goto(f"{serving.address}{address}")
-                    try:
-                        steps(page)
-                    except PlaywrightError as error:
-                        failed.append(f"{name}: {error}")
-                    page.wait_for_timeout(500)
-                    page.screenshot(path=OUT / f"{name}-{theme}.png")
-            context.close()
+        for theme in THEMES:
+            for work, scenes in ((made.empty, EMPTY), (made.work, SCENES)):
+                with window(browser, work, theme) as (page, address):
+                    for name, scene in scenes.items():
+                        if wanted not in name:
+                            continue
+                        try:
+                            picture(page, made, address, name, scene, theme)
+                        except PlaywrightError as error:
+                            failed.append(f"{name} {theme}: {error}")
+                            page.screenshot(path=OUT / f"{name}-{theme}.png")
         browser.close()
-        serving.close()
     for each in failed:
         print(each)
     print(f"{len(list(OUT.iterdir()))} pictures in build/screens")

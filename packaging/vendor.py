@@ -28,12 +28,13 @@ PACKAGES = {
 }
 ICONS = ("@tabler/icons", "3.51.0")
 DRAWN = (
-    *("activity", "adjustments", "alert-triangle", "arrow-back-up", "arrow-right", "box", "check"),
-    *("chevron-down", "chevron-right", "chevrons-right", "clock", "copy", "dots", "download"),
-    *("external-link", "file", "file-text", "flask", "folder", "folder-plus", "git-commit"),
-    *("git-compare", "history", "info-circle", "key", "list-details", "loader-2", "lock", "moon"),
-    *("package", "pencil", "pin", "player-play", "player-stop", "plus", "refresh", "rocket"),
-    *("route", "search", "server", "settings", "sun", "terminal-2", "trash", "upload", "x"),
+    *("activity", "adjustments", "alert-triangle", "arrow-back-up", "arrow-right", "arrow-up"),
+    *("box", "check", "chevron-down", "chevron-right", "chevrons-right", "clock", "copy", "dots"),
+    *("download", "external-link", "file", "file-text", "flask", "folder", "folder-plus"),
+    *("git-commit", "git-compare", "history", "info-circle", "key", "keyboard", "list-details"),
+    *("loader-2", "lock", "moon", "package", "pencil", "pin", "player-play", "player-stop"),
+    *("plus", "refresh", "rocket", "route", "search", "server", "settings", "sun", "terminal-2"),
+    *("trash", "upload", "x"),
 )
 SPRITE = '<svg xmlns="http://www.w3.org/2000/svg">{}</svg>\n'
 SYMBOL = (

@@ -74,7 +74,7 @@ class Client:
     def undeploy_all(self) -> None:
         """Leave nothing of this user's models on any host."""
         for row in self("status"):
-            self("undeploy", row["model"], "--purge", "--yes")
+            self("undeploy", row["model"], "--on", row["location"], "--purge", "--yes", "--force")
 
 
 PREDICT = """

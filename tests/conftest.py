@@ -33,8 +33,9 @@ def server(work):
 # test in another file that runs one of its own would be refused.
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=20_000)  # as the pages' own timeout below: machines may be busy
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if not path:
         pytest.skip("there is no Chromium")

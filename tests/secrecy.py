@@ -52,10 +52,10 @@ def write_secretive_model(folder, name):
     return folder
 
 
-def set_secret(client, model, value, *options):
+def set_secret(client, model, value, *options, name="DB_PASSWORD"):
     """Through stdin; returns (exit code, what was said)."""
     done = subprocess.run(
-        client.argv("secret", "set", model, "DB_PASSWORD", "--stdin", *options),
+        client.argv("secret", "set", model, name, "--stdin", *options),
         env=client.environ,
         input=value,
         capture_output=True,

@@ -5,11 +5,15 @@ from pathlib import Path
 import pytest
 
 from app import config
-from app.config import KEYS, home, read_configuration, starter
+from app.config import KEYS, home, read_configuration
+from app.configuration.stages import STAGE_KEYS
+from app.configuration.starter import starter
 from app.errors import Problem
 from app.meanings import MEANINGS
 from app.models import Batch, Configuration
+from app.services.releases import scoring
 
+EVERY = {**KEYS, "stage": STAGE_KEYS}
 DOCS = Path(__file__).parent.parent / "docs" / "configuration.md"
 
 
@@ -143,6 +147,11 @@ def test_batch_may_be_switched_off_and_on(tmp_path):
         ("[predict]\ntimeout = 0", "must be seconds, above 0"),
         ('[deploy]\nkeep_warm = "soon"', 'must be a time such as "200ms", "10s" or "2m"'),
         ('[deploy]\nkeep_warm = "2d"', 'at most "1d", not "2d"'),
+        ('[monitor]\nsize = "10K"', 'must be 0, or a size of "1M" or more, not "10K"'),
+        ("[monitor]\nsize = false", 'must be a size such as "100M"'),
+        ('[log]\nsample = "1%"', 'must be a share, from 0 to 1, not "1%"'),
+        ("[log]\nkeep = 7", 'must be a time such as "12h" or "7d", at most "366d", not 7'),
+        ('[log]\nredact = "ssn"', "must be a list of texts"),
         ("[predict]\ntimeout = nan", "must be seconds, above 0"),
         ("[model]\nmetadata = { a = inf }", "must hold finite numbers, not inf."),
         ("[model]\nmetadata = 3", "must be a table"),
@@ -213,7 +222,7 @@ def documented() -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     section = ""
     for line in DOCS.read_text().splitlines():
-        if heading := re.fullmatch(r"## \[(\w+)\]", line):
+        if heading := re.fullmatch(r"## \[{1,2}(\w+)\]{1,2}", line):
             section = heading[1]
         elif row := re.match(r"\| `(\w+)` \| [^|]+ \|([^|]*)\| [^|]+ \|", line):
             found.setdefault(section, {})[row[1]] = row[2].strip("` ")
@@ -222,7 +231,7 @@ def documented() -> dict[str, dict[str, str]]:
 
 def test_the_page_has_every_key_in_its_section():
     assert {name: list(keys) for name, keys in documented().items()} == {
-        name: list(keys) for name, keys in KEYS.items()
+        name: list(keys) for name, keys in EVERY.items()
     }
 
 
@@ -239,5 +248,13 @@ def test_the_help_of_the_pages_says_what_the_page_says():
     said = [(name, kind, default.strip().strip("`"), text) for name, kind, default, text in rows]
     assert said == [(name, *one) for keys in MEANINGS.values() for name, one in keys.items()]
     assert [(s, list(keys)) for s, keys in MEANINGS.items()] == [
-        (s, list(keys)) for s, keys in KEYS.items()
+        (s, list(keys)) for s, keys in EVERY.items()
     ]
+
+
+def test_what_is_recorded_reaches_the_release(tmp_path):
+    text = '[monitor]\nsize = "8M"\n[log]\nsample = 0.01\nredact = ["ssn"]\nkeep = "12h"\n'
+    found = scoring(read(tmp_path, text))
+    assert found["monitor"] == {"size": 8 << 20}
+    assert found["log"] == {"sample": 0.01, "redact": ("ssn",), "keep": 43_200.0}
+    assert scoring(read(tmp_path, "[monitor]\nsize = 0\n"))["monitor"] == {"size": 0}

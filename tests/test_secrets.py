@@ -1,6 +1,8 @@
 """Secrets on this machine: asked for where they lack, found nowhere but where they are kept."""
 
 import hashlib
+import json
+import shutil
 
 import pytest
 from client import Client, Failed
@@ -69,6 +71,41 @@ def test_secret_reaches_the_model_and_nothing_else(client, tmp_path):
     assert client("deploy", "vault")["steps"] == []  # the host has it
     client("undeploy", "vault", "--purge", "--yes")
     assert places_here(FIRST, tmp_path) == []
+
+
+def test_values_follow_the_model_to_its_new_name_and_go_with_it(client, tmp_path):
+    kept = tmp_path / "home/secrets.json"
+    client("add", ".")
+    assert set_secret(client, "vault", FIRST, "--file")[0] == 0
+    assert set_secret(client, "vault", SECOND, "--file", "--to", "local")[0] == 0
+    client("rename", "vault", "safe")
+    where = {each["location"]: each["kept"] for each in client("secret", "list", "safe")}
+    assert where == {None: "file", "local": "file"}
+    assert "of vault" not in kept.read_text()
+    client("remove", "safe")
+    assert kept.read_text() == "{}"
+    client("add", ".")
+
+
+def test_value_that_no_release_names_leaves_the_host(client, tmp_path):
+    client("add", ".")
+    assert set_secret(client, "vault", FIRST, "--file")[0] == 0
+    client("deploy", "vault")
+    there = tmp_path / "home/local/instances/vault/secrets.json"
+    toml = tmp_path / "vault/rhythmicml.toml"
+    toml.write_text(toml.read_text().replace("DB_PASSWORD", "OTHER"))
+    script = tmp_path / "vault/predict.py"
+    script.write_text(script.read_text().replace("DB_PASSWORD", "OTHER"))
+    assert set_secret(client, "vault", SECOND, "--file", name="OTHER")[0] == 0
+    client("deploy", "vault")
+    client("secret", "remove", "vault", "DB_PASSWORD")
+    assert {*json.loads(there.read_text())} == {"DB_PASSWORD", "OTHER"}, "the way back needs it"
+    for each in (tmp_path / "home/local/instances/vault/releases").glob("v1-*"):
+        shutil.rmtree(each)
+    first, *_ = client("deploy", "vault")["steps"]
+    assert first == "Remove 1 secret that no release names"
+    assert {*json.loads(there.read_text())} == {"OTHER"}
+    assert client("deploy", "vault")["changed"] is False
 
 
 def test_one_for_a_location_comes_first(monkeypatch, tmp_path):

@@ -19,6 +19,9 @@ from app.words import ago, size
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
+force_option = click.option("--force", is_flag=True, help="Even if a pipeline that asks it breaks.")
+
+
 @click.command()
 @click.argument("what", metavar="FOLDER|MODEL[@VERSION]")
 @to_option
@@ -27,6 +30,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--stop-first", is_flag=True, help="End the old release before the new one starts.")
 @click.option("--plan", "dry_run", is_flag=True, help="Only say what would be done on the host.")
 @click.option("--rollback-all", is_flag=True, help="If a location fails, all go back.")
+@click.option("--with-stages", is_flag=True, help="Deploy a pipeline's missing stages first.")
+@force_option
 @command
 def deploy(what: str, as_json: bool, **options: Any) -> None:
     """Put a version into production: commit what changed, send it, prove it, switch to it."""
@@ -40,23 +45,25 @@ def deploy(what: str, as_json: bool, **options: Any) -> None:
 @click.command()
 @click.argument("reference", metavar="MODEL@VERSION")
 @to_option
+@force_option
 @command
-def switch(reference: str, to: str | None, as_json: bool) -> None:
+def switch(reference: str, to: str | None, force: bool, as_json: bool) -> None:
     """Make another version production that is on the host already."""
     from app.services import deployments, fleet
 
-    finish(fleet.each(workspace(), deployments.switch, reference, to=to), as_json)
+    finish(fleet.each(workspace(), deployments.switch, reference, to=to, force=force), as_json)
 
 
 @click.command()
 @click.argument("model")
 @to_option
+@force_option
 @command
-def rollback(model: str, to: str | None, as_json: bool) -> None:
+def rollback(model: str, to: str | None, force: bool, as_json: bool) -> None:
     """Go back to the release that was production before."""
     from app.services import deployments, fleet
 
-    finish(fleet.each(workspace(), deployments.rollback, model, to=to), as_json)
+    finish(fleet.each(workspace(), deployments.rollback, model, to=to, force=force), as_json)
 
 
 @click.command()
@@ -73,12 +80,13 @@ def start(model: str, to: str | None, as_json: bool) -> None:
 @click.command()
 @click.argument("model")
 @to_option
+@force_option
 @command
-def stop(model: str, to: str | None, as_json: bool) -> None:
+def stop(model: str, to: str | None, force: bool, as_json: bool) -> None:
     """Stop an instance until it is started again."""
     from app.services import deployments, fleet
 
-    finish(fleet.each(workspace(), deployments.stop, model, to=to), as_json)
+    finish(fleet.each(workspace(), deployments.stop, model, to=to, force=force), as_json)
 
 
 @click.command()
@@ -97,14 +105,17 @@ def restart(model: str, to: str | None, as_json: bool) -> None:
 @to_option
 @click.option("--purge", is_flag=True, help="Remove its releases, tokens, secrets too.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@force_option
 @command
-def undeploy(model: str, to: str | None, purge: bool, yes: bool, as_json: bool) -> None:
+def undeploy(
+    model: str, to: str | None, purge: bool, yes: bool, force: bool, as_json: bool
+) -> None:
     """Take an instance off its location. Its versions stay here."""
     from app.services import deployments
 
     if purge and not sure(f"Remove {model} and all its releases from the host?", yes):
         raise click.UsageError("Nothing was done. With --yes it is done without a question.")
-    finish(deployments.undeploy(workspace(), model, to=to, purge=purge), as_json)
+    finish(deployments.undeploy(workspace(), model, to=to, purge=purge, force=force), as_json)
 
 
 @click.command()
@@ -144,6 +155,8 @@ def status(model: str | None, to: str | None, as_json: bool) -> None:
                 click.echo(f"\n{each['model']} on {each['location']}: {pinned} pinned")
             if each.get("error"):
                 click.echo(f"\n{each['model']} on {each['location']}: {each['error']}")
+            if each["stages"]:
+                click.echo(f"\n{_stages_words(each)}")
             if each["warm"]:
                 click.echo(f"\n{_warm_words(each)}")
             if each["note"]:
@@ -172,6 +185,17 @@ def _status_row(each: dict[str, Any]) -> dict[str, Any]:
         "memory": size(each["memory"]) if each["memory"] else "-",
         "since": ago(each["since"]) if each["since"] else "-",
     }
+
+
+def _stages_words(each: dict[str, Any]) -> str:
+    """A pipeline's stages that are instances, in a line."""
+    asked = [stage for stage in each["stages"] if stage["instance"]]
+    words = ", ".join(
+        f"{stage['name']} ({stage['instance']}"
+        + (f" v{stage['version']}, {stage['state']})" if stage["version"] else ", not deployed)")
+        for stage in asked
+    )
+    return f"{each['model']} on {each['location']} asks {words}"
 
 
 def _warm_words(each: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from app.cli.fleet import show_checks
 from app.cli.output import emit, follow, table
 from app.errors import NotTrusted
 from app.words import size
+
+if TYPE_CHECKING:
+    from app.models import Location
 
 
 @click.group()
@@ -55,6 +58,28 @@ def add(name: str, url: str, as_json: bool, **options: Any) -> None:
         click.confirm("Is that the right one?", abort=True, err=True)
         made = locations.add(work, name, url, **{**options, "accept_key": unknown.fingerprint})
     emit(made, as_json, lambda _: click.echo(f"{name} is a location now: {made.url}"))
+
+
+@location.command("set")
+@click.argument("name")
+@click.option("--internet", type=click.Choice(["auto", "never", "always"]), help="See add.")
+@click.option("--privilege", type=click.Choice(["auto", "sudo", "user"]), help="See add.")
+@click.option("--identity", metavar="FILE", help="The private key to log in with.")
+@click.option("--base", metavar="FOLDER", help="Where things go on the host.")
+@command
+def set_location(name: str, as_json: bool, **options: Any) -> None:
+    """Change what was said when a location was added, after a look at it."""
+    from app.services import locations
+
+    if all(value is None for value in options.values()):
+        raise click.UsageError("Nothing is to be set: give an option.")
+    made = locations.change(workspace(), name, **options)
+    emit(made, as_json, lambda _: click.echo(_said(made)))
+
+
+def _said(made: Location) -> str:
+    facts = {key: getattr(made, key) for key in ("internet", "privilege", "identity", "base")}
+    return f"{made.name}: " + ", ".join(f"{key} {value}" for key, value in facts.items() if value)
 
 
 @location.command("list")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.base import command, workspace
-from app.cli.output import emit, table
+from app.cli.base import command, sure, workspace
+from app.cli.output import emit, follow, table
 from app.words import ago, size
 
 if TYPE_CHECKING:
@@ -102,10 +102,21 @@ def rename(model: str, new: str, as_json: bool) -> None:
 @click.command()
 @click.argument("model", metavar="MODEL[@VERSION]")
 @click.option("--force", is_flag=True, help="Even while it is deployed; what runs goes on.")
+@click.option("--undeploy", is_flag=True, help="Take it off its locations first.")
+@click.option("--yes", is_flag=True, help="With --undeploy: do not ask.")
 @command
-def remove(model: str, force: bool, as_json: bool) -> None:
+def remove(model: str, force: bool, undeploy: bool, yes: bool, as_json: bool) -> None:
     """Forget MODEL and its versions, or one of them. Its folder and its history stay."""
-    from app.services import models, versions
+    from app.services import models, removing, versions
+
+    if undeploy and ("@" in model or force):
+        raise click.UsageError("--undeploy is for a whole model, and not with --force.")
+    if undeploy:
+        if not sure(f"Take {model} off its locations and forget its versions?", yes):
+            raise click.UsageError("Nothing was done. With --yes it is done without a question.")
+        result = follow(removing.remove(workspace(), model, undeploy=True), as_json)
+        emit(result.data, as_json, lambda _: click.echo(result.text))
+        return
 
     if "@" in model:
         gone = versions.remove(workspace(), model)
@@ -255,6 +266,9 @@ def shown_words(found: Shown) -> str:
     settings = {key: value for key, value in values if value not in (None, "", {}, (), [])}
     metadata = settings.pop("metadata", {})
     settings.pop("schema", None)
+    stages = {each["name"]: _stage_words(each) for each in settings.pop("stages", ())}
+    if not version.configuration.runs_script:
+        settings = {key: held for key, held in settings.items() if key not in OF_SCRIPTS}
     lines = [
         f"{found.model.name} v{version.number}  {version.digest[:12]}  {ago(version.created)}"
         f" by {version.author or 'unknown'}",
@@ -262,12 +276,26 @@ def shown_words(found: Shown) -> str:
         "",
         *_block("Metadata", metadata),
         *_block("Configuration", {key: as_toml(value) for key, value in settings.items()}),
+        *_block("Stages", stages),
         *_block("Takes", _fields(version.schema, "inputs")),
         *_block("Gives", _fields(version.schema, "outputs")),
         *_block("Files", {each.path: each.target or size(each.size) for each in found.files}),
         *_block("Packages", found.packages),
     ]
     return "\n".join(lines).rstrip()
+
+
+OF_SCRIPTS = ("script", "artifacts", "requirements", "python", "workers", "preload")
+"""Settings that mean nothing where no script is run."""
+
+
+def _stage_words(stage: dict[str, Any]) -> str:
+    """What a stage of a pipeline does, and after which."""
+    pinned = f" v{stage['version']}" if stage["version"] else ""
+    does = f"asks {stage['instance']}{pinned}" if stage["instance"] else stage["combine"]
+    where = f" on {stage['location']}" if stage["location"] else ""
+    when = f", when {stage['when']}" if stage["when"] else ""
+    return f"{does}{where}, after {', '.join(stage['after'])}{when}"
 
 
 def _fields(schema: dict[str, Any] | None, side: str) -> dict[str, str]:

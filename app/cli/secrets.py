@@ -90,7 +90,16 @@ def remove(model: str, name: str, to: str | None, as_json: bool) -> None:
     from app.services import secrets
 
     done = secrets.remove(workspace(), model, name, to=to)
-    emit(done, as_json, lambda _: click.echo(f"{name} is forgotten here."))
+
+    def show(_: Any) -> None:
+        click.echo(f"{name} is forgotten here.")
+        click.echo(
+            f"Hosts have it while a release there names it; the first deploy after that removes "
+            f"it, rhythmicml undeploy {model} --purge at once.",
+            err=True,
+        )
+
+    emit(done, as_json, show)
 
 
 def register(group: click.Group) -> None:

@@ -67,6 +67,31 @@ def adopt(location: str, model: str | None, into: Path | None, as_json: bool) ->
     emit(result.data, as_json, lambda _: click.echo(result.text))
 
 
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@command
+def backup(folder: Path, as_json: bool) -> None:
+    """Copy the store into a folder: all models, versions, locations; again: only what is new."""
+    from app.services import backups
+
+    result = follow(backups.backup(workspace(), folder), as_json)
+    emit(result.data, as_json, lambda _: click.echo(result.text))
+
+
+@click.command("restore-store")
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@click.option("--undo", is_flag=True, help="Put back what was here before the last restore.")
+@command
+def restore_store(folder: Path | None, undo: bool, as_json: bool) -> None:
+    """Put a backup in place of the store: all of it or nothing; it can be taken back."""
+    from app.services import backups
+
+    if (folder is None) != undo:
+        raise click.UsageError("Name the folder of a backup, or say --undo.")
+    result = follow(backups.restore(workspace(), folder), as_json)
+    emit(result.data, as_json, lambda _: click.echo(result.text))
+
+
 def register(group: click.Group) -> None:
-    for each in (pin, unpin, verify, adopt):
+    for each in (pin, unpin, verify, adopt, backup, restore_store):
         group.add_command(each)

@@ -1,12 +1,15 @@
 """Cuts large files where their content says so, so that a change moves only the cuts near it.
 
+A chunk is known by a fingerprint, which has to be quick, not strong: what a false one puts together
+does not pass the SHA-256 of the whole, which the host checks. So it is AES-GCM's tag (GMAC) under a
+key that everybody knows, at the speed of memory, beside 1.3 GB/s of SHA-256.
+
 Each file is cut once: what it is made of is remembered by its digest.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import queue
 import secrets
@@ -30,8 +33,14 @@ KEPT_FOR = 90 * 86_400.0
 Item = TypeVar("Item")
 
 
+def fingerprint(chunk: bytes | memoryview) -> bytes:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM(bytes(16)).encrypt(bytes(12), b"", chunk).ljust(32, b"\0")
+
+
 def cut(path: Path) -> Iterator[tuple[bytes, int]]:
-    """SHA-256 and bytes of each chunk of the file. Raises OSError."""
+    """Fingerprint and bytes of each chunk of the file. Raises OSError."""
     from pyfastcdc import FastCDC
 
     cutter = FastCDC(avg_size=AVERAGE, min_size=LEAST, max_size=MOST)
@@ -44,12 +53,12 @@ def cut(path: Path) -> Iterator[tuple[bytes, int]]:
             for chunk in cutter.cut_buf(buffer[:end]):
                 if (stop := chunk.offset + chunk.length) == end:
                     break  # it may go on in what is read next
-                yield hashlib.sha256(buffer[at:stop]).digest(), stop - at
+                yield fingerprint(buffer[at:stop]), stop - at
                 at = stop
             rest = end - at
             buffer[:rest] = buffer[at:end]
     if rest:
-        yield hashlib.sha256(buffer[:rest]).digest(), rest
+        yield fingerprint(buffer[:rest]), rest
 
 
 class Lists:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.config import size as parse_size
+from app.configuration.values import size as parse_size
 from app.deployer import fit, secrets, units
 from app.deployer.agent.judging import SAMPLE_ALONE
 from app.deployer.agent.retention import good, rollback_target
@@ -19,7 +19,7 @@ LOOPBACK, PUBLIC = "loopback", "public"
 GOOD_KEPT = 5
 """How many releases that were once production stay on a host, unless `keep` says otherwise."""
 
-LISTS = ("history", "releases", "pythons", "addresses", "pinned")
+LISTS = ("history", "releases", "pythons", "addresses", "pinned", "dependents")
 """What `look` answers with lists."""
 
 
@@ -98,6 +98,22 @@ class Wanted:
         return self.exposure == PUBLIC
 
     @property
+    def stages(self) -> list[dict[str, Any]]:
+        """Those of a pipeline, as release.json has them; a model has none."""
+        return list(self.manifest["scoring"].get("stages") or ())
+
+    @property
+    def asks(self) -> list[str]:
+        """The instances of the same host that it asks."""
+        reached = [each.get("reach") or {} for each in self.stages]
+        return sorted({str(each["socket"]) for each in reached if "socket" in each})
+
+    @property
+    def calls_out(self) -> bool:
+        """Whether it asks instances of other hosts."""
+        return calls_out(self.manifest["scoring"])
+
+    @property
     def name(self) -> str:
         return str(self.manifest["model"])
 
@@ -113,6 +129,11 @@ class Wanted:
     @property
     def unit_names(self) -> list[str]:
         return list(units.names(self.name))
+
+
+def calls_out(scoring: dict[str, Any]) -> bool:
+    """Whether a release asks instances of other hosts, by the "scoring" of its release.json."""
+    return any("url" in (each.get("reach") or {}) for each in scoring.get("stages") or ())
 
 
 @dataclass(frozen=True)
@@ -137,7 +158,9 @@ class Found:
     runtime_python: major.minor of the Python that a runtime would be built on.
     fetches_pythons: whether uv can fetch Pythons there; asked only where one is lacking.
     warm: what is kept running idle, {"release", "unit", "until"}.
-    secrets: which values the host has (`secrets.Known`).
+    secrets: which values the host has (`secrets.Known`). asking: whether the socket is open that
+    pipelines ask. stages: how the instances fare that a pipeline is to ask, by name; dependents:
+    the pipelines that ask this one (agent/stages.py).
     """
 
     mode: str
@@ -176,6 +199,9 @@ class Found:
     secrets: secrets.Known = secrets.NONE
     room: fit.Room = field(default_factory=fit.Room)
     pinned: tuple[str, ...] = ()
+    asking: bool = True
+    stages: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    dependents: tuple[dict[str, Any], ...] = ()
 
 
 def parse_found(answer: dict[str, Any]) -> Found:
@@ -349,14 +375,18 @@ def _refuse_unknown_secrets(wanted: Wanted, found: Found) -> None:
 
 
 def confide(wanted: Wanted, found: Found) -> list[Step]:
-    """The secrets that the host does not have yet, or has with another value."""
+    """The secrets that the host lacks or has with another value; those no release names go."""
     new = secrets.changed(wanted.secrets, wanted.secret_names, found.secrets)
-    if not new:
-        return []
     used = {name for each in found.releases for name in each.get("secrets") or ()}
-    args = {"name": wanted.name, "keep": sorted({*used, *wanted.secret_names})}
-    words = f"Put {_count(len(new), 'secret')} there"
-    return [Step(words, "secrets", args, (), json.dumps(new).encode())]
+    keep = {*used, *wanted.secret_names}
+    spare = {*found.secrets.digests} - keep
+    if not new and not spare:
+        return []
+    words = [f"put {_count(len(new), 'secret')} there"] if new else []
+    words += [f"remove {_count(len(spare), 'secret')} that no release names"] if spare else []
+    said = " and ".join(words)
+    args = {"name": wanted.name, "keep": sorted(keep)}
+    return [Step(said[0].upper() + said[1:], "secrets", args, (), json.dumps(new).encode())]
 
 
 def _exposure_before_switch(wanted: Wanted, found: Found) -> str:
@@ -451,7 +481,7 @@ def _needed(wanted: Wanted, found: Found) -> dict[str, int]:
     if not found.runtime:
         needed |= {*wanted.runtime_files.values()}
         needed |= set() if wanted.sent.runtime else {wanted.runtime_lock}
-    if not found.release or not (found.environment or wanted.sent.environment):
+    if wanted.lock and not (found.release and (found.environment or wanted.sent.environment)):
         needed.add(wanted.lock)
     if not found.release:
         needed |= {entry[1] for entry in wanted.manifest["files"] if entry[1]}
@@ -556,10 +586,13 @@ def _listen(wanted: Wanted, found: Found) -> list[Step]:
     exposure = _exposure_before_switch(wanted, found)
     files = _units(wanted, found, port, exposure)
     changed = {name: text for name, text in files.items() if found.units.get(name) != text}
-    if not changed and found.listening and found.port == port and found.known:
+    listening = found.listening and found.asking
+    if not changed and listening and found.port == port and found.known:
         return []
     args = {"name": wanted.name, "port": port, "release": wanted.release, "units": changed}
     args["exposure"] = exposure
+    if found.listening and not changed:
+        return [Step("Listen for pipelines", "listen", args)]
     if found.listening:
         return [Step(f"Write the units of {wanted.name}", "listen", args)]
     words = _open_words(port) if exposure == PUBLIC else f"Listen on port {port}"
@@ -601,6 +634,8 @@ def _units(wanted: Wanted, found: Found, port: int, exposure: str) -> dict[str, 
         address=units.address(found.ipv6) if public else units.LOOPBACK,
         tls=public or wanted.public,
         secrets=bool(wanted.secret_names),
+        pipeline=bool(wanted.stages),
+        calls_out=wanted.calls_out,
     )
     return units.render(unit)
 

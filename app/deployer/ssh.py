@@ -179,7 +179,7 @@ def shake_hands(sock: Any, stored: list[HostKey]) -> Transport:
     except (SSHException, EOFError) as error:
         close_all([transport])
         if isinstance(error, IncompatiblePeer):
-            raise Weak(error, transport.offered) from error
+            raise Weak(error, transport.offered, options.kex) from error
         closed = isinstance(error.__context__, EOFError | ConnectionError)
         if closed and not transport.remote_version:
             raise HungUp from error

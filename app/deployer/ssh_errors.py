@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,9 +18,12 @@ FORBIDDEN, NO_CONNECTION = 1, 2
 class Weak(raised.IncompatiblePeer):
     """Nothing of what the server offered would do."""
 
-    def __init__(self, error: raised.IncompatiblePeer, offered: dict[str, Any]) -> None:
+    def __init__(
+        self, error: raised.IncompatiblePeer, offered: dict[str, Any], taken: Iterable[str]
+    ) -> None:
         super().__init__(str(error))
         self.offered = offered
+        self.taken = taken
 
 
 @contextmanager
@@ -44,7 +47,7 @@ def problem_of(error: Exception, place: str, phase: str) -> Problem:
         return Refused(
             f"{place} offers no algorithm that is safe enough {phase}.",
             cause=str(error),
-            detail=offers(error.offered) if isinstance(error, Weak) else "",
+            detail=offers(error) if isinstance(error, Weak) else "",
             remedy="Update the SSH server there, or its Ciphers, MACs, KexAlgorithms and "
             "HostKeyAlgorithms in sshd_config.",
         )
@@ -59,16 +62,17 @@ def problem_of(error: Exception, place: str, phase: str) -> Problem:
     return unreachable(error, place, phase)
 
 
-def offers(lists: dict[str, Any]) -> str:
-    """What the server would have done, a line a kind."""
+def offers(error: Weak) -> str:
+    """What the server would have done, a line a kind, and how we agree on keys."""
     kinds = {
         "Key exchange": "kex_algo_list",
         "Host keys": "server_key_algo_list",
         "Ciphers": "server_encrypt_algo_list",
         "MACs": "server_mac_algo_list",
     }
-    known = [f"{words}: {', '.join(lists[key])}" for words, key in kinds.items()]
-    return "\n".join(["It offered:", *known])
+    known = [f"{words}: {', '.join(error.offered[key])}" for words, key in kinds.items()]
+    ours = f"We take as key exchange: {', '.join(error.taken)}"
+    return "\n".join(["It offered:", *known, ours])
 
 
 def hung_up(place: str) -> Unreachable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 READ_GROUP = "rhythmicml"
@@ -9,6 +10,9 @@ READ_GROUP = "rhythmicml"
 
 
 LOOPBACK = "127.0.0.1"
+
+LONGEST_PATH = 107
+"""Bytes that the kernel takes for the path of a Unix socket."""
 
 NO_START_LIMIT = "StartLimitIntervalSec=0"
 """One release that hits a start limit would take the shared socket down with it (measured)."""
@@ -19,7 +23,8 @@ class Unit:
     """What the units of one instance are rendered from.
 
     address: where the socket listens. tls: whether the service is given a certificate.
-    secrets: whether it is given secrets.
+    secrets: whether it is given secrets. pipeline: whether it asks other instances. calls_out:
+    whether some of them are on other hosts.
     """
 
     name: str
@@ -31,6 +36,13 @@ class Unit:
     address: str = LOOPBACK
     tls: bool = False
     secrets: bool = False
+    pipeline: bool = False
+    calls_out: bool = False
+
+    @property
+    def asked_at(self) -> str:
+        """The Unix socket through which pipelines of the host ask it."""
+        return f"{self.base}/ask/{self.name}.sock"
 
 
 def address(ipv6: bool) -> str:
@@ -38,15 +50,17 @@ def address(ipv6: bool) -> str:
     return "[::]" if ipv6 else "0.0.0.0"
 
 
-def names(instance: str) -> tuple[str, str]:
-    """The two unit files of an instance: its socket and its service template."""
-    return f"rhythmicml-{instance}.socket", f"rhythmicml-{instance}@.service"
+def names(instance: str) -> tuple[str, str, str]:
+    """The unit files of an instance: the socket of its port, its service template, and the socket
+    that pipelines ask. No instance's name has a dot, so none of these is another instance's."""
+    own = f"rhythmicml-{instance}"
+    return f"{own}.socket", f"{own}@.service", f"{own}.ask.socket"
 
 
 def render(unit: Unit) -> dict[str, str]:
     """File name → content for everything this instance needs under systemd."""
-    socket, service = names(unit.name)
-    return {socket: _socket(unit), service: _service(unit)}
+    socket, service, ask = names(unit.name)
+    return {socket: _socket(unit), service: _service(unit), ask: _ask(unit)}
 
 
 def quoted(text: str) -> str:
@@ -80,8 +94,42 @@ def _socket(unit: Unit) -> str:
     )
 
 
+def _ask(unit: Unit) -> str:
+    return _sections(
+        Unit=[f"Description=RhythmicML: where pipelines ask {unit.name}", NO_START_LIMIT],
+        Socket=[
+            *_listen_at(unit),
+            f"Service=rhythmicml-{unit.name}@current.service",
+            "FileDescriptorName=ask",
+            "Backlog=4096",
+            *_asked_by(unit),
+            "RemoveOnStop=yes",
+        ],
+        Install=["WantedBy=sockets.target"],
+    )
+
+
+def _listen_at(unit: Unit) -> list[str]:
+    """Its path; where that is too long, the same by way of a short link to its folder."""
+    path = unit.asked_at
+    if len(path.encode()) <= LONGEST_PATH:
+        return [f"ListenStream={_plain(path)}"]
+    short = f"%t/rml-{hashlib.sha256(unit.base.encode()).hexdigest()[:8]}"
+    return [
+        f"ExecStartPre=/bin/ln -sfn {argument(f'{unit.base}/ask')} {short}",
+        f"ListenStream={short}/{unit.name}.sock",
+    ]
+
+
+def _asked_by(unit: Unit) -> list[str]:
+    """Who may connect: services that have the folder in their sight, or its one user."""
+    if not unit.system:
+        return ["SocketMode=0600", "DirectoryMode=0700"]
+    return ["SocketMode=0660", f"SocketGroup={READ_GROUP}", "DirectoryMode=0750"]
+
+
 def _service(unit: Unit) -> str:
-    socket, _ = names(unit.name)
+    socket, _, ask = names(unit.name)
     return _sections(
         Unit=[
             f"Description=RhythmicML: {unit.name}, release %i",
@@ -92,7 +140,7 @@ def _service(unit: Unit) -> str:
         Service=[
             "Type=notify",
             "NotifyAccess=main",
-            f"Sockets={socket}",
+            f"Sockets={socket} {ask}",
             # Else systemd makes the shared socket blocking, and the old release hangs in accept().
             "NonBlocking=yes",
             f"ExecStart={_command(unit)}",
@@ -192,8 +240,13 @@ def _sandbox(unit: Unit) -> list[str]:
         "SystemCallErrorNumber=EPERM",
         "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
     ]
+    asks = quoted(f"{unit.base}/ask")
     if not unit.system:
-        return [*profile, "ProtectHome=read-only"]
+        return [
+            *profile,
+            "ProtectHome=read-only",
+            *([] if unit.pipeline else [f"InaccessiblePaths=-{asks}"]),
+        ]
     return [
         *profile,
         "ProtectHome=yes",
@@ -202,13 +255,13 @@ def _sandbox(unit: Unit) -> list[str]:
         "RemoveIPC=yes",
         "AmbientCapabilities=",
         "DevicePolicy=closed",
-        "IPAddressDeny=any",
-        "IPAddressAllow=localhost",
+        *([] if unit.calls_out else ["IPAddressDeny=any", "IPAddressAllow=localhost"]),
         # Of the base folder only what it needs: neither other models nor the blobs of all.
         f"TemporaryFileSystem={quoted(unit.base)}:ro",
         f"BindReadOnlyPaths={quoted(f'{unit.base}/instances/{unit.name}')}",
         f"BindReadOnlyPaths={quoted(f'{unit.base}/envs')} {quoted(f'{unit.base}/runtime')}",
         f"BindReadOnlyPaths={quoted(f'-{unit.base}/pythons')}",
+        *([f"BindReadOnlyPaths={asks}"] if unit.pipeline else []),
     ]
 
 

@@ -232,7 +232,7 @@ class Unwelcome(Exception):
 class Group:
     """Chunks of a blob, one after the other from `begun`: some to be sent, some there already.
 
-    parts: [[bytes, "" or the chunk's digest], …]. size: bytes in all.
+    parts: [[bytes, "" or the chunk's fingerprint], …]. size: bytes in all.
     """
 
     def __init__(self, begun: int) -> None:

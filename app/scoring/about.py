@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -78,6 +78,7 @@ class About:
     def _add_metadata(self) -> None:
         self._routes.add("/", "probe", get=self._alive)
         self._routes.add("/version", "metadata", get=self._version)
+        self._routes.add("/schema", "metadata", get=self._schema)
         self._routes.add("/v1/models", "metadata", get=self._models)
         self._routes.add(self._routes.release.v1_path, "probe", get=self._model_ready)
         self._routes.add("/v2/models", "metadata", get=self._models)
@@ -93,6 +94,21 @@ class About:
     def _version(self, request: Request) -> None:
         """MLflow's own version, which a client of its scoring server asks for: we are not it."""
         self._routes.answer(request, 200, b"rhythmicml", TEXT)
+
+    def _schema(self, request: Request) -> None:
+        """What a pipeline has to know of a stage, and of the stages that one has in turn."""
+        release, reader = self._routes.release, self._routes.reader
+        said: dict[str, Any] = {
+            "model": release.model,
+            "version": release.version,
+            "release": release.id,
+            "kind": "text" if reader.whole else reader.kind,
+            "schema": reader.schema.as_json(),
+            "pipeline": None,
+        }
+        if stages := release.scoring.get("stages"):
+            said["pipeline"] = {"stages": briefly(stages), "depth": self._routes.depth}
+        self._routes.answer(request, 200, encode(said))
 
     def _models(self, request: Request) -> None:
         self._routes.answer(request, 200, encode({"models": [self._routes.release.model]}))
@@ -140,3 +156,8 @@ class About:
             self._routes.answer(
                 request, 503, encode({**said, "error": not_ready().sentence}), JSON, RETRY
             )
+
+
+def briefly(stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Which instances a pipeline's stages are, without how they are asked."""
+    return [{key: each.get(key) for key in ("name", "instance", "version")} for each in stages]

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .errors import bad_input, not_ready
+from .errors import Refusal, bad_input, not_ready
+from .pipeline.lane import TRACE
+from .pipeline.run import shown
+from .protocols import Answer
 
 if TYPE_CHECKING:
     from .http import Request
@@ -43,7 +46,9 @@ class Admin:
 
     def handle(self, request: Request) -> None:
         order = self._orders.get((request.method, request.path))
-        if order is None:
+        if TRACE in request.headers and request.path == b"/score":
+            self._traced(request)
+        elif order is None:
             self._routes.handle(request)
         else:
             order(request)
@@ -67,6 +72,14 @@ class Admin:
             routes.handle(request)
         else:
             routes.about.say_not_ready(request, {"traceback": routes.pool.traceback})
+
+    def _traced(self, request: Request) -> None:
+        """What each stage of a pipeline gave, besides the predictions."""
+        request.endpoint = "score"
+        try:
+            self._routes.score_traced(request, lambda outputs: Answer(shown(outputs)))
+        except Refusal as refusal:
+            self._routes.refuse(request, refusal)
 
     def _tokens(self, request: Request) -> None:
         self._replace(request, self.replace_tokens)

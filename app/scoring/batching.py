@@ -5,29 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from math import ceil
 from time import monotonic
 from typing import Any, NamedTuple
 
-from . import outputs as results
-from .errors import (
-    Refusal,
-    bad_input,
-    hung_fork,
-    model_failed,
-    overloaded,
-    timed_out,
-    worker_died,
-)
+from .errors import Refusal, overloaded, timed_out, worker_died
 from .flights import Flights
 from .inputs import Inputs, join
 from .launch import Begun, Launch
 from .line import Job, Line, Result, still_wanted
 from .metrics import Metrics
 from .outputs import Outputs
-from .workers import BUSY, DEAD, IDLE, LOADING, Template, Worker, say
+from .workers import BUSY, DEAD, IDLE, LOADING, ProcessWorker, Template, Worker, say
 
 TICK = 0.05  # how often deadlines are looked at while anything is held
 WORTH_HOLDING = 0.002  # a prediction shorter than this is not worth a pause for a fuller batch
@@ -37,6 +28,7 @@ BACK_OFF = (0.0, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0)
 CALM = 10.0  # a worker that lived so long is not in a crash loop
 LONGEST_RETRY = 60  # seconds that a refused caller is asked to wait at most
 RECYCLE_PAUSE = 30.0  # after a replacement that did not load
+LONGEST_TOLD = 4000  # characters of a traceback that are kept with an event
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -85,21 +77,25 @@ class Caller:
 class Pool:
     """The workers of one release and the requests that wait for them.
 
-    begun: worker processes that were started already, for the first workers.
+    make: makes a worker that tells these listeners. template: the process that workers are forked
+    of, which is ended with them.
     """
 
     def __init__(
-        self, launch: Launch, settings: Settings, metrics: Metrics, begun: Iterable[Begun] = ()
+        self,
+        make: Callable[..., Worker],
+        settings: Settings,
+        metrics: Metrics,
+        template: Template | None = None,
     ) -> None:
         self.settings = settings
         self.max_rows = settings.max_rows
         self.timeout = settings.timeout
         self.metrics = metrics
-        self.template = Template(launch) if launch.preload else None
-        self._origin = self.template or launch
+        self.template = template
+        self._make_worker = make
         self.flights = Flights(self)
         self.workers = [self._make() for _ in range(settings.workers)]
-        self._adopt(list(begun))
         self.line = Line(settings.max_rows, settings.queue)
         self.solo = False  # whether requests go to workers by themselves
         self.error = ""  # why a worker was lost last, while that matters
@@ -124,14 +120,9 @@ class Pool:
         self._skip_holds = 0
 
     def _make(self) -> Worker:
-        made = Worker(self._origin, self._loaded, self._load_failed, self._answered, self._ended)
-        made.on_flight = self.flights.heard
+        made = self._make_worker(self._loaded, self._load_failed, self._answered, self._ended)
+        made.on_item, made.on_landed = self.flights.item, self.flights.landed
         return made
-
-    def _adopt(self, begun: list[Begun]) -> None:
-        takers: list[Worker] = [self.template] if self.template else self.workers
-        for worker, one in zip(takers, begun):
-            worker.begun = one
 
     @property
     def ready(self) -> bool:
@@ -242,6 +233,7 @@ class Pool:
                     inputs, now = join([job.inputs for job in batch]), monotonic()
                     worker.big = self.line.is_big(batch[0])
                     self._note_taken(batch, inputs.rows, now)
+                    self.metrics.took(inputs, len(batch) + len(self.line))
                     worker.predict(batch, inputs, now)
         self.flights.fill_with_jobs()
 
@@ -321,7 +313,7 @@ class Pool:
 
     # Answers
 
-    def _answered(self, worker: Worker, header: dict[str, Any], payload: bytes) -> None:
+    def _answered(self, worker: Worker, result: Result) -> None:
         batch: list[Job] = worker.batch
         worker.batch = None
         worker.served += len(batch)
@@ -333,7 +325,12 @@ class Pool:
         for job in batch:
             job.predicting = took
         self._go_on_after(batch, took)
-        self._take_apart(worker, batch, header, payload)
+        if isinstance(result, Refusal):
+            self._failed(batch, result)
+        else:
+            self.has_predicted(worker)
+            self.metrics.gave(result)
+            self._deliver(batch, result)
         self.done_with(worker)
 
     def done_with(self, worker: Worker) -> None:
@@ -352,22 +349,8 @@ class Pool:
     def _observe(self, rate: float) -> None:
         self._rate = 0.8 * self._rate + 0.2 * rate if self._rate else rate
 
-    def _take_apart(
-        self, worker: Worker, batch: list[Job], header: dict[str, Any], payload: bytes
-    ) -> None:
-        """Give each request of a batch its result."""
-        if "error" in header:
-            self._failed(batch, header)
-            return
-        try:
-            whole = results.read(header, payload)
-        except (ValueError, RecursionError):
-            self._failed(batch, {"error": "output", "raised": "no result that JSON can hold"})
-            return
-        self.has_predicted(worker)
-        self._deliver(batch, whole)
-
     def _deliver(self, batch: list[Job], whole: Outputs) -> None:
+        """Give each request of a batch its result."""
         parts = whole.split([job.inputs.rows for job in batch])
         if parts is None:
             self._halve(batch)
@@ -375,13 +358,12 @@ class Pool:
         for job, part in zip(batch, parts):
             job.end(part)
 
-    def _failed(self, batch: list[Job], header: dict[str, Any]) -> None:
-        if len(batch) > 1:
+    def _failed(self, batch: list[Job], refusal: Refusal) -> None:
+        if len(batch) > 1 and not refusal.common:
             self._halve(batch)
-        elif header["error"] == "input":
-            batch[0].end(bad_input("The rows cannot be made into what the model takes."))
-        else:
-            batch[0].end(model_failed(header["raised"]))
+            return
+        for job in batch:
+            job.end(refusal)
 
     def part(self, batch: list[Job]) -> None:
         """Run each by itself, first."""
@@ -431,16 +413,14 @@ class Pool:
         limit = self.timeout if worker.warm else self.settings.start_timeout
         for job in worker.batch:
             if job.deadline < now:
-                job.end(self._too_late(worker, limit))
+                job.end(worker.late(limit))
         if now - worker.started > limit:
             say(f"worker {worker.pid} has been predicting for {limit:g} s: it is replaced")
             for job in worker.batch:
-                job.end(self._too_late(worker, limit))
+                job.end(worker.late(limit))
             worker.kill(f"by us, as it had been predicting for {limit:g} s")
-
-    def _too_late(self, worker: Worker, limit: float) -> Refusal:
-        fork = self.template is not None and not worker.warm
-        return hung_fork(limit) if fork else timed_out(limit)
+        elif not any(job.wanted for job in worker.batch):
+            worker.forsake()
 
     # The life of workers
 
@@ -477,7 +457,7 @@ class Pool:
     def _tried(self, worker: Worker, result: Result | None) -> None:
         if isinstance(result, Refusal):
             why = f"The sample was not predicted: {result.sentence}"
-            self._note(why, why)
+            self.note(why, why)
             self._settle(worker, LoadFailed(why))
             worker.kill(f"by us, as it failed on the sample: {result.sentence}")
             return
@@ -498,14 +478,15 @@ class Pool:
         """It works; once all do, what happened before is no longer of interest."""
         worker.failures = 0
         if self.error and all(one.serves and not one.failures for one in self.workers):
-            self._note("", "")
+            self.note("", "")
 
-    def _note(self, error: str, reason: str, traceback: str = "") -> None:
+    def note(self, error: str, reason: str, traceback: str = "") -> None:
+        """Have this be what is wrong. reason: the same without anything that may be private."""
         self.error, self.reason, self.traceback = error, reason, traceback or error
 
     def _load_failed(self, worker: Worker, why: str, traceback: str) -> None:
         kind = re.match(r"[\w.]+(?=:|$)", why)
-        self._note(why, f"Loading it raised {kind[0] if kind else 'an error'}.", traceback)
+        self.note(why, f"Loading it raised {kind[0] if kind else 'an error'}.", traceback)
         worker.failed = True
         self._settle(worker, LoadFailed(why))
 
@@ -517,7 +498,7 @@ class Pool:
         if not worker.warm:
             how = f"While loading the model, {how[0].lower()}{how[1:]}"
         if not worker.failed:
-            self._note(how, how)
+            self.note(how, how)
         if self._settle(worker, LoadFailed(self.error)) or (worker.failed and not self._proven):
             return  # the front is about to give up
         joined = self._lost_batch(worker)
@@ -547,6 +528,9 @@ class Pool:
         worker.failures += not at_once
         worker.restarts += 1
         say(f"worker {worker.pid} ended {worker.fate}; another is started in {delay:g} s")
+        self.metrics.event(
+            "worker", how=worker.fate, error=self.error, traceback=self.traceback[-LONGEST_TOLD:]
+        )
         self._loop.call_later(delay, self._start_again, worker)
 
     def _start_again(self, worker: Worker) -> None:
@@ -555,7 +539,7 @@ class Pool:
         try:
             self._begin(worker)
         except OSError as error:
-            self._note(f"The worker cannot be started: {error}", "A worker cannot be started.")
+            self.note(f"The worker cannot be started: {error}", "A worker cannot be started.")
             self._replace(worker)
 
     # Recycling: a fresh worker takes over when it is ready, so no request is refused
@@ -628,6 +612,18 @@ class Pool:
         else:
             future.set_result(result)
         return True
+
+
+def processes(
+    launch: Launch, settings: Settings, metrics: Metrics, begun: Iterable[Begun] = ()
+) -> Pool:
+    """A pool of processes that run the model. begun: those that were started already."""
+    template = Template(launch) if launch.preload else None
+    pool = Pool(partial(ProcessWorker, template or launch), settings, metrics, template)
+    takers: list[Worker] = [template] if template else pool.workers
+    for worker, one in zip(takers, begun):
+        worker.begun = one
+    return pool
 
 
 class LoadFailed(Exception):

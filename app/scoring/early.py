@@ -30,6 +30,8 @@ def begin(argv: Sequence[str]) -> list[Begun]:
     begun: list[Begun] = []
     try:
         release = releases.read(arguments.instance, arguments.release)
+        if not release.has_script:
+            return []
         launch = release.launch()
         count = 1 if launch.preload else max(1, int(release.scoring.get("workers") or 1))
         for _ in range(count):

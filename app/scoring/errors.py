@@ -7,7 +7,10 @@ from urllib.parse import unquote_to_bytes
 
 
 class Refusal(Exception):
-    """An answer that is not 200, in words a caller may read: no input, path or traceback in it."""
+    """An answer that is not 200, in words a caller may read: no input, path or traceback in it.
+
+    common: whether all requests of a batch meet it, so that none need be tried without the others.
+    """
 
     def __init__(
         self,
@@ -18,6 +21,7 @@ class Refusal(Exception):
         remedy: str = "",
         reason: str = "",
         extra: bytes = b"",
+        common: bool = False,
     ) -> None:
         super().__init__(what)
         self.status = status
@@ -26,6 +30,7 @@ class Refusal(Exception):
         self.remedy = remedy
         self.reason = reason or _REASONS.get(status, "error")
         self.extra = extra  # headers for the answer
+        self.common = common
 
     @property
     def sentence(self) -> str:

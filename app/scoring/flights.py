@@ -12,22 +12,14 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from . import outputs as results
-from .errors import (
-    Refusal,
-    bad_input,
-    cancelled,
-    model_failed,
-    timed_out,
-    too_slow,
-    worker_died,
-)
-from .streams import ENDED, Stream
+from .errors import Refusal, cancelled, model_failed, timed_out, too_slow, worker_died
+from .outputs import Outputs
+from .streams import Stream
 from .workers import BUSY, IDLE, SLOTS, Worker, say
 
 if TYPE_CHECKING:
     from .batching import Pool
-    from .line import Job
+    from .line import Job, Result
 
 ACKNOWLEDGE = 1 << 16  # bytes of items taken before the worker is told so
 MOST_BYTES = 256 * 1024 * 1024  # of jobs that wait
@@ -115,20 +107,14 @@ class Flights:
         now = monotonic()
         job.taken, job.batch_rows = now, job.inputs.rows
         self.pool.metrics.queued.observe(now - job.queued)
+        self.pool.metrics.took(job.inputs, 1 + len(self.pool.line))
         flight = Flight(job, job.limit or self.pool.timeout, now)
         flight.number = worker.fly(flight, job.inputs)
 
     # From the workers
 
-    def heard(self, worker: Worker, header: dict[str, Any], payload: bytes) -> None:
-        """An item, the end, or the whole answer of a flight."""
-        flight = worker.flights.get(header["id"]) or self._adopt(worker, header["id"])
-        if "item" in header:
-            self._item(worker, flight, header, payload)
-        else:
-            if worker.warm:
-                self.pool.calm(worker)
-            self._landed(worker, flight, header, payload)
+    def _flight(self, worker: Worker, number: int) -> Flight:
+        return worker.flights.get(number) or self._adopt(worker, number)
 
     def _adopt(self, worker: Worker, number: int) -> Flight:
         """A batch turns out to be a stream: from now on requests come alone."""
@@ -143,7 +129,9 @@ class Flights:
             self.pool.part(batch)
         return flight
 
-    def _item(self, worker: Worker, flight: Flight, header: dict[str, Any], payload: bytes) -> None:
+    def item(self, worker: Worker, header: dict[str, Any], payload: bytes) -> None:
+        """One more item of a flight."""
+        flight = self._flight(worker, header["id"])
         flight.since = monotonic()
         flight.items += 1
         flight.taken += len(payload)
@@ -191,17 +179,20 @@ class Flights:
             worker.tell(more=flight.number, bytes=flight.taken)
             flight.taken = 0
 
-    def _landed(
-        self, worker: Worker, flight: Flight, header: dict[str, Any], payload: bytes
-    ) -> None:
+    def landed(self, worker: Worker, number: int, result: Result) -> None:
+        """The end, or the whole answer, of a flight."""
+        flight = self._flight(worker, number)
+        if worker.warm:
+            self.pool.calm(worker)
         worker.land(flight.number)
         if flight.job is not None:
             took = flight.job.predicting = monotonic() - flight.started
             self.pool.metrics.predicted(flight.job.inputs.rows, took)
             worker.served += 1
-            result = _result(header, payload)
             if not isinstance(result, Refusal):
                 self.pool.has_predicted(worker)
+            if isinstance(result, Outputs):
+                self.pool.metrics.gave(result)
             self._end(flight, result)
         self.pool.done_with(worker)
         self.pool.dispatch_soon()
@@ -292,17 +283,3 @@ class Flights:
             self._end(flight, worker_died(worker.fate))
         worker.flights.clear()
         worker.pinged = 0.0
-
-
-def _result(header: dict[str, Any], payload: bytes) -> Any:
-    """What the last frame of a flight means to the request."""
-    if "end" in header:
-        return ENDED
-    if header.get("error") == "input":
-        return bad_input("The rows cannot be made into what the model takes.")
-    if "error" in header:
-        return model_failed(header["raised"])
-    try:
-        return results.read(header, payload)
-    except (ValueError, RecursionError):
-        return model_failed("no result that JSON can hold")

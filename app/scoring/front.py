@@ -24,7 +24,7 @@ from . import auth, metrics, tls
 from . import release as releases
 from .access import AccessLog
 from .admin import Admin
-from .batching import LoadFailed, Pool, Settings
+from .batching import LoadFailed, Pool, Settings, processes
 from .cors import Cors
 from .early import allow_many_files, parse
 from .errors import Refusal
@@ -34,7 +34,9 @@ from .launch import Begun
 from .metrics import Metrics
 from .notify import handed_sockets, notify, watchdog_seconds
 from .outputs import Outputs
+from .pipeline.lane import Pipeline
 from .protocols import decode, native
+from .recorder import Now, Recorder
 from .release import Release
 from .routes import Routes
 from .schema import outputs_of
@@ -57,7 +59,7 @@ def main(argv: Sequence[str], begun: Iterable[Begun] = ()) -> int:
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the loop takes it
     arguments = parse(argv)
-    sockets = handed_sockets()
+    sockets, asks = handed_sockets()
     try:
         release = releases.read(arguments.instance, arguments.release)
         tokens = auth.load(release.home)
@@ -72,7 +74,12 @@ def main(argv: Sequence[str], begun: Iterable[Begun] = ()) -> int:
     allow_many_files()
     keep_memory()
     try:
-        return run(Front(release, sockets, private, tokens, context, begun).run())
+        front = Front(release, sockets, private, tokens, context, begun, asks)
+    except ValueError as error:
+        say(f"cannot start: {error}")
+        return 1
+    try:
+        return run(front.run())
     finally:
         if arguments.private:
             unlink_socket(arguments.private)
@@ -111,13 +118,16 @@ class Front:
         tokens: tuple[auth.Token, ...] = (),
         context: ssl.SSLContext | None = None,
         begun: Iterable[Begun] = (),
+        asks: Sequence[socket.socket] = (),
     ) -> None:
         scoring = release.scoring
         self.release = release
         self.public = public
         self.private = private
+        self.asks = asks
         self.counts = Metrics(*labels(release))
-        self.pool = Pool(release.launch(), Settings.read(scoring), self.counts, begun=begun)
+        self.pipeline = Pipeline(release, self.counts, begun) if release.is_pipeline else None
+        self.pool = self._pool(begun)
         self.reader = Reader(
             "json",
             model=release.model,
@@ -128,6 +138,10 @@ class Front:
         cors = Cors(scoring.get("cors") or ())
         self.routes = Routes(release, self.pool, self.reader, self.counts, self.access, cors)
         self.routes.gauges = self.gauges
+        self.recorder = Recorder(release, self.counts, self.recorded)
+        self.recorder.event("started", pid=os.getpid())
+        if self.pipeline is not None:
+            self.routes.check = self.pipeline.check
         admin = Admin(self.routes, self.serve, self.rest, self.state)
         admin.replace_tokens = self.replace_tokens
         admin.replace_certificate = self.replace_certificate
@@ -136,17 +150,27 @@ class Front:
         public_limits = for_public(limits, scoring)
         self.site = Site(self.routes.handle, self.routes.refuse, public_limits, headers)
         self.admin = Site(admin.handle, self.routes.refuse, limits, headers)
-        self.site.mark = self.admin.mark = self.routes.mark
+        every_peer = public_limits._replace(per_peer=0)
+        self.asked = Site(self.routes.handle, self.routes.refuse, every_peer, headers)
+        self.site.mark = self.admin.mark = self.asked.mark = self.routes.mark
         self.site.headers += cors.fixed
         self.guard = auth.Guard(
             self.site, tokens, self.routes.endpoint, cors.preflight, required=release.public
         )
+        auth.Guard(self.asked, (), self.routes.endpoint, cors.preflight, required=False)
         self.routes.documents.secured = lambda: self.site.guarded
         self.context = context
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.accepting = False
         self.draining = False
         self._servers: list[asyncio.AbstractServer | tls.Door] = []
+
+    def _pool(self, begun: Iterable[Begun]) -> Pool:
+        """Whoever predicts: lanes of a pipeline, or processes that run the model."""
+        if self.pipeline is not None:
+            return self.pipeline.pool(self.counts)
+        release = self.release
+        return processes(release.launch(), Settings.read(release.scoring), self.counts, begun)
 
     async def run(self) -> int:
         self.loop = asyncio.get_running_loop()
@@ -171,6 +195,7 @@ class Front:
         if error is not None:
             stopping.cancel()
             say(f"release {self.release.id} cannot be served: {error}")
+            self.recorder.event("failed", error=str(error), traceback=self.pool.traceback[-4000:])
             return 1
         await stopping
         await self._drain()
@@ -180,15 +205,20 @@ class Front:
 
     async def _start(self) -> None:
         """Load the model, predict the sample, become ready."""
+        if self.pipeline is not None:
+            await self.pipeline.open(self.pool)
+            self.routes.depth = self.pipeline.depth
         self.reader.take(await self.pool.start())
         await self._predict_sample()
         await self.pool.warm()
         self.routes.proven = True
         say(f"release {self.release.id} is ready")
+        self.recorder.event("ready")
         if releases.is_current(self.release):
             await self._accept()
         notify(f"READY=1\nSTATUS=Serving {self.release.model} version {self.release.version}")
         self._feed_watchdog()
+        self.recorder.start()
 
     async def _predict_sample(self) -> None:
         """Score the sample as a request would be, and hold later requests to its shape."""
@@ -237,10 +267,16 @@ class Front:
         if self.accepting or self.draining or not self.public:
             return
         self.accepting = True
-        self.site.draining = False
+        self.site.draining = self.asked.draining = False
         for sock in self.public:
             self._servers.append(await self._open(sock.dup()))
+        for sock in self.asks:
+            server = self.loop.create_unix_server(
+                lambda: Connection(self.asked), sock=sock.dup(), backlog=BACKLOG
+            )
+            self._servers.append(await server)
         say("accepting")
+        self.recorder.live(True)
 
     async def _open(self, sock: socket.socket) -> asyncio.AbstractServer | tls.Door:
         if self.context is not None:
@@ -262,13 +298,14 @@ class Front:
         """Accept no more and let go of who is here, ready to go on: `POST /admin/rest`."""
         self._close_doors()
         say("resting")
+        self.recorder.live(False)
 
     def _close_doors(self) -> None:
         self.accepting = False
         for server in self._servers:
             server.close()
         self._servers.clear()
-        self.site.draining = True
+        self.site.draining = self.asked.draining = True
 
     def replace_tokens(self, body: bytes) -> None:
         """The order of `POST /admin/tokens`. Raises ValueError and changes nothing."""
@@ -289,8 +326,8 @@ class Front:
     # While it runs
 
     def _sweep(self) -> None:
-        self.site.sweep()
-        self.admin.sweep()
+        for site in (self.site, self.asked, self.admin):
+            site.sweep()
         self.access.flush()
         self.routes.readers.check(monotonic())
         self.loop.call_later(SWEEP, self._sweep)
@@ -303,10 +340,17 @@ class Front:
 
     def gauges(self) -> dict[str, int]:
         return {
-            "connections": len(self.site.connections),
-            "receiving_bytes": self.site.receiving,
+            "connections": len(self._held()),
+            "receiving_bytes": self.site.receiving + self.asked.receiving,
             "front_memory_bytes": metrics.resident(),
         }
+
+    def recorded(self) -> Now:
+        """What the recorder asks for every ten seconds."""
+        pids = (worker.pid for worker in self.pool.all_workers())
+        waiting = len(self.pool.line)
+        processes = (os.getpid(), *filter(None, pids))
+        return Now(processes, waiting, self.pool.restarts, self.pool.recycles)
 
     def state(self) -> dict[str, Any]:
         pool = self.pool
@@ -316,6 +360,7 @@ class Front:
             "model": self.release.model,
             "ready": self.routes.ready,
             "accepting": self.accepting,
+            "asked": bool(self.asks),
             "draining": self.draining,
             "pid": os.getpid(),
             "workers": [
@@ -336,15 +381,20 @@ class Front:
         notify("STOPPING=1")
         self.draining = True
         say("draining")
+        self.recorder.event("draining")
         doors = [server for server in self._servers if isinstance(server, tls.Door)]
         self._close_doors()
         limit = self.loop.time() + LONGEST_DRAIN
         await asyncio.sleep(SETTLE)
         await self._let_in(doors)
-        while (self.site.connections or self.routes.jobs.busy) and self.loop.time() < limit:
+        while (self._held() or self.routes.jobs.busy) and self.loop.time() < limit:
             await asyncio.sleep(0.02)
-        if self.site.connections:
-            say(f"{len(self.site.connections)} connections were cut after {LONGEST_DRAIN:g} s")
+        if held := self._held():
+            say(f"{len(held)} connections were cut after {LONGEST_DRAIN:g} s")
+
+    def _held(self) -> list[Connection]:
+        """The connections of the port and of pipelines."""
+        return [*self.site.connections, *self.asked.connections]
 
     async def _let_in(self, doors: Sequence[tls.Door]) -> None:
         """Give TLS handshakes that were begun a moment to become connections."""
@@ -355,11 +405,14 @@ class Front:
     async def _end(self, private: asyncio.AbstractServer | None) -> None:
         if private is not None:
             private.close()
-        for connection in (*self.site.connections, *self.admin.connections):
+        for connection in (*self._held(), *self.admin.connections):
             connection.transport.abort()
         self.routes.readers.close()
         await self.routes.jobs.close()
+        await self.recorder.close()  # while there are workers to look at
         await self.pool.close()
+        if self.pipeline is not None:
+            await self.pipeline.close()
         self.access.flush()
         say("ended")
 

@@ -1,7 +1,8 @@
 """Does systemd's part where there is none to use: one small process per instance.
 
-It holds the listening socket, so that connections wait while a front is replaced; starts fronts
-with LISTEN_FDS, restarts those that die, and takes orders as JSON lines on `run/keeper.sock`:
+It holds the listening sockets, of the port and of `<base>/ask/<instance>.sock`, so that connections
+wait while a front is replaced; starts fronts with LISTEN_FDS, restarts those that die, and takes
+orders as JSON lines on `run/keeper.sock`:
 
     {"do": "start", "release": id}   {"do": "stop", "release": id, "after": seconds}
     {"do": "status"}                 {"do": "quit"}
@@ -31,7 +32,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .notify import FIRST_FD
+from .notify import ASK, FIRST_FD
 from .sockets import listen_tcp, listen_unix, unlink_socket
 
 FIRST_DELAY = 0.2
@@ -41,6 +42,8 @@ PATIENCE = 35.0  # for a front to drain before it is killed
 LOG_SIZE = 10 * 1024 * 1024
 LOOK = 0.05
 TIDY = 60.0
+FDS = (FIRST_FD, FIRST_FD + 1)
+"""The port's socket, and the one that pipelines ask."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -49,9 +52,10 @@ def main(argv: Sequence[str]) -> int:
     instance = Path(os.path.abspath(arguments.instance))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        reserve_first_fd()
+        reserve(FDS)
         lock = take_lock(instance / "run")
-        sock = as_first_fd(listen_tcp(arguments.host, arguments.port))
+        sock = as_fd(FDS[0], listen_tcp(arguments.host, arguments.port))
+        ask = as_fd(FDS[1], listen_unix(asked_at(instance)))
         orders = listen_unix(instance / "run" / "keeper.sock")
     except OSError as error:
         where = f"{arguments.host}:{arguments.port}"
@@ -63,6 +67,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         asyncio.run(Keeper(instance, port, orders, arguments.host).run())
     finally:
+        unlink_socket(asked_at(instance))
+        ask.close()
         os.close(lock)
     return 0
 
@@ -87,19 +93,25 @@ def take_lock(folder: Path) -> int:
     return lock
 
 
-def reserve_first_fd() -> None:
-    """See that nothing of ours becomes file 3, where LISTEN_FDS says that the socket is."""
+def asked_at(instance: Path) -> Path:
+    """Where pipelines of this base folder ask the instance."""
+    return instance.parent.parent / "ask" / f"{instance.name}.sock"
+
+
+def reserve(fds: Sequence[int]) -> None:
+    """See that nothing of ours becomes a file that LISTEN_FDS says is a socket."""
     nothing = os.open(os.devnull, os.O_RDWR)
-    if nothing != FIRST_FD:
-        os.dup2(nothing, FIRST_FD, inheritable=False)
+    for fd in set(fds) - {nothing}:
+        os.dup2(nothing, fd, inheritable=False)
+    if nothing not in fds:
         os.close(nothing)
 
 
-def as_first_fd(sock: socket.socket) -> socket.socket:
-    """The same socket as file 3."""
-    os.dup2(sock.fileno(), FIRST_FD, inheritable=False)
+def as_fd(fd: int, sock: socket.socket) -> socket.socket:
+    """The same socket as that file."""
+    os.dup2(sock.fileno(), fd, inheritable=False)
     sock.close()
-    return socket.socket(fileno=FIRST_FD)
+    return socket.socket(fileno=fd)
 
 
 def tell(line: dict[str, Any]) -> None:
@@ -143,11 +155,11 @@ class Front:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 self._command(runtime),
-                env={**os.environ, "LISTEN_FDS": "1"},
+                env={**os.environ, "LISTEN_FDS": str(len(FDS)), "LISTEN_FDNAMES": f"port:{ASK}"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=[FIRST_FD],
+                pass_fds=FDS,
                 preexec_fn=end_with_parent,
             )
 

@@ -8,6 +8,13 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .http import Request
+    from .inputs import Inputs
+    from .outputs import Outputs
+    from .tap import Tap
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 180)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
@@ -29,6 +36,8 @@ HELP = {
     "connections": "Open connections to the public socket.",
     "receiving_bytes": "Large bodies that are being received.",
     "front_memory_bytes": "Resident memory of the front, without its workers.",
+    "stage_requests_total": "Requests to the stages of a pipeline, by status; none: no answer.",
+    "stage_seconds": "One request to a stage, from the first byte of it to the last of its answer.",
     "ready": "1 when a worker can predict.",
     "model_info": "The model that is served.",
 }
@@ -69,6 +78,9 @@ class Metrics:
         self.queued = Histogram()
         self.batches = Histogram(ROWS)
         self.refused: defaultdict[str, int] = defaultdict(int)
+        self.tap: Tap | None = None  # what records it, if anything does
+        self.stage_requests: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.stages: defaultdict[str, Histogram] = defaultdict(Histogram)
 
     @property
     def answered(self) -> int:
@@ -78,11 +90,40 @@ class Metrics:
         """One request answered."""
         self.requests[endpoint, code] += 1
         self.durations[endpoint].observe(seconds)
+        if self.tap is not None:
+            self.tap.answered(endpoint, seconds)
 
     def predicted(self, rows: int, seconds: float) -> None:
         """One batch back from the worker."""
         self.batches.observe(rows)
         self.predictions.observe(seconds)
+        if self.tap is not None:
+            self.tap.predicted(seconds)
+
+    def took(self, inputs: Inputs, waiting: int) -> None:
+        """A worker has got a batch. waiting: requests that waited until then, its own too."""
+        if self.tap is not None:
+            self.tap.took(inputs, waiting)
+
+    def gave(self, outputs: Outputs) -> None:
+        """A worker has given predictions."""
+        if self.tap is not None:
+            self.tap.gave(outputs)
+
+    def asked(self, request: Request, inputs: Inputs, result: Any) -> None:
+        """A request has its result."""
+        if self.tap is not None:
+            self.tap.asked(request, inputs, result)
+
+    def event(self, kind: str, **body: Any) -> None:
+        """Something happened that is worth knowing later."""
+        if self.tap is not None:
+            self.tap.event(kind, **body)
+
+    def staged(self, stage: str, code: str, seconds: float) -> None:
+        """One request to a stage of a pipeline. code: "none" where no answer came."""
+        self.stage_requests[stage, code] += 1
+        self.stages[stage].observe(seconds)
 
     def render(self, workers: Mapping[str, int], gauges: Mapping[str, int]) -> bytes:
         """Everything as Prometheus scrapes it. workers: how many of them were restarted and
@@ -101,6 +142,15 @@ class Metrics:
                 for (endpoint, code), count in sorted(self.requests.items())
             ),
         )
+        if self.stage_requests:
+            yield from family(
+                "stage_requests_total",
+                "counter",
+                (
+                    (f'{labels},stage="{stage}",code="{code}"', count)
+                    for (stage, code), count in sorted(self.stage_requests.items())
+                ),
+            )
         rows = int(self.batches.total)
         yield from family("predicted_rows_total", "counter", [(labels, rows)])
         for name, count in workers.items():
@@ -120,12 +170,19 @@ class Metrics:
             f'{labels},endpoint="{endpoint}"': histogram
             for endpoint, histogram in sorted(self.durations.items())
         }
+        stages = {
+            f'{labels},stage="{stage}"': histogram
+            for stage, histogram in sorted(self.stages.items())
+        }
         for name, histograms in (
             ("request_duration_seconds", durations),
             ("predict_duration_seconds", {labels: self.predictions}),
             ("queue_seconds", {labels: self.queued}),
             ("batch_rows", {labels: self.batches}),
+            ("stage_seconds", stages),
         ):
+            if not histograms:
+                continue
             yield from head(name, "histogram")
             for which, histogram in histograms.items():
                 yield from histogram.lines(f"rhythmicml_{name}", which)

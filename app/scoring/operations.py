@@ -294,10 +294,13 @@ class Operations:
         spoken = {PLAIN: {"schema": TEXT}}
         measured = _get("Prometheus metrics; needs a token of scope admin", spoken, "score")
         measured["get"]["responses"] |= _refused((403,), "score")
+        about = {"model": TEXT, "version": {"type": "integer"}, "release": TEXT, "kind": TEXT}
+        about |= {"schema": {"type": "object"}, "pipeline": {"type": ["object", "null"]}}
         page = _probe("A page to read and to try", {"text/html": {"schema": TEXT}}, "score", False)
         return {
             "/metrics": measured,
             "/version": _get("The text rhythmicml, where MLflow says its own", spoken, "score"),
+            "/schema": _told("What it takes and gives", obj(about, list(about)), "score"),
             "/openapi.json": _told("This document", {"type": "object"}, "score"),
             "/docs": page,
         }

@@ -79,7 +79,8 @@ class Part(NamedTuple):
 class Outputs(NamedTuple):
     """Predictions: rows `start` to `stop` of `columns`, or `values`: any JSON, or bytes.
 
-    kind: array (one column), table (named ones), json or bytes.
+    kind: array (one column), table (named ones), json or bytes. extra: headers of the answer.
+    steps: how it came about, where that is wanted.
     """
 
     kind: str
@@ -88,6 +89,8 @@ class Outputs(NamedTuple):
     names: tuple[str, ...] = ()
     start: int = 0
     stop: int = 0
+    extra: bytes = b""
+    steps: tuple[Any, ...] = ()
 
     @property
     def rows(self) -> int | None:
@@ -100,14 +103,14 @@ class Outputs(NamedTuple):
         """A part for each request of a batch; None when the rows are not as many as were asked."""
         if len(sizes) == 1:
             return [self]
-        kind, values, columns, names, start, stop = self
+        kind, values, columns, names, start, stop, extra, _ = self
         if not columns and kind != "table":
             return self._split_list(sizes)
         if stop - start != sum(sizes):
             return None
         parts = []
         for size in sizes:
-            parts.append(Outputs(kind, values, columns, names, start, start + size))
+            parts.append(Outputs(kind, values, columns, names, start, start + size, extra))
             start += size
         return parts
 
@@ -116,13 +119,14 @@ class Outputs(NamedTuple):
             return None
         parts, start = [], 0
         for size in sizes:
-            parts.append(Outputs(self.kind, self.values[start : start + size]))
+            values = self.values[start : start + size]
+            parts.append(Outputs(self.kind, values, extra=self.extra))
             start += size
         return parts
 
     def json(self) -> bytes:
         """As JSON: a table as records, bytes as base64."""
-        kind, values, columns, _, start, stop = self
+        kind, values, columns, _, start, stop, *_ = self
         if kind == "array":
             return encode(columns[0].rows()[start:stop])
         return encode(self.records() if kind == "table" else values)

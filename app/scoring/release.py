@@ -44,6 +44,16 @@ class Release(NamedTuple):
         return bool(self.scoring.get("expose") == "public")
 
     @property
+    def is_pipeline(self) -> bool:
+        return bool(self.scoring.get("stages"))
+
+    @property
+    def has_script(self) -> bool:
+        """Whether it needs workers: a pipeline has a script only where a stage says so."""
+        stages = self.scoring.get("stages") or ()
+        return not stages or any(one.get("combine") == "script" for one in stages)
+
+    @property
     def v1_path(self) -> str:
         """Where version 1 of KServe's protocol has the model."""
         return f"/v1/models/{quote(self.model, safe='')}"

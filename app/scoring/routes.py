@@ -61,6 +61,8 @@ class Routes:
         self.cors = cors or Cors(())
         self.gauges: Callable[[], dict[str, int]] = dict  # what the metrics know from outside
         self.max_request_rows = int(release.scoring.get("max_request_rows") or 10_000)
+        self.depth = 1  # of a pipeline: how many it goes through, itself included
+        self.check: Callable[[Request], None] = _anything  # of a pipeline: raises a Refusal
         self.in_progress = 0
         self.max_body = int(release.scoring.get("max_body") or Limits().max_body)
         self.readers = Readers(self.max_body, self.max_request_rows)
@@ -189,6 +191,7 @@ class Routes:
         """
         if not self.ready:
             raise not_ready(self.pool.reason)
+        self.check(request)
         if self.pool.full:
             raise overloaded()
         kind = kind or streams.wanted(request)
@@ -198,6 +201,14 @@ class Routes:
             self.in_progress += 1
         else:
             self._ask(dialect, kind, self._asked(dialect, request), request)
+
+    def score_traced(self, request: Request, write: Callable[[Outputs], Answer]) -> None:
+        """As POST /score, by itself and answered by `write`."""
+        if not self.ready:
+            raise not_ready(self.pool.reason)
+        asked = self._asked(native.dialect, request)
+        alone = asked.inputs._replace(signature=None)
+        self._ask(native.dialect, None, Asked(alone, write, asked.extra), request)
 
     def _asked(self, dialect: Dialect, request: Request) -> Asked:
         compression.open_body(request, self.max_body)
@@ -273,6 +284,7 @@ class Routes:
     def _finish(self, request: Request, asked: Asked, stream: Stream, result: Result) -> None:
         self.in_progress -= 1
         if asked.then is None:
+            self.counts.asked(request, asked.inputs, result)
             if self._streamed(request, asked, stream, result):
                 return
             result = stream.whole(result)
@@ -303,10 +315,10 @@ class Routes:
                 self.predict(then, request, stream)
             elif self.readers.writes(result):
                 accept = request.headers.get(b"accept-encoding", b"")
-                done = partial(self._written, request, asked.extra)
+                done = partial(self._written, request, asked.extra + result.extra)
                 self.readers.write(asked.write, result, accept, done)
             else:
-                self._give(request, asked.write(result), asked.extra)
+                self._give(request, asked.write(result), asked.extra + result.extra)
         except Refusal as refusal:
             self.refuse(request, refusal, asked.extra)
         except Exception as error:
@@ -350,6 +362,10 @@ class Routes:
             self.refuse(request, told)
         else:
             self.answer(request, *told)
+
+
+def _anything(request: Request) -> None:
+    pass
 
 
 def dialect_of(path: bytes) -> Dialect:

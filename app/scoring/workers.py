@@ -1,4 +1,4 @@
-"""The front's side of a worker: start it, speak with it, end it."""
+"""Workers as the Pool has them, and the front's side of a process that is one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from typing import Any, Protocol
 
 import msgspec
 
+from . import outputs
 from .channel import Channel, Form
+from .errors import Refusal, bad_input, hung_fork, model_failed, timed_out
 from .inputs import Inputs
 from .launch import HEAD, Begun, Launch, Process, ending, frame, pair
+from .line import Result
+from .streams import ENDED
 
 _LOOK = 0.005  # how often a dying process is looked at
 _DEAF = 5.0  # how long a template may take to kill a fork
@@ -38,28 +42,30 @@ class Origin(Protocol):
 
 
 class Worker:
-    """One process that predicts. It is told one batch at a time and says how it went.
+    """Whoever takes batches of the Pool, one at a time, and says how each went: a process, or a
+    pipeline's lane.
 
     on_ready(worker, kind), on_failed(worker, why, traceback): how loading ended. on_answer(worker,
-    header, payload): of the batch sent last. on_end(worker): the process is gone; `fate` says how.
+    result): of the batch given last; Outputs or a Refusal. on_end(worker): it is gone; `fate` says
+    how. on_item(worker, header, payload), on_landed(worker, number, result): of a flight.
     """
 
     def __init__(
         self,
-        origin: Origin,
         on_ready: Callable[[Worker, str], None],
         on_failed: Callable[[Worker, str, str], None],
-        on_answer: Callable[[Worker, dict[str, Any], bytes], None],
+        on_answer: Callable[[Worker, Result], None],
         on_end: Callable[[Worker], None],
     ) -> None:
-        self.origin = origin
         self.on_ready, self.on_failed = on_ready, on_failed
         self.on_answer, self.on_end = on_answer, on_end
+        self.on_item: Callable[[Worker, dict[str, Any], bytes], None]
+        self.on_landed: Callable[[Worker, int, Result], None]
         self.state = DEAD
         self.process: Process | None = None
         self.begun: Begun | None = None  # for the next start, when its process runs already
-        self.batch: Any = None  # what it is busy with, for whoever sent it
-        self.started = 0.0  # when that was sent
+        self.batch: Any = None  # what it is busy with, for whoever gave it
+        self.started = 0.0  # when that was given
         self.restarts = 0
         self.failures = 0  # in a row
         self.warm = False  # whether it has shown that it can predict
@@ -68,18 +74,15 @@ class Worker:
         self.fresh = 0  # bytes of memory it had when it was warm
         self.looked = 0.0  # when its memory was looked at
         self.failed = False  # whether it said why it could not load
-        self.fate = ""  # how its process ended: "by SIGSEGV"
-        self._killed = ""  # why we ended it ourselves
-        self._pid = 0
+        self.fate = ""  # how it ended: "by SIGSEGV"
         self.streams = self.tasks = False  # whether predict yields items; whether it is async
         self.flights: dict[int, Any] = {}  # what it does besides a batch: see flights.py
-        self.on_flight: Callable[[Worker, dict[str, Any], bytes], None] = on_answer
         self.pinged = 0.0  # when an asynchronous worker was asked for a sign of life
         self._number = 0
 
     @property
     def pid(self) -> int | None:
-        return self._pid or (self.process.pid if self.process else 0) or None
+        return None
 
     @property
     def serves(self) -> bool:
@@ -97,6 +100,71 @@ class Worker:
         return self.state == IDLE and len(self.flights) < (SLOTS if self.tasks else 1)
 
     def start(self) -> None:
+        """Begin to load. Raises OSError when that is not possible."""
+        raise NotImplementedError
+
+    def predict(self, batch: Any, inputs: Inputs, now: float) -> None:
+        """Give rows to an idle worker; `batch` is kept for whoever asks later."""
+        self.state, self.batch, self.started = BUSY, batch, now
+        self._number += 1
+        self._give(inputs)
+
+    def fly(self, flight: Any, inputs: Inputs) -> int:
+        """Give one request's rows besides others; the number of the flight."""
+        self._number += 1
+        self.flights[self._number] = flight
+        self.state = IDLE if self.room else BUSY
+        self._give(inputs)
+        return self._number
+
+    def _give(self, inputs: Inputs) -> None:
+        """Have these rows predicted, under the number given last."""
+        raise NotImplementedError
+
+    def land(self, number: int) -> None:
+        """Forget a flight: its last frame has come, or is no longer waited for."""
+        self.flights.pop(number, None)
+        if self.state == BUSY:
+            self.state = IDLE
+
+    def tell(self, **header: Any) -> None:
+        """Say something about a flight, such as cancel=5."""
+        raise NotImplementedError
+
+    def forsake(self) -> None:
+        """Nobody waits for its batch any more. A process has to end it all the same."""
+
+    def late(self, limit: float) -> Refusal:
+        """What is said of a batch that took longer than `limit` seconds."""
+        return timed_out(limit)
+
+    def kill(self, why: str = "") -> None:
+        """End it at once; `on_end` is told when it has ended."""
+        raise NotImplementedError
+
+    async def close(self, patience: float = 1.0) -> None:
+        """Let it end by itself, then make it."""
+        raise NotImplementedError
+
+
+class ProcessWorker(Worker):
+    """One process that predicts."""
+
+    def __init__(self, origin: Origin, *listeners: Any) -> None:
+        super().__init__(*listeners)
+        self.origin = origin
+        self._killed = ""  # why we ended it ourselves
+        self._pid = 0
+
+    @property
+    def pid(self) -> int | None:
+        return self._pid or (self.process.pid if self.process else 0) or None
+
+    def late(self, limit: float) -> Refusal:
+        fork = isinstance(self.origin, Template) and not self.warm
+        return hung_fork(limit) if fork else timed_out(limit)
+
+    def start(self) -> None:
         """Start the process and tell it what to load. Raises OSError when it cannot be run."""
         self._loop = asyncio.get_running_loop()
         begun, self.begun = self.begun or self.origin.begin(), None
@@ -107,30 +175,12 @@ class Worker:
         self.pinged = 0.0
         self.flights.clear()
 
-    def predict(self, batch: Any, inputs: Inputs, now: float) -> None:
-        """Send rows to an idle worker; `batch` is kept for whoever asks later."""
-        self.state, self.batch, self.started = BUSY, batch, now
-        self._send_rows(inputs)
-
-    def fly(self, flight: Any, inputs: Inputs) -> int:
-        """Send one request's rows besides others; the number its frames will have."""
-        self.flights[self._number + 1] = flight
-        self.state = IDLE if self.room else BUSY
-        return self._send_rows(inputs)
-
-    def land(self, number: int) -> None:
-        """Forget a flight: its last frame has come, or is no longer waited for."""
-        self.flights.pop(number, None)
-        if self.state == BUSY:
-            self.state = IDLE
-
     def tell(self, **header: Any) -> None:
         """Send a frame without rows, such as cancel=5."""
         if self.state in (IDLE, BUSY):
             self._channel.send(header)
 
-    def _send_rows(self, inputs: Inputs) -> int:
-        self._number += 1
+    def _give(self, inputs: Inputs) -> None:
         header = {
             "id": self._number,
             "kind": inputs.kind,
@@ -141,7 +191,6 @@ class Worker:
             "sizes": [len(part) for part in inputs.parts],
         }
         self._channel.send(header, inputs.parts)
-        return self._number
 
     def kill(self, why: str = "") -> None:
         """End the process at once; `on_end` is told when it has ended."""
@@ -180,13 +229,19 @@ class Worker:
         elif "pong" in header:
             self.pinged = 0.0
         elif header["id"] in self.flights:
-            self.on_flight(self, header, payload)
+            self._heard_of_flight(header, payload)
         elif header["id"] == self._number and self.state == BUSY and self.batch is not None:
             if "item" in header or "end" in header:
-                self.on_flight(self, header, payload)
+                self._heard_of_flight(header, payload)
                 return
             self.state = IDLE
-            self.on_answer(self, header, payload)
+            self.on_answer(self, result(header, payload))
+
+    def _heard_of_flight(self, header: dict[str, Any], payload: bytes) -> None:
+        if "item" in header:
+            self.on_item(self, header, payload)
+        else:
+            self.on_landed(self, header["id"], result(header, payload))
 
     def _ended(self) -> None:
         """Its socket has closed: learn how the process ends, then say so."""
@@ -207,6 +262,20 @@ class Worker:
         self.on_end(self)
 
 
+def result(header: dict[str, Any], payload: bytes) -> Result:
+    """What the last frame about some rows means."""
+    if "end" in header:
+        return ENDED
+    if header.get("error") == "input":
+        return bad_input("The rows cannot be made into what the model takes.")
+    if "error" in header:
+        return model_failed(header["raised"])
+    try:
+        return outputs.read(header, payload)
+    except (ValueError, RecursionError):
+        return model_failed("no result that JSON can hold")
+
+
 class Fork:
     """A worker that the template forked, or will when it has loaded."""
 
@@ -222,7 +291,7 @@ class Fork:
         self.template.kill_fork(self)
 
 
-class Template(Worker):
+class Template(ProcessWorker):
     """A process that loads the model once; workers are forked of it and share its memory.
 
     It is started with the first fork asked for, and again after it ended; its forks end with it.

@@ -22,6 +22,7 @@ from app.services.person import who
 
 if TYPE_CHECKING:
     from app.deployer.road import Pending, Road
+    from app.services.dependents import Dependents
     from app.workspace import Workspace
 
 Events = Iterator[Event]
@@ -111,6 +112,7 @@ def ask_look(road: Road, wanted: Wanted) -> Pending:
         units=wanted.unit_names,
         port=wanted.port,
         exposure=wanted.exposure,
+        stages=wanted.asks,
     )
 
 
@@ -148,8 +150,12 @@ def carry_out(
     steps: list[Step],
     source: Source,
     breaking: tuple[str, ...] = (),
+    dependents: Dependents | None = None,
 ) -> Events:
-    """Do the plan, keep the history on both sides, end with the result."""
+    """Do the plan, keep the history on both sides, end with the result.
+
+    dependents: who has to agree with what the release shows at the gate.
+    """
     version = int(wanted.manifest["version"])
     answers: dict[str, Any] = {}
     yield from _notes(attempt)
@@ -159,11 +165,14 @@ def carry_out(
         with recorded(attempt, version, wanted.release, found.current or "", steps=steps) as number:
 
             def heed(step: Step, answer: Any) -> None:
+                schema = None
                 if step.do == "gate":
-                    _learn(attempt, version, answer)
+                    schema = _learn(attempt, version, answer)
                     if wanted.gate:
                         _keep_report(attempt, number, answer)
                 gate.heed(wanted, step, answer)
+                if dependents and schema:
+                    dependents.refuse_version(version, schema)
 
             events = apply(steps, attempt.road, attempt.model, source, heed)
             answers = yield from _journaled(attempt, number, events)
@@ -186,15 +195,16 @@ def _keep_report(attempt: Attempt, number: int, report: dict[str, Any]) -> None:
         store.gates.keep(number, report)
 
 
-def _learn(attempt: Attempt, version: int, report: dict[str, Any]) -> None:
+def _learn(attempt: Attempt, version: int, report: dict[str, Any]) -> dict[str, Any] | None:
     """Keep with the version what it showed at the gate: what it takes and gives, its memory."""
-    schema = report.pop("schema", None)
+    schema: dict[str, Any] | None = report.pop("schema", None)
     with attempt.work.open_store() as store:
         model = store.models.find(attempt.model)
         if schema and model:
             store.versions.learn(model, version, schema)
         if model and report["memory"]["new"]:
             store.versions.weighed(model, version, report["memory"]["new"])
+    return schema
 
 
 def _with_entry(step: Step, entry: dict[str, Any]) -> Step:
@@ -275,25 +285,28 @@ def recorded(
     try:
         yield number
     except Problem as problem:
-        _break_off(attempt.work, number, problem)
+        _break_off(attempt, number, problem)
         raise
     except BaseException:
-        _break_off(attempt.work, number, None)
+        _break_off(attempt, number, None)
         raise
     crash_point("finishing")
     _finish(attempt.work, number, "done", detail)
     crash_point("finished")
 
 
-def _break_off(work: Workspace, number: int, problem: Problem | None) -> None:
+def _break_off(attempt: Attempt, number: int, problem: Problem | None) -> None:
     """What went live has not failed; what nobody can know from here is for the host to tell."""
-    with work.open_store() as store:
-        result = truth.broken_off(store.deployments.get(number))
-    refused = problem and not isinstance(problem, Unreachable)
-    if isinstance(problem, GateFailed) or (refused and result != truth.DONE):
+    with attempt.work.open_store() as store:
+        begun = store.deployments.get(number)
+    result = truth.broken_off(begun)
+    refused = problem is not None and not isinstance(problem, Unreachable)
+    if isinstance(problem, GateFailed) or (refused and result == truth.INTERRUPTED):
         result = truth.FAILED
+    elif refused and result == truth.UNKNOWN:
+        result = truth.refused(attempt.work, attempt.road, begun)
     why = f"{problem.what} {problem.cause}"[:400].strip() if problem else ""
-    _finish(work, number, result, why)
+    _finish(attempt.work, number, result, why)
 
 
 def _finish(work: Workspace, number: int, result: str, detail: str = "") -> None:

@@ -9,6 +9,9 @@ from typing import Any
 from app.workspace import Workspace
 
 ORDERS = ("changed", "name", "version")
+STATES = ("serving", "failing", "stopped", "unreachable", "outdated", "never")
+AILING = ("failing", "degraded", "gone")
+"""States of an instance that somebody has to look at."""
 
 
 def overview(work: Workspace) -> list[dict[str, Any]]:
@@ -47,7 +50,7 @@ def choose(
 ) -> list[dict[str, Any]]:
     """Those whose name, description or tags hold all the words, in an order of ORDERS.
 
-    state: that of an instance, or "never" for those deployed nowhere. Empty: any.
+    state: one of STATES. Empty: any.
     """
     asked = words.lower().split()
     found = [
@@ -70,8 +73,13 @@ def _text(row: dict[str, Any]) -> str:
 
 def _is_in(row: dict[str, Any], state: str, location: str) -> bool:
     there = [e for e in row["deployed"] if location in ("", e["location"])]
-    if state == "never":
-        return not row["deployed"]
-    if state:
-        return any(each["state"] == state for each in there)
-    return bool(there) or not location
+    return (bool(there) or not location) and state in ("", *states({**row, "deployed": there}))
+
+
+def states(row: dict[str, Any]) -> set[str]:
+    """Those of its instances; outdated where a newer version is here, never if it has none."""
+    there = row["deployed"]
+    found = {"failing" if each["state"] in AILING else each["state"] for each in there}
+    if any((row["version"] or 0) > (each["version"] or 0) for each in there):
+        found.add("outdated")
+    return found or {"never"}

@@ -14,6 +14,7 @@ from app import dependencies
 from app.config import FILE, read_configuration
 from app.errors import Problem
 from app.models import Configuration
+from app.services import pipelines
 
 SAMPLE = "sample.json"
 ENTRIES = ("predict", "Model", "ModelWrapper")
@@ -30,8 +31,9 @@ def checked_configuration(folder: Path) -> Configuration:
             remedy="Put it back, or say where it is now: rhythmicml add FOLDER --name MODEL",
         )
     configuration = filled_in(folder, read_configuration(folder))
-    _check_script(folder / configuration.script, configuration.python)
-    dependencies.read(folder, configuration.requirements)
+    if configuration.runs_script:
+        _check_script(folder / configuration.script, configuration.python)
+        dependencies.read(folder, configuration.requirements)
     if configuration.sample:
         _check_sample(folder / configuration.sample, configuration)
     return configuration
@@ -41,13 +43,16 @@ def filled_in(folder: Path, configuration: Configuration) -> Configuration:
     sample = configuration.sample
     if sample is None and (folder / SAMPLE).is_file():
         sample = SAMPLE
-    return replace(configuration, python=dependencies.python_of(configuration), sample=sample)
+    python = dependencies.python_of(configuration)
+    filled = replace(configuration, python=python, sample=sample)
+    return pipelines.filled_in(filled) if filled.stages else filled
 
 
 def check_versioned(configuration: Configuration, paths: Iterable[str]) -> None:
     """The files that the configuration names must be among those that are versioned."""
     versioned = set(paths)
-    for name in (configuration.script, configuration.requirements, configuration.sample):
+    own = (configuration.script, configuration.requirements) if configuration.runs_script else ()
+    for name in (*own, configuration.sample):
         if name and name not in versioned:
             raise Problem(
                 f'"{name}" is ignored, so it would not be part of a version.',

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app import config
-from app.config import KEYS, Fault, OneOf
+from app.config import KEYS
+from app.configuration.values import Fault, OneOf
 from app.errors import Problem, Stale
 from app.meanings import MEANINGS, Meaning
 from app.models import Version

@@ -14,10 +14,19 @@ from typing import TYPE_CHECKING, Any
 from app.deployer import plan as planning
 from app.deployer.agent.retention import rollback_target
 from app.deployer.apply import apply
-from app.deployer.plan import Found, Step
+from app.deployer.plan import Found, Step, Wanted
 from app.errors import GateFailed, NotFound, Problem
 from app.models import Event, Location, Model, Version
-from app.services import models, releases, schemas, secrets, shipping, versions
+from app.services import (
+    dependents,
+    models,
+    releases,
+    schemas,
+    secrets,
+    shipping,
+    staging,
+    versions,
+)
 from app.services.attempts import (
     Attempt,
     Events,
@@ -33,7 +42,13 @@ from app.services.attempts import (
     single,
 )
 from app.services.gate import Unsteady
-from app.services.places import location_for, location_of, not_deployed, way_words
+from app.services.places import (
+    location_for,
+    location_of,
+    not_deployed,
+    releases_of,
+    way_words,
+)
 
 if TYPE_CHECKING:
     from app.deployer.road import Road
@@ -49,19 +64,24 @@ def deploy(
     message: str = "",
     dry_run: bool = False,
     stop_first: bool = False,
+    force: bool = False,
+    stages_come: bool = False,
 ) -> Events:
     """Put a version into production: `what` is a folder, a model, or model@version.
 
     A folder or a model is committed first if anything in it changed. A second run changes nothing.
     dry_run: the result holds the plan and nothing is changed on the host. stop_first: the release
-    in production ends before the new one starts, and is started again if that one fails.
+    in production ends before the new one starts, and is started again if that one fails. force:
+    pipelines that ask it may break. stages_come: the stages of this pipeline need not be there yet.
     """
     model, version = yield from version_of(work, what, message)
     location = location_for(work, version.configuration.location, to)
     yield Event("step", f"Look at {location.name}")
+    others = staging.elsewhere(work, version.configuration, location)
     with beginning(work, "deploy", model.name, location, not dry_run) as (road, begun):
         with work.open_store() as store:
-            wanted, source = releases.wanted(store, model, version, road.hello, port)
+            reached = staging.reached(version.configuration, others)
+            wanted, source = releases.wanted(store, model, version, road.hello, port, reached)
             before = store.deployments.for_model(model.name, location.name)
         loads_in = next((s for each in before if (s := each.took("start"))), None)
         wanted = replace(wanted, stop_first=stop_first, loads_in=loads_in)
@@ -70,6 +90,9 @@ def deploy(
         found = planning.parse_found(looking.result())
         way = way_words(attempt.road.hello["mode"])
         yield Event("done", f"Look at {location.name}" + (f" ({way})" if way else ""))
+        if wanted.stages and not stages_come:
+            staging.check(wanted, found, others, location, version.schema)
+        asking = _agreed(attempt, wanted, found, version.schema, force)
         room = [] if found.release else planning.tidy(wanted, found)
         if room and not dry_run:
             yield from apply(room, attempt.road, model.name, nothing_to_send)
@@ -80,6 +103,7 @@ def deploy(
         wanted = certified(
             attempt, secrets.confided(work, location, wanted), found, version.configuration
         )
+        wanted = staging.confided(work, wanted, found, others, location, dry_run)
         steps = planning.plan(wanted, found)
         if not (dry_run or wanted.port or found.port):
             found = replace(found, port=attempt.road.call("reserve", name=model.name))
@@ -89,7 +113,7 @@ def deploy(
             yield planned(wanted, attempt, found, [*room, *steps], breaking)
             return
         try:
-            yield from carry_out(attempt, wanted, found, steps, source, breaking)
+            yield from carry_out(attempt, wanted, found, steps, source, breaking, asking)
         except Unsteady as fallen:
             yield from _fall_back(attempt, found.current or "", fallen)
 
@@ -98,7 +122,7 @@ def _fall_back(attempt: Attempt, release: str, fallen: Unsteady) -> Events:
     """Bring back the release that was production before; the failure is told all the same."""
     yield Event("step", f"Go back to {release}")
     try:
-        for event in _recall(attempt.then("rollback"), release):
+        for event in _recall(attempt.then("rollback"), release, force=True):
             if event.kind != "result":
                 yield event
     except Problem as problem:
@@ -125,8 +149,13 @@ def _breaking(work: Workspace, model: Model, version: Version, found: Found) -> 
     return schemas.breaking(before.schema, version.schema) if before else ()
 
 
-def switch(work: Workspace, reference: str, *, to: str | None = None) -> Events:
-    """Make a version production whose release is on the host already: nothing is sent or built."""
+def switch(
+    work: Workspace, reference: str, *, to: str | None = None, force: bool = False
+) -> Events:
+    """Make a version production whose release is on the host already: nothing is sent or built.
+
+    force: pipelines that ask it may break.
+    """
     name, number = versions.parse_reference(reference)
     location = location_of(work, name, to)
     if number is None:
@@ -138,19 +167,15 @@ def switch(work: Workspace, reference: str, *, to: str | None = None) -> Events:
         digest = store.versions.get(store.models.get(name), number).digest
     with attempting(work, "switch", name, location) as attempt:
         status = _status(attempt.road, name)
-        there = [each for each in status["releases"] if each["digest"] == digest]
-        if not there:
-            known = sorted({f"v{each['version']}" for each in status["releases"]})
-            raise NotFound(
-                f"{name} has no release of version {number} on {location.name}.",
-                cause=f"There are: {', '.join(known)}.",
-                remedy=f"rhythmicml deploy {name}@{number} --to {location.name}",
-            )
-        yield from _recall(attempt, there[-1]["id"])
+        there = releases_of(status, number, location.name, digest)
+        yield from _recall(attempt, there[-1], force)
 
 
-def rollback(work: Workspace, name: str, *, to: str | None = None) -> Events:
-    """Go back to the release that was production before: nothing is sent or built."""
+def rollback(work: Workspace, name: str, *, to: str | None = None, force: bool = False) -> Events:
+    """Go back to the release that was production before: nothing is sent or built.
+
+    force: pipelines that ask it may break.
+    """
     location = location_of(work, name, to)
     with attempting(work, "rollback", name, location) as attempt:
         status = _status(attempt.road, name, history=100_000)
@@ -161,14 +186,14 @@ def rollback(work: Workspace, name: str, *, to: str | None = None) -> Events:
                 f"{name} has no earlier release on {location.name} to go back to.",
                 remedy=f"rhythmicml versions {name}, then deploy the one you want",
             )
-        yield from _recall(attempt, target)
+        yield from _recall(attempt, target, force)
 
 
 def recall(work: Workspace, name: str, release: str, *, to: str | None = None) -> Events:
     """Go back to a release that is on the host, by its id."""
     location = location_of(work, name, to)
     with attempting(work, "rollback", name, location) as attempt:
-        yield from _recall(attempt, release)
+        yield from _recall(attempt, release, force=True)
 
 
 def start(work: Workspace, name: str, *, to: str | None = None) -> Events:
@@ -178,7 +203,7 @@ def start(work: Workspace, name: str, *, to: str | None = None) -> Events:
         current = _status(attempt.road, name)["current"]
         if current is None:
             raise NotFound(f"{name} has no production release on {location.name}.")
-        yield from _recall(attempt, current)
+        yield from _recall(attempt, current, force=True)
 
 
 def restart(work: Workspace, name: str, *, to: str | None = None) -> Events:
@@ -208,11 +233,15 @@ def _tell_secrets(attempt: Attempt, release: str) -> Events:
         yield from apply(steps, attempt.road, attempt.model, nothing_to_send)
 
 
-def stop(work: Workspace, name: str, *, to: str | None = None) -> Events:
-    """Stop an instance: it answers no more, also not after a reboot, until it is started."""
+def stop(work: Workspace, name: str, *, to: str | None = None, force: bool = False) -> Events:
+    """Stop an instance: it answers no more, also not after a reboot, until it is started.
+
+    force: even while a pipeline asks it.
+    """
     location = location_of(work, name, to)
     with attempting(work, "stop", name, location) as attempt:
         status = _status(attempt.road, name)
+        _asking(attempt, force).refuse_end("stopped")
         step = Step(
             f"Stop {name} on {location.name}", "stop", {"name": name, "entry": attempt.entry()}
         )
@@ -235,18 +264,26 @@ def unlock(work: Workspace, name: str, *, to: str | None = None) -> Events:
     yield Event("result", words, data=data)
 
 
-def undeploy(work: Workspace, name: str, *, to: str | None = None, purge: bool = False) -> Events:
-    """Take an instance away. Its releases stay on the host, unless purge."""
+def undeploy(
+    work: Workspace, name: str, *, to: str | None = None, purge: bool = False, force: bool = False
+) -> Events:
+    """Take an instance away. Its releases stay on the host, unless purge.
+
+    force: even while a pipeline asks it.
+    """
     location = location_of(work, name, to, or_default=purge)
     with attempting(work, "undeploy", name, location) as attempt:
         known = attempt.road.call("status", name=name, history=0)
         if not known and not purge:
             _forget(work, name, location)
             raise not_deployed(name, location.name)
+        _asking(attempt, force).refuse_end("taken away")
         status = known[0] if known else {"current": None, "releases": [], "port": None}
         args = {"name": name, "purge": purge, "entry": attempt.entry()}
         step = Step(f"Take {name} off {location.name}", "undeploy", args)
         yield from single(attempt, step, status, f"{name} is gone from {location.name}.")
+    if purge:
+        staging.take_tokens_back(work, name, location)
     _forget(work, name, location)
 
 
@@ -297,11 +334,28 @@ def _status(road: Road, name: str, history: int = 20) -> dict[str, Any]:
     return found[0]
 
 
-def _recall(attempt: Attempt, release: str) -> Events:
-    """Make a release production that is on the host already."""
+def _asking(attempt: Attempt, force: bool) -> dependents.Dependents:
+    """The pipelines that ask the instance."""
+    there = attempt.road.call("dependents", name=attempt.model)
+    return dependents.of(attempt.work, attempt.model, attempt.location, there, force)
+
+
+def _agreed(
+    attempt: Attempt, wanted: Wanted, found: Found, schema: dict[str, Any] | None, force: bool
+) -> dependents.Dependents:
+    """Who asks the instance; they can go on with this version, by what is known of it so far."""
+    force = force or found.current == wanted.release
+    asking = dependents.of(attempt.work, attempt.model, attempt.location, found.dependents, force)
+    asking.refuse_version(int(wanted.manifest["version"]), schema)
+    return asking
+
+
+def _recall(attempt: Attempt, release: str, force: bool = False) -> Events:
+    """Make a release production that is on the host already. force: pipelines may break."""
     there = attempt.road.call("manifest", name=attempt.model, release=release)
     wanted = releases.recalled(there)
     found = look(attempt.road, wanted)
+    asking = _agreed(attempt, wanted, found, _schema_of(attempt, there["version"]), force)
     wanted = secrets.confided(attempt.work, attempt.location, wanted)
     wanted = certified(attempt, wanted, found, None)
     proved = any(each.release == release and each.ready for each in found.serving)
@@ -313,4 +367,12 @@ def _recall(attempt: Attempt, release: str) -> Events:
             f"--to {attempt.location.name} makes it whole again.",
         )
     steps = planning.serve(wanted, found)
-    yield from carry_out(attempt, wanted, found, steps, nothing_to_send)
+    yield from carry_out(attempt, wanted, found, steps, nothing_to_send, dependents=asking)
+
+
+def _schema_of(attempt: Attempt, number: int) -> dict[str, Any] | None:
+    """What a version takes and gives, if it is known here."""
+    with attempt.work.open_store() as store:
+        model = store.models.find(attempt.model)
+        found = [v for v in store.versions.all(model) if v.number == number] if model else []
+    return found[0].schema if found else None

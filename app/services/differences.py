@@ -92,6 +92,8 @@ def of_folder(store: Store, model: Model) -> Side:
     )
     try:
         configuration = checks.filled_in(folder, read_configuration(folder))
+        if not configuration.runs_script:
+            return replace(side, configuration=configuration, packages={})
         lock = store.locks.get(dependencies.key(folder, configuration))
     except Problem as problem:
         return replace(side, broken=problem.what)
@@ -233,6 +235,8 @@ def _flat(configuration: Configuration) -> dict[str, Any]:
     values = configuration.as_dict()
     for table in ("metadata", "env"):
         values |= {f"{table}.{name}": value for name, value in values.pop(table).items()}
+    for stage in values.pop("stages"):
+        values |= {f"stage.{stage['name']}.{key}": held for key, held in stage.items() if held}
     for side, columns in values.pop("schema").items():
         values |= {f"schema.{side}.{name}": value for name, value in columns.items()}
     return values

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem, Unreachable
 from app.models import Event
-from app.services import deployments, locations, places
+from app.services import assembling, deployments, locations, places
 from app.services.attempts import Events
 from app.services.together import ASKED_AT_ONCE, Crew, End, Task, together, values
 
@@ -129,10 +129,12 @@ def deploy(
     dry_run: bool = False,
     stop_first: bool = False,
     rollback_all: bool = False,
+    with_stages: bool = False,
+    force: bool = False,
 ) -> Events:
     """Put a version into production wherever `to`, else its configuration, says.
 
-    To one location it is deployments.deploy. To several: the first that can be reached has to take
+    To one location it is assembling.deploy. To several: the first that can be reached has to take
     it before the others are touched. rollback_all: if any fails, those that have it go back.
     """
     model, version = yield from deployments.version_of(work, what, message)
@@ -140,15 +142,12 @@ def deploy(
     wanted = to or version.configuration.location
     names = places.named(work, wanted) if wanted else []
 
-    def part(work: Workspace, place: str) -> Events:
-        return deployments.deploy(
-            work, reference, to=place, port=port, dry_run=dry_run, stop_first=stop_first
-        )
-
+    part = partial(
+        _part, reference=reference, port=port, dry_run=dry_run, stop_first=stop_first,
+        with_stages=with_stages, force=force,
+    )  # fmt: skip
     if len(names) < 2:
-        yield from deployments.deploy(
-            work, reference, to=to, port=port, dry_run=dry_run, stop_first=stop_first
-        )
+        yield from part(work, to)
         return
     fleet = Fleet(work, name, "deploy", names)
     stopped_before = _stopped(work, name)
@@ -162,6 +161,10 @@ def deploy(
     except KeyboardInterrupt:
         fleet.stopped = True
     yield fleet.result(f"{name} v{version.number}")
+
+
+def _part(work: Workspace, place: str | None, *, reference: str, **options: Any) -> Events:
+    return assembling.deploy(work, reference, to=place, **options)
 
 
 def _gated(fleet: Fleet, part: Callable[[Workspace, str], Events], strict: bool) -> Events:
@@ -198,18 +201,26 @@ def _stopped(work: Workspace, model: str) -> set[str]:
         return {each.location for each in store.instances.all(model=model) if each.state == STOPPED}
 
 
-def each(work: Workspace, verb: Verb, reference: str, *, to: str | None = None) -> Events:
+def each(
+    work: Workspace, verb: Verb, reference: str, *, to: str | None = None, **options: Any
+) -> Events:
     """Do one of the verbs of deployments (switch, rollback, start, stop, restart) wherever `to`."""
     names = places.named(work, to) if to else []
     if len(names) < 2:
-        yield from verb(work, reference, to=to)
+        yield from verb(work, reference, to=to, **options)
         return
     fleet = Fleet(work, reference.partition("@")[0], verb.__name__, names)
     try:
-        yield from fleet.order(names, lambda work, place: verb(work, reference, to=place))
+        yield from fleet.order(names, partial(_verb, verb, reference, options))
     except KeyboardInterrupt:
         fleet.stopped = True
     yield fleet.result(f"{verb.__name__} {reference}")
+
+
+def _verb(
+    verb: Verb, reference: str, options: dict[str, Any], work: Workspace, place: str
+) -> Events:
+    return verb(work, reference, to=place, **options)
 
 
 def currents(work: Workspace, model: str, names: Sequence[str]) -> dict[str, str]:

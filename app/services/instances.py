@@ -5,11 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import queue
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +17,13 @@ from app.deployer import certificates
 from app.deployer.plan import PUBLIC
 from app.errors import Problem, Unreachable
 from app.models import Deployment, Event, Instance, Location
-from app.services import deployments, places, truth
+from app.services import deployments, pipelines, places, truth
 from app.services.together import ASKED_AT_ONCE, Crew, values
+from app.words import ago
 
 if TYPE_CHECKING:
     from app.deployer.road import Road
+    from app.store import Store
     from app.workspace import Workspace
 
 ANSWER_WITHIN = 300.0
@@ -63,9 +64,30 @@ def status(
         row["latest"] = newest.number if newest else None
         row["outdated"] = bool(newest and row["version"] and newest.number > row["version"])
     with work.open_store() as store:
+        around = [_around(each, said) for each in store.instances.all()]
         for row in rows:
             row["note"] = truth.note_of(store, row["model"], row["location"], row["version"])
+            row["stages"] = _stages(store, row, around)
     return rows
+
+
+def _around(known: Instance, said: dict[str, dict[str, Any] | Problem]) -> dict[str, Any]:
+    """How an instance is that a pipeline may ask; as last seen where its host was not asked."""
+    if known.location in said:
+        return _row(known, said[known.location])
+    return asdict(known)
+
+
+def _stages(
+    store: Store, row: dict[str, Any], rows: list[dict[str, Any]]
+) -> list[dict[str, Any]] | None:
+    """Those of a pipeline, with how their instances are; None of a model."""
+    model = store.models.find(row["model"])
+    every = store.versions.all(model) if model and row["version"] else []
+    version = next((each for each in every if each.number == row["version"]), None)
+    if version is None or not version.configuration.stages:
+        return None
+    return pipelines.described(store, version.configuration, row["location"], rows)
 
 
 def _ask(work: Workspace, location: Location) -> dict[str, dict[str, Any]]:
@@ -97,7 +119,7 @@ def _row(known: Instance, said: dict[str, dict[str, Any]] | Problem) -> dict[str
         "error": "",
     }
     if isinstance(said, Problem):
-        return {**row, "error": f"{said.what} Last seen {known.state}, {known.seen}."}
+        return {**row, "error": f"{said.what} Last seen {known.state} {ago(known.seen)}."}
     if known.model not in said:
         return {**row, "state": "gone", "error": "The host knows no such instance."}
     return {**row, **_figures(said[known.model]), **_access(known, said[known.model])}
@@ -273,12 +295,18 @@ def _post(road: Road, private: str, body: bytes) -> tuple[int, Any, bytes]:
 
 def refusal_of(name: str, location: Location, status: int, text: str) -> Problem:
     try:
-        said = json.loads(text).get("error", text)
-    except (ValueError, AttributeError):
+        said = json.loads(text)
+    except ValueError:
         said = text
-    parts = said if isinstance(said, dict) else {"what": str(said)}
+    return problem_of(name, status, said, f" on {location.name}")
+
+
+def problem_of(name: str, status: int, said: Any, place: str = "") -> Problem:
+    """What an instance answered other than 200, in its own words."""
+    error = said.get("error", said) if isinstance(said, dict) else said
+    parts = error if isinstance(error, dict) else {"what": str(error)}
     return Problem(
-        f"{name} on {location.name} refused the request with {status}.",
+        f"{name}{place} refused the request with {status}.",
         cause=" ".join(str(parts[key]) for key in ("what", "cause") if parts.get(key)),
         remedy=str(parts.get("remedy") or _look_where(name, status)),
     )
@@ -354,15 +382,9 @@ def demo(work: Workspace, folder: Path | None = None) -> Iterator[Event]:
 def example() -> Path:
     """The folder of the example; from one file, which is gone when it ends, a copy of it."""
     from app import config, frozen
+    from app.services import models
 
-    original = config.asset("examples/tumour")
-    if not frozen.FROZEN:
-        return original
-    copy = config.folders() / original.name
-    if not copy.exists():
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(original, copy)
-    return copy
+    return models.example_folder() if frozen.FROZEN else config.asset("examples/tumour")
 
 
 def _demo_words(deployed: dict[str, Any], answer: dict[str, Any], sample: Path) -> str:

@@ -62,6 +62,46 @@ def add(
         return store.locations.add(location)
 
 
+def change(
+    work: Workspace,
+    name: str,
+    *,
+    internet: str | None = None,
+    privilege: str | None = None,
+    base: str | None = None,
+    identity: str | None = None,
+) -> Location:
+    """Set what `add` was told otherwise, kept once we have been there that way.
+
+    Not while instances are there where it decides where they are found: privilege and base.
+    """
+    with work.open_store() as store:
+        known = store.locations.get(name)
+        there = [each.model for each in store.instances.all(location=name)]
+    way = {"privilege": privilege, "base": base, "identity": identity}
+    wanted = {key: value for key, value in way.items() if value is not None}
+    if wanted and known.kind == "local":
+        raise Problem(
+            f'"{name}" is this machine: nobody logs in to it.',
+            remedy="Only --internet can be set for it.",
+        )
+    if there and {"privilege", "base"} & {*wanted}:
+        raise Problem(
+            f"{', '.join(there)} {'is' if len(there) == 1 else 'are'} deployed on {name}, where "
+            "privilege and base decide what is found.",
+            remedy=f"First: rhythmicml undeploy {there[0]} --on {name}; or add the server once "
+            "more by another name.",
+        )
+    changed = replace(known, internet=internet or known.internet)
+    if wanted:
+        asked = {key: getattr(known, key) for key in way} | wanted
+        changed = replace(describe(name, known.url, **asked), internet=changed.internet)
+        with work.reach(changed):
+            pass
+    with work.open_store() as store:
+        return store.locations.update(changed)
+
+
 def _noting(ask: Ask | None, typed: dict[str, str]) -> Ask | None:
     """The same questions, with the answers noted."""
     if ask is None:
@@ -172,6 +212,15 @@ def remove(work: Workspace, name: str, force: bool = False) -> None:
 def set_default(work: Workspace, name: str) -> Location:
     with work.open_store() as store:
         return store.locations.set_default(name)
+
+
+def fingerprints(work: Workspace, location: Location) -> list[str]:
+    """Of the host keys that are believed of a location and its jumps."""
+    from app.deployer.ssh_config import parse_url, route
+
+    trust = Trust.of(work.home)
+    hosts = route(parse_url(location.url)) if location.url else []
+    return [key.fingerprint for host in hosts for key in trust.keys(host.known_as)]
 
 
 def forget_key(work: Workspace, name: str) -> int:

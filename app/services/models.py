@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+import shutil
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 from app import config
+from app.configuration.starter import starter
 from app.errors import Problem
 from app.models import Model
+from app.services import secrets
 from app.store import Store
 from app.store.folder import IGNORE_FILE
 from app.workspace import Workspace
 
 LONGEST = 48
+EXAMPLE = "tumour"
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?")
 
 PREDICT = '''\
@@ -66,18 +71,22 @@ def init(folder: Path, name: str | None = None) -> Initialised:
     starters = {
         "predict.py": PREDICT,
         "requirements.txt": REQUIREMENTS,
-        config.FILE: config.starter(name),
+        config.FILE: starter(name),
         IGNORE_FILE: IGNORE,
         "sample.json": SAMPLE,
     }
+    return Initialised(folder, name, write_starters(folder, starters))
+
+
+def write_starters(folder: Path, starters: Mapping[str, str]) -> tuple[str, ...]:
+    """Write those of these files that are not there; their names."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        written = [path for path, text in starters.items() if _write_new(folder / path, text)]
+        return tuple(path for path, text in starters.items() if _write_new(folder / path, text))
     except OSError as error:
         raise Problem(
             f'"{folder}" cannot be written.', cause=error.strerror or str(error)
         ) from error
-    return Initialised(folder, name, tuple(written))
 
 
 def _write_new(path: Path, text: str) -> bool:
@@ -105,18 +114,40 @@ def add(work: Workspace, folder: Path, name: str | None = None) -> Added:
         return Added(store.models.add(chosen, str(folder)), new=True)
 
 
+def example(work: Workspace) -> Model:
+    """The model that comes with the program, in a folder of the user's own."""
+    return add(work, example_folder()).model
+
+
+def example_folder() -> Path:
+    """A copy of the example where she works on it."""
+    folder = config.folders() / EXAMPLE
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(config.asset(f"examples/{EXAMPLE}"), folder)
+    return folder
+
+
 def rename(work: Workspace, name: str, new: str) -> Model:
-    """Give a model another name. Not while it is deployed: its instances carry the old one."""
+    """Give a model another name. Not while it is deployed: its instances carry the old one.
+
+    The values of its secrets go along.
+    """
+    kept = secrets.kept_of(work, name)
     with work.open_store() as store, store.write():
         _refuse_deployed(store, name, "renamed")
-        return store.models.rename(name, checked_name(new))
+        renamed = store.models.rename(name, checked_name(new))
+    if renamed.name != name:
+        secrets.follow(work, name, kept, renamed.name)
+    return renamed
 
 
 def remove(work: Workspace, name: str, force: bool = False) -> Model:
-    """Forget a model and its versions; the folder itself and the deployment history stay.
+    """Forget a model, its versions and secrets; the folder and the deployment history stay.
 
     Refused while it is deployed, unless forced: then what runs goes on, unwatched.
     """
+    kept = secrets.kept_of(work, name)
     with work.open_store() as store, store.write():
         model = store.models.get(name)
         if not force:
@@ -126,6 +157,7 @@ def remove(work: Workspace, name: str, force: bool = False) -> Model:
         store.models.remove(name)
     with work.open_store() as store:
         store.collect()
+    secrets.follow(work, name, kept, None)
     return model
 
 

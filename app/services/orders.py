@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from shlex import join
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from app import jobs
 from app.errors import Problem
 from app.models import Event, Job
-from app.services import deployments, fleet, pins, versions
+from app.services import backups, deployments, fleet, pins, removing, verifying, versions
 from app.services.together import Crew
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ Events = Iterator[Event]
 
 @dataclass(frozen=True)
 class Order:
-    """A verb, what it is about (a model, model@version, or a location), and its options."""
+    """A verb, what it is about (a model, model@version, a location, a folder), and its options."""
 
     verb: str
     subject: str
@@ -34,12 +34,14 @@ class Order:
 
     @property
     def model(self) -> str:
-        return self.subject.partition("@")[0]
+        """The name of the model that it is about; empty when it is about none."""
+        return "" if self.verb in OF_NO_MODEL else self.subject.partition("@")[0]
 
     @property
     def command(self) -> str:
         """The same, for the command line."""
-        words = ["rhythmicml", *COMMANDS.get(self.verb, self.verb).split(), self.subject]
+        words = ["rhythmicml", *COMMANDS.get(self.verb, self.verb).split()]
+        words += [self.subject] if self.subject else []
         for name, value in self.options.items():
             flag = "--" + name.replace("_", "-")
             words += (
@@ -96,9 +98,21 @@ def _check(work: Workspace, subject: str) -> Events:
     return fleet.check(work, [subject])
 
 
+def _verify(work: Workspace, subject: str) -> Events:
+    """As the command: what is not as it should be makes it fail."""
+    for event in verifying.verify(work, subject or None):
+        data = event.data
+        failed = {"failed": True} if data.get("findings") else {}
+        yield replace(event, data={**data, **failed})
+
+
+def _restore_store(work: Workspace, subject: str, undo: bool = False) -> Events:
+    return backups.restore(work, None if undo else subject)
+
+
 def _each(verb: Callable[..., Events]) -> Callable[..., Events]:
-    def ordered(work: Workspace, subject: str, to: str | None = None) -> Events:
-        return fleet.each(work, verb, subject, to=to)
+    def ordered(work: Workspace, subject: str, to: str | None = None, **options: Any) -> Events:
+        return fleet.each(work, verb, subject, to=to, **options)
 
     return ordered
 
@@ -120,6 +134,10 @@ VERBS: dict[str, Callable[..., Events]] = {
     "deploy": fleet.deploy,
     "undeploy": deployments.undeploy,
     "check": _check,
+    "remove": removing.remove,
+    "verify": _verify,
+    "backup": backups.backup,
+    "restore-store": _restore_store,
     "pin": _pinned(True),
     "unpin": _pinned(False),
     **{
@@ -131,3 +149,4 @@ VERBS: dict[str, Callable[..., Events]] = {
     },
 }
 COMMANDS = {"check": "location check"}
+OF_NO_MODEL = ("check", "verify", "backup", "restore-store")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from app.errors import NotFound, Problem
+from app.errors import Problem
 from app.services import versions
 from app.services.attempts import attempting
-from app.services.places import location_of, not_deployed
+from app.services.places import location_of, not_deployed, releases_of
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
@@ -33,12 +33,7 @@ def pin(
         if not found:
             raise not_deployed(name, location.name)
         version_of = {each["id"]: each["version"] for each in found[0]["releases"]}
-        chosen = [release for release, version in version_of.items() if version == number]
-        if not chosen:
-            raise NotFound(
-                f"{name} has no release of version {number} on {location.name}.",
-                remedy=f"rhythmicml deploy {name}@{number} --to {location.name}",
-            )
+        chosen = releases_of(found[0], number, location.name)
         entry = attempt.entry(number)
         pinned = attempt.road.call("pin", name=name, releases=chosen, stay=stay, entry=entry)
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from app.deployer import plan as planning
@@ -100,3 +100,26 @@ def url_of(exposure: str, host: str, port: int | None) -> str:
 
 def not_deployed(name: str, place: str) -> NotFound:
     return NotFound(f"{name} is not deployed on {place}.", remedy=f"rhythmicml deploy {name}")
+
+
+def releases_of(
+    status: dict[str, Any], number: int, place: str, digest: str | None = None
+) -> list[str]:
+    """The releases of a version that an instance has, by what its host says, oldest first.
+
+    digest: of the version as it is here, which then decides: a colleague may have made another one
+    of the same number.
+    """
+    name, there = status["name"], status["releases"]
+    if digest:
+        found = [each["id"] for each in there if each["digest"] == digest]
+    else:
+        found = [each["id"] for each in there if each["version"] == number]
+    if not found:
+        known = ", ".join(f"v{each}" for each in sorted({each["version"] for each in there}))
+        raise NotFound(
+            f"{name} has no release of version {number} on {place}.",
+            cause=f"There are: {known}." if known else "There are none.",
+            remedy=f"rhythmicml deploy {name}@{number} --to {place}",
+        )
+    return found

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +15,7 @@ from app.deployer import runtime
 from app.deployer.plan import GOOD_KEPT, Wanted
 from app.models import Configuration, FileEntry, Model, Version
 from app.services import gate
+from app.services.pipelines import INPUTS
 from app.store import manifest
 
 if TYPE_CHECKING:
@@ -45,7 +46,28 @@ SCORING_KEYS = (
     "cors",
     "access_log",
     "schema",
+    "monitor",
+    "log",
 )
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How a stage's instance is asked: by its socket on the same host, or elsewhere by its URL.
+
+    secret: the name of the secret that is its token. certificate: what it shows, PEM.
+    """
+
+    stage: str
+    socket: str = ""
+    url: str = ""
+    secret: str = ""
+    certificate: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        if self.socket:
+            return {"socket": self.socket}
+        return {"url": self.url, "token": self.secret, "certificate": self.certificate}
 
 
 def shipped(
@@ -54,16 +76,24 @@ def shipped(
     """The files that go to the host: all but `[deploy] exclude`, which never hides what runs."""
     import pathspec
 
-    needed = {configuration.script, configuration.sample}
+    needed = {configuration.script if configuration.runs_script else None, configuration.sample}
     needed |= {path for pair in golden for path in pair}
     rules = pathspec.GitIgnoreSpec.from_lines(configuration.exclude)
     return [each for each in files if each.path in needed or not rules.match_file(each.path)]
 
 
 def wanted(
-    store: Store, model: Model, version: Version, hello: dict[str, Any], port: int | None
+    store: Store,
+    model: Model,
+    version: Version,
+    hello: dict[str, Any],
+    port: int | None,
+    reached: Iterable[Reached] = (),
 ) -> tuple[Wanted, Source]:
-    """The release that this version makes on the host that said hello, and where its blobs are."""
+    """The release that this version makes on the host that said hello, and where its blobs are.
+
+    reached: how the instances of a pipeline's stages are asked.
+    """
     configuration = version.configuration
     every = manifest.parse(store.blobs.read(version.manifest))
     inputs = gate.golden((each.path for each in every), (version.schema or {}).get("kind", ""))
@@ -81,10 +111,10 @@ def wanted(
     lock = lock_path.read_text("utf-8")
     content = {
         "files": manifest.rows(files),
-        "environment": f"{version.lock[:16]}-cp{python.replace('.', '')}-{arch}",
+        "environment": _environment(version, arch),
         "runtime": runtime.digest(host_python, arch),
         "python": python,
-        "scoring": scoring(configuration),
+        "scoring": _scoring(version, tuple(reached)),
     }
     manifested = _manifest(model, version, content)
     if configuration.keep_warm:
@@ -125,10 +155,42 @@ def packages(lock: str) -> tuple[str, ...]:
     return tuple(re.sub(r"[-_.]+", "-", name).lower() for name in names)
 
 
+def _environment(version: Version, arch: str) -> str:
+    """The key of the environment it runs in; empty for a pipeline that runs nothing of its own."""
+    if not version.configuration.runs_script:
+        return ""
+    return f"{version.lock[:16]}-cp{version.configuration.python.replace('.', '')}-{arch}"
+
+
 def scoring(configuration: Configuration) -> dict[str, Any]:
     """What the scoring program reads of the configuration."""
     batch = asdict(configuration.batch) if configuration.batch else None
     return {**{key: getattr(configuration, key) for key in SCORING_KEYS}, "batch": batch}
+
+
+def _scoring(version: Version, reached: Sequence[Reached]) -> dict[str, Any]:
+    """The same, and of a pipeline its stages with how they are asked."""
+    configuration = version.configuration
+    said = scoring(configuration)
+    if not configuration.stages:
+        return said
+    reach = {each.stage: each for each in reached}
+    taken = INPUTS.get((version.schema or {}).get("kind", ""))
+    return {
+        **said,
+        "input": configuration.input or taken,
+        "pipeline": {key: configuration.pipeline.get(key) for key in PIPELINE_KEYS},
+        "stages": [_stage(each, reach.get(each["name"])) for each in configuration.stages],
+        "secrets": [*configuration.secrets, *(each.secret for each in reached if each.secret)],
+    }
+
+
+PIPELINE_KEYS = ("output", "parallel", "max_hops")
+
+
+def _stage(stage: dict[str, Any], reached: Reached | None) -> dict[str, Any]:
+    said = {key: held for key, held in stage.items() if key != "location"}
+    return {**said, "reach": reached.as_json() if reached else None}
 
 
 def _manifest(model: Model, version: Version, content: dict[str, Any]) -> dict[str, Any]:

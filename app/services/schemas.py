@@ -24,7 +24,7 @@ def read(folder: Path, configuration: Configuration) -> Schema:
 
     Raises Problem when `[schema]` cannot be, or when the sample contradicts it.
     """
-    kind = configuration.input or annotated_kind((folder / configuration.script).read_bytes())
+    kind = configuration.input or _kind_of(folder, configuration)
     said = configuration.schema.get("inputs", {})
     _check_declared(kind, said)
     try:
@@ -34,6 +34,13 @@ def read(folder: Path, configuration: Configuration) -> Schema:
         raise Problem(str(error), remedy=f"Correct {FILE}.") from error
     reader.learn(_sample(folder, configuration, reader))
     return reader.schema._replace(outputs=outputs)
+
+
+def _kind_of(folder: Path, configuration: Configuration) -> str:
+    """What the script is annotated with; a pipeline hands on what it is sent."""
+    if configuration.stages:
+        return "json"
+    return annotated_kind((folder / configuration.script).read_bytes())
 
 
 def _check_declared(kind: str, said: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ was set for a location comes before one that was set for all.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -83,6 +84,40 @@ def remove(work: Workspace, model: str, name: str, *, to: str | None = None) -> 
     if not _drop(work.home, key):
         keychain.forget(key)
     return {"model": model, "name": name, "location": to}
+
+
+Kept = list[tuple[str, "str | None"]]
+
+
+def kept_of(work: Workspace, model: str) -> Kept:
+    """The secrets that any version of a model names, or its folder, for each location and for all.
+
+    Asked before the model gets another name or goes, for `follow`.
+    """
+    with work.open_store() as store:
+        places = [None, *(each.name for each in store.locations.all())]
+        versions = store.versions.all(store.models.get(model))
+    names = {name for each in versions for name in each.configuration.secrets}
+    with contextlib.suppress(Problem):  # a configuration that cannot be read hinders nobody here
+        names.update(_named(work, model))
+    return [(name, place) for name in sorted(names) for place in places]
+
+
+def follow(work: Workspace, model: str, kept: Kept, new: str | None) -> None:
+    """Keep what is kept of a model under its new name; None: forget it."""
+    for name, place in kept:
+        _move(work.home, _key(model, name, place), _key(new, name, place) if new else None)
+
+
+def _move(home: Path, old: str, new: str | None) -> None:
+    known = _read(home)
+    if old in known:
+        value = known.pop(old)
+        _write(home, {**known, **({new: value} if new else {})})
+    elif value := keychain.fetch(old) or "":
+        if new:
+            keychain.store(new, value)
+        keychain.forget(old)
 
 
 def confided(work: Workspace, location: Location, wanted: Wanted) -> Wanted:

@@ -33,7 +33,7 @@ def try_out(work: Workspace, what: str) -> Events:
     A folder or a model is tried as it is, without making a version of it. The result is the report;
     GateFailed when it has not passed.
     """
-    model, version = _tried(work, what)
+    model, version = tried(work, what)
     report = yield from _try(work, model, version)
     _weigh(work, model, version, report)
     name = f"{model.name} v{version.number}" if version.id else model.name
@@ -102,7 +102,7 @@ def record(work: Workspace, what: str, *, source: str | None = None, force: bool
 # Which model
 
 
-def _tried(work: Workspace, what: str) -> tuple[Model, Version]:
+def tried(work: Workspace, what: str) -> tuple[Model, Version]:
     model, number = _model(work, what)
     with work.open_store() as store:
         return model, store.versions.get(model, number) if number else versions.draft(store, model)
@@ -117,6 +117,11 @@ def _model(work: Workspace, what: str) -> tuple[Model, int | None]:
     name, number = versions.parse_reference(what)
     with work.open_store() as store:
         return store.models.get(name), number
+
+
+def named(work: Workspace, what: str) -> Model:
+    """A model by its folder, which is tracked from then on, or by its name."""
+    return _model(work, what)[0]
 
 
 # Trying it here

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem
 from app.models import Deployment, Instance, Location
+from app.services import places
 
 if TYPE_CHECKING:
     from app.deployer.road import Road
@@ -50,6 +51,23 @@ def outcome(attempt: Deployment, said: dict[str, Any]) -> str | None:
     if lines or stopped or gone or (attempt.steps and all(s["ended"] for s in attempt.steps)):
         return DONE
     return INTERRUPTED
+
+
+def refused(work: Workspace, road: Road, attempt: Deployment) -> str:
+    """The result of an attempt whose decisive step the host refused, by what it says now.
+
+    It may have refused what comes after the switch, and a host that goes down refuses before it is
+    silent: then the attempt stays open.
+    """
+    try:
+        said = road.call("truth", name=attempt.model)
+    except Problem:
+        return UNKNOWN
+    result = outcome(attempt, {**said, "holder": None})  # the holder are we
+    if result == DONE and attempt.action in MAKES_PRODUCTION:
+        with work.open_store() as store:
+            _know(store, attempt, said)
+    return {None: UNKNOWN, DONE: DONE}.get(result, FAILED)
 
 
 def _same(said: dict[str, Any] | None, attempt: Deployment) -> bool:
@@ -161,9 +179,14 @@ def ask(work: Workspace, name: str | None, to: str | None) -> None:
 
 
 def loose(work: Workspace, name: str | None, to: str | None) -> list[str]:
-    """What there is to say of attempts that were cut off where nothing is deployed."""
+    """What there is to say of attempts that were cut off where nothing is deployed.
+
+    to: locations, as `places.named` takes them.
+    """
+    meant = places.named(work, to) if to else None
     with work.open_store() as store:
         deployed = {(each.model, each.location) for each in store.instances.all()}
-        last = store.deployments.lasts(CHANGES, name, to)
+        last = store.deployments.lasts(CHANGES, name)
+    last = [each for each in last if meant is None or each.location in meant]
     cut_off = [each for each in last if each.result in (*CUT_OFF, "")]
     return [told(e, None) for e in cut_off if (e.model, e.location) not in deployed]

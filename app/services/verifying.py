@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
+from app.deployer import plan as planning
 from app.deployer import units
 from app.deployer.apply import Tell, watched
 from app.models import Event, FileEntry, Location
@@ -105,7 +106,9 @@ def _units(said: dict[str, Any], base: str, location: Location) -> Iterator[Find
 
 def _about(name: str, there: dict[str, str], base: str) -> bool:
     """Whether a unit is about this base folder; sockets do not say, their services do."""
-    service = name.rpartition(".socket")[0] + "@.service" if name.endswith(".socket") else name
+    service = name
+    if name.endswith(".socket"):
+        service = name.removesuffix(".socket").removesuffix(".ask") + "@.service"
     return f"{base}/instances/" in there.get(service, f"{base}/instances/")
 
 
@@ -125,6 +128,9 @@ def _rendered(each: dict[str, Any], base: str) -> list[dict[str, str]]:
                 start_timeout=scoring["start_timeout"],
                 address=address,
                 tls=public,
+                secrets=bool(scoring.get("secrets")),
+                pipeline=bool(scoring.get("stages")),
+                calls_out=planning.calls_out(scoring),
             )
         )
         for address in addresses

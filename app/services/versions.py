@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ from app import dependencies
 from app.crash import crash_point
 from app.errors import NotFound, Problem
 from app.models import Configuration, FileEntry, Model, Version
-from app.services import checks, differences, person, schemas, snapshot
+from app.scoring.schema import Schema
+from app.services import checks, differences, person, pipelines, schemas, snapshot
 from app.services.differences import FileChange
 from app.services.restoring import put_back
 from app.services.snapshot import Snapshot
 from app.store import Store, manifest
+from app.store.folder import left_out as left_out_of
 from app.workspace import Workspace
 
 ATTEMPTS = 3
@@ -156,12 +158,19 @@ def uncommitted(work: Workspace, names: Iterable[str]) -> dict[str, int | None]:
             latest = store.versions.latest(model)
             try:
                 taken = snapshot.look(store, model)
+                found[name] = len(_changes(store, latest, taken))
             except Problem:
                 found[name] = None
                 continue
             snapshot.remember(store, model, taken)
-            found[name] = len(_changes(store, latest, taken))
     return found
+
+
+def left_out(work: Workspace, name: str, most: int = 200) -> list[str]:
+    """What the model's folder has that no version takes: by its rules, and by ours."""
+    with work.open_store() as store:
+        folder = Path(store.models.get(name).folder)
+    return left_out_of(folder, most)
 
 
 def restore(
@@ -245,13 +254,26 @@ def _content(store: Store, model: Model, relock: bool) -> _Content:
     configuration = checks.checked_configuration(folder)
     taken = snapshot.keep(store, model)
     checks.check_versioned(configuration, (file.path for file in taken.files))
-    schema = schemas.read(folder, configuration).as_json()
+    schema = _schema(store, model, folder, configuration)
     lock = _locked(store, folder, configuration, relock)
-    return _Content(configuration, taken, lock, schema)
+    return _Content(configuration, taken, lock, schema.as_json())
+
+
+def _schema(store: Store, model: Model, folder: Path, configuration: Configuration) -> Schema:
+    """What it takes; for a pipeline, what its stages make of that has to fit."""
+    if not configuration.stages:
+        return schemas.read(folder, configuration)
+    pipelines.check(store, model.name, configuration)
+    taken = pipelines.kind_of(store, configuration)
+    schema = schemas.read(folder, replace(configuration, input=taken))
+    pipelines.refuse_misfits(store, configuration, schema)
+    return schema
 
 
 def _locked(store: Store, folder: Path, configuration: Configuration, relock: bool) -> str:
     """The digest of the lock's blob; the requirements are resolved only when that is not known."""
+    if not configuration.runs_script:
+        return store.blobs.put_bytes(b"")
     key = dependencies.key(folder, configuration)
     known = None if relock else store.locks.get(key)
     if known and store.blobs.has(known):

@@ -16,7 +16,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from itertools import cycle
@@ -72,6 +72,11 @@ class Blobs:
 
     def path(self, digest: str) -> Path:
         return self.folder / digest[:2] / digest
+
+    def source(self, digest: str) -> Path:
+        """Where the content is that has this digest: also what was just put into the trash."""
+        path, trashed = self.path(digest), self.trash / digest
+        return trashed if not path.exists() and trashed.exists() else path
 
     def has(self, digest: str) -> bool:
         return os.path.exists(f"{self.folder}/{digest[:2]}/{digest}")
@@ -173,6 +178,17 @@ class Blobs:
         """The digests of all blobs."""
         for folder in self.folder.glob("[0-9a-f][0-9a-f]"):
             yield from os.listdir(folder)
+
+    def link(self, digest: str, source: Path) -> None:
+        """Have a blob that is the same file as another store's, on the same file system."""
+        path = self.path(digest)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):
+            os.link(source, path)
+
+    def drop(self, digest: str) -> None:
+        """Delete a blob at once."""
+        self.path(digest).unlink(missing_ok=True)
 
     def discard(self, digest: str, grace: float = DAY) -> int | None:
         """Trash a blob that came here over `grace` seconds ago. Returns its size if so."""

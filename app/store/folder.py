@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,26 @@ def scan(folder: Path) -> list[Found]:
         )
     found = list(_walk(os.path.realpath(folder), "", ignored(folder)))
     return sorted(found, key=lambda one: one.path)
+
+
+def left_out(folder: Path, most: int) -> list[str]:
+    """The files and folders in `folder` that no version has, sorted; folders end with a slash.
+
+    At most so many. What is in a folder that is left out is not looked at.
+    """
+    found = _left_out(os.path.realpath(folder), "", ignored(folder))
+    return sorted(islice(found, most))
+
+
+def _left_out(root: str, under: str, rules: GitIgnoreSpec | None) -> Iterator[str]:
+    with _listing(f"{root}/{under}") as entries:
+        for entry in entries:
+            below = entry.is_dir(follow_symlinks=False)
+            path = under + entry.name + ("/" if below else "")
+            if entry.name in NEVER or (rules is not None and rules.match_file(path)):
+                yield path
+            elif below:
+                yield from _left_out(root, path, rules)
 
 
 def ignored(folder: Path) -> GitIgnoreSpec | None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from app.errors import Problem
 from app.models import FileEntry
 
 
@@ -22,7 +23,13 @@ def rows(files: Iterable[FileEntry]) -> list[list[Any]]:
 
 
 def parse(content: bytes) -> list[FileEntry]:
-    return [FileEntry(*row) for row in json.loads(content)["files"]]
+    try:
+        return [FileEntry(*row) for row in json.loads(content)["files"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Problem(
+            "The list of files of a version is damaged in the store.",
+            remedy="See which one: rhythmicml verify",
+        ) from error
 
 
 def version_digest(manifest: str, lock: str, python: str) -> str:

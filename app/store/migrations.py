@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 from app.errors import Problem
 from app.store.database import Database
+from app.store.replacing import copy_into
 
 FIRST = """
 CREATE TABLE models (
@@ -160,10 +159,5 @@ def _step(database: Database, wanted: int, script: str) -> None:
 def keep_copy(database: Database, number: int) -> Path:
     """A checked copy of the store as it was before a migration."""
     copy = database.path.with_name(f"{database.path.name}.before-{number + 1}")
-    copy.unlink(missing_ok=True)
-    os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    database.execute("VACUUM INTO ?", [str(copy)])
-    with closing(Database(copy)) as copied:
-        if copied.tuples("PRAGMA integrity_check") != [("ok",)]:
-            raise Problem(f'A copy of the store "{database.path}" came out damaged.')
+    copy_into(database, copy)
     return copy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from app.store.database import PATIENCE, Database, sayings
 from app.store.groups import Groups
 from app.store.migrations import migrate
 from app.store.pulse import Pulse
+from app.store.replacing import copy_into, replace_rows
 
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "fuse.sshfs", "ceph", "lustre"})
 
@@ -92,19 +94,30 @@ class Store:
         """
         freed = self.blobs.empty_trash(grace)
         with self.write():
-            named = self._named()
+            named = self.named()
             unnamed = [digest for digest in self.blobs.all() if digest not in named]
             sizes = [self.blobs.discard(digest, grace) for digest in unnamed]
             crash_point("collected")
         trashed = [size for size in sizes if size is not None]
         return Collected(len(trashed), sum(trashed), freed)
 
-    def _named(self) -> set[str]:
+    def named(self, read: Callable[[str], bytes] | None = None) -> set[str]:
+        """The digests of all blobs that the rows name. read: gives a manifest; else from here."""
         named = set(self.locks.digests())
         for listed, lock in self.versions.blobs():
             named |= {listed, lock}
-            named |= {file.digest for file in manifest.parse(self.blobs.read(listed))}
-        return named
+            named |= {file.digest for file in manifest.parse((read or self.blobs.read)(listed))}
+        return named - {""}
+
+    def copy_rows(self, path: Path) -> int:
+        """Write a checked copy of all rows into a file; what `replace_rows` wants to know of it."""
+        stamp = self.pulse.stamp()
+        copy_into(self._database, path)
+        return stamp
+
+    def replace_rows(self, other: Path, stamp: int) -> None:
+        """Put the rows of another store's file in place of these: all, or none and a Problem."""
+        replace_rows(self._database, other, stamp)
 
 
 def _private_folder(home: Path) -> None:

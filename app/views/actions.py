@@ -19,9 +19,13 @@ OPTIONS = {
     "commit": ("message",),
     "deploy": ("to", "message", "stop_first"),
     "undeploy": ("to", "purge"),
+    "remove": ("undeploy",),
+    "restore-store": ("undo",),
+    "backup": (),
+    "verify": (),
     "check": (),
 }
-FLAGS = ("stop_first", "purge")
+FLAGS = ("stop_first", "purge", "undeploy", "undo")
 
 
 def blueprint(work: Workspace, live: Live) -> Blueprint:
@@ -62,6 +66,8 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
 
     @pages.post("/orders")
     def order() -> Any:
+        if request.form["verb"] == "remove" and request.form.get("sure") != request.form["subject"]:
+            raise Problem(f'Type "{request.form["subject"]}" to remove it.')
         number = orders.start(work, _order(request.form["verb"], request.form["subject"]))
         with work.open_store() as store:
             return render_template("job.html", shown=jobs.shown(store, store.jobs.get(number)))

@@ -47,24 +47,26 @@ FOLDER = Field(
     "folder", "the whole path of a folder", required=True, least=1, pattern=r"^[/~][^\u0000]*$"
 )
 STOP_FIRST = Field("stop_first", "end the old release before the new one starts", "boolean")
+BREAK = Field("force", "even if a pipeline that asks it breaks", "boolean")
+WITH_STAGES = Field("with_stages", "deploy a pipeline's missing stages first", "boolean")
 PORT = Field("port", "the port to answer on", "integer", least=1, most=65535)
 ORDERS: dict[str, tuple[str, tuple[Field, ...]]] = {
     "deploy": (
         "Put a version into production. Without a number, what changed in the folder is committed",
-        (VERSION, TO, PORT, MESSAGE, STOP_FIRST,
+        (VERSION, TO, PORT, MESSAGE, STOP_FIRST, WITH_STAGES, BREAK,
          Field("rollback_all", "if a location fails, all go back", "boolean")),
     ),
     "undeploy": (
         "Take the model off its location",
-        (TO, Field("purge", "remove its releases, tokens and secrets, too", "boolean")),
+        (TO, Field("purge", "remove its releases, tokens and secrets, too", "boolean"), BREAK),
     ),
     "switch": (
         "Make a version production that is on the host already",
-        (Field("version", "the version's number", "integer", required=True), TO),
+        (Field("version", "the version's number", "integer", required=True), TO, BREAK),
     ),
-    "rollback": ("Go back to the release that was production before", (TO,)),
+    "rollback": ("Go back to the release that was production before", (TO, BREAK)),
     "start": ("Start an instance that was stopped", (TO,)),
-    "stop": ("Stop an instance until it is started again", (TO,)),
+    "stop": ("Stop an instance until it is started again", (TO, BREAK)),
     "restart": ("Stop an instance's process and start it again", (TO,)),
 }  # fmt: skip
 
@@ -207,7 +209,13 @@ def _of_deployments(work: Workspace) -> list[Route]:
     begun = ("show_job", {"number": "$response.body#/id"})
     planned = {"type": "object", "description": "plan: its steps in words, or locations of such"}
     return [
-        Route("POST", f"{MODEL}/plan", plan, planned, body=(VERSION, TO, PORT, STOP_FIRST)),
+        Route(
+            "POST",
+            f"{MODEL}/plan",
+            plan,
+            planned,
+            body=(VERSION, TO, PORT, STOP_FIRST, WITH_STAGES),
+        ),
         *(
             Route("POST", f"{MODEL}/{verb}", order(verb), JOB, (), fields, 202, begun)
             for verb, (_, fields) in ORDERS.items()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, make_response, render_template, request
 
 from app.errors import Problem
-from app.services import catalogue, instances, models, scanning, versions
+from app.services import catalogue, models, scanning, versions
+from app.views.undo import Undo, undoable
 
 if TYPE_CHECKING:
     from app.views.live import Live
@@ -57,6 +59,7 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
             "order": order,
             "total": len(everything),
             "counts": _counts(everything),
+            "traffic_of": live.traffic,
             "tags": sorted({tag for row in everything for tag in row["tags"]}),
         }
 
@@ -79,24 +82,32 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         return _go(f"/models/{added.name}")
 
     @pages.post("/models/example")
-    def add_example() -> Any:
-        """The model that comes with the program; where it is there already, its page."""
-        folder = instances.example()
-        with work.open_store() as store:
-            there = {Path(each.folder): each.name for each in store.models.all()}
-        name = there.get(folder) or models.add(work, folder).name
-        return _go(f"/models/{name}")
+    def example() -> Any:
+        return _go(f"/models/{models.example(work).name}")
 
     @pages.get("/models/<name>/unfold")
     def unfold(name: str) -> Any:
         found = versions.versions(work, name)
+        there: dict[int | None, list[str]] = defaultdict(list)
         with work.open_store() as store:
-            there = {each.version: each.location for each in store.instances.all(model=name)}
-        return render_template("unfold.html", name=name, versions=found[:20], there=there)
+            for each in store.instances.all(model=name):
+                there[each.version].append(each.location)
+        return render_template("unfold.html", name=name, versions=found, there=there)
+
+    @pages.get("/models/<name>/rename")
+    def renaming(name: str) -> Any:
+        """The field in the place of the name; from: the page that it is on."""
+        return render_template("rename.html", name=name, from_page=request.args.get("from", ""))
 
     @pages.post("/models/<name>/rename")
     def rename(name: str) -> Any:
-        return _go(f"/models/{models.rename(work, name, request.form['name'].strip()).name}")
+        there = request.form.get("from", "")
+        new = models.rename(work, name, request.form["name"].strip()).name
+        answer = _go(f"/models/{new}") if there == "dashboard" else make_response("", 204)
+        if new == name:
+            return answer
+        back = {"name": name, "from": there}
+        return undoable(answer, Undo(f"{name} is called {new} now.", f"/models/{new}/rename", back))
 
     @pages.get("/models/<name>/remove")
     def removal(name: str) -> Any:
@@ -124,6 +135,5 @@ def _go(address: str) -> Any:
 
 def _counts(rows: list[dict[str, Any]]) -> dict[str, int]:
     """How many models there are of each kind that one can choose."""
-    states = [{each["state"] for each in row["deployed"]} for row in rows]
-    counts = {s: sum(s in there for there in states) for s in ("serving", "failing", "stopped")}
-    return {**counts, "never": sum(not there for there in states)}
+    states = [catalogue.states(row) for row in rows]
+    return {state: sum(state in there for there in states) for state in catalogue.STATES}

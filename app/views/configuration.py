@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, render_template, request
 
-from app.config import Fault
+from app.configuration.values import Fault
 from app.errors import Problem, Stale
 from app.models import Version
 from app.services import configuring, merging

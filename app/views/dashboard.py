@@ -7,12 +7,13 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, make_response, render_template, request
 
-from app.errors import Problem
+from app.errors import NotFound, Problem
 from app.models import Model, Version
 from app.services import instances, versions
 from app.views import asking, configuration, metadata, timeline
+from app.views.undo import Undo, undoable
 
 if TYPE_CHECKING:
     from app.views.live import Live
@@ -41,7 +42,12 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
     def show(name: str, tab: str = "overview") -> Any:
         live.refresh()
         number = request.args.get("v", type=int)
-        about = _about(name, number)
+        try:
+            about = _about(name, number)
+        except NotFound:
+            if "HX-Request" in request.headers:
+                return _gone(name)
+            raise
         tabs: dict[str, Callable[..., dict[str, Any]]] = {
             "files": _files, "history": _history,
             "configuration": partial(configuration.tab, work),
@@ -57,7 +63,10 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
 
     @pages.get("/models/<name>/changes")
     def changes(name: str) -> Any:
-        return render_template("changes_badge.html", **_changes(name))
+        with work.open_store() as store:
+            latest = store.versions.latest(store.models.get(name))
+        found = _changes(name) if latest else {}
+        return render_template("changes_badge.html", name=name, latest=latest, **found)
 
     @pages.get("/models/<name>/restore")
     def restoring(name: str) -> Any:
@@ -68,8 +77,17 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
     def restore(name: str) -> Any:
         """Put a version back; what the folder holds is committed first, so nothing is lost."""
         number = request.form.get("v", type=int)
+        latest = next((each.number for each in versions.versions(work, name)), None)
         done = versions.restore(work, f"{name}@{number}", commit_first=True)
-        return render_template("restored.html", name=name, number=number, done=done)
+        answer = make_response(
+            render_template("restored.html", name=name, number=number, done=done)
+        )
+        before = done.committed.number if done.committed else latest
+        if before in (None, number):
+            return answer
+        words = f"v{number} of {name} is back in the folder."
+        back = {"v": str(before)}
+        return undoable(answer, Undo(words, f"/models/{name}/restore", back))
 
     @pages.get("/models/<name>/logs")
     def logs(name: str) -> Any:
@@ -104,13 +122,27 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
 
     def _files(name: str, version: Version | None, number: int | None) -> dict[str, Any]:
         shown = versions.show(work, f"{name}@{version.number}") if version else None
-        return {"shown": shown, **({} if number else _changes(name))}
+        return {"shown": shown, **({} if number else {**_changes(name), **_left_out(name)})}
+
+    def _left_out(name: str) -> dict[str, Any]:
+        try:
+            return {"left_out": versions.left_out(work, name)}
+        except Problem:  # the folder cannot be read, which is said where its changes would be
+            return {"left_out": []}
 
     def _history(name: str, version: Version | None, number: int | None) -> dict[str, Any]:
         with work.open_store() as store:
             return {"history": store.deployments.for_model(name)}
 
     return pages
+
+
+def _gone(name: str) -> Any:
+    """What takes the place of an open page whose model, or version, is there no more."""
+    answer = make_response(render_template("gone.html", name=name))
+    answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = "#main", "innerHTML"
+    answer.headers["HX-Reselect"] = ".gone"
+    return answer
 
 
 def _chosen(model: Model, found: list[Version], number: int | None) -> Version | None:

@@ -29,7 +29,9 @@ class Feed:
         self._work = work
         self._news = threading.Condition()
         self._seen: dict[str, str] = {}
-        self._counts: dict[str, int] = {}
+        self._counts: dict[str, int] = {}  # topic → the number of its last news
+        self.last = 0
+        """Of all news so far; a page says of which it knows."""
         self._ended = False
         self.listeners = 0
         self.on: dict[str, Callable[[], None]] = {}
@@ -47,7 +49,8 @@ class Feed:
     def say(self, topic: str) -> None:
         """News of something that is not in the store."""
         with self._news:
-            self._counts[topic] = self._counts.get(topic, 0) + 1
+            self.last += 1
+            self._counts[topic] = self.last
             self._news.notify_all()
 
     def end(self) -> None:
@@ -55,13 +58,15 @@ class Feed:
             self._ended = True
             self._news.notify_all()
 
-    def listen(self, gone: Callable[[], bool]) -> Iterator[str]:
+    def listen(self, gone: Callable[[], bool], after: int | None = None) -> Iterator[str]:
         """Server-sent events: one per topic that changed, a sign of life when nothing did.
 
-        gone: whether the window hung up.
+        gone: whether the window hung up. after: `last` when its page was made; what was told since
+        then is told again.
         """
         with self._news:
-            known = dict(self._counts)
+            after = self.last if after is None else after
+            known = {topic: n for topic, n in self._counts.items() if n <= after}
             self.listeners += 1
         try:
             yield "retry: 1000\nevent: hello\ndata:\n\n"

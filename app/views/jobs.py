@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, render_template, request
 
 from app import jobs
+from app.errors import NotFound
 from app.models import Event, Job
 from app.services import orders
 
@@ -49,8 +50,10 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
     def index() -> Any:
         with work.open_store() as store:
             found = [shown(store, job) for job in store.jobs.all(RECENT)]
+        part = {"drawer-body": "jobs_drawer.html"}.get(request.headers.get("HX-Target", ""))
         whole = "HX-Request" not in request.headers
-        return render_template("jobs_page.html" if whole else "jobs.html", page="jobs", jobs=found)
+        template = "jobs_page.html" if whole else part or "jobs.html"
+        return render_template(template, page="jobs", jobs=found)
 
     @pages.get("/jobs/ring")
     def ring() -> Any:
@@ -66,6 +69,15 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
     def cancel(number: int) -> Any:
         jobs.cancel(work, number)
         return one(number)
+
+    @pages.get("/jobs/<int:number>/again")
+    def confirm_again(number: int) -> Any:
+        """The question before the same is done once more."""
+        with work.open_store() as store:
+            order = orders.of(store.jobs.get(number))
+        if order is None:
+            raise NotFound(f"What job {number} was about is not known.")
+        return render_template("confirm.html", order=order, again=f"/jobs/{number}/again")
 
     @pages.post("/jobs/<int:number>/again")
     def again(number: int) -> Any:
@@ -97,7 +109,7 @@ def lines_of(events: list[Event], state: str) -> list[Line]:
         elif lines and event.kind == "done":
             lines[-1].state, lines[-1].share = "done", None
             lines[-1].words, lines[-1].amount = event.text or lines[-1].words, _took(event)
-    ended = {"done": "done", "running": "running"}.get(state, "failed")
+    ended = {"failed": "failed", "cancelled": "open", "interrupted": "open"}.get(state, state)
     for line in lines:
         if line.state == "running":
             line.state = ended

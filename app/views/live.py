@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem
 from app.services import instances
+from app.views.traffic import Meter, Traffic
 
 if TYPE_CHECKING:
     from app.views.feed import Feed
     from app.workspace import Workspace
 
 ASK_EVERY = 15.0
+WATCH_EVERY = 30.0
+"""Seconds between two answers while a window is open, so that its figures are of now."""
 
 
 class Live:
@@ -23,6 +27,7 @@ class Live:
         self._work = work
         self._feed = feed
         self._rows: dict[tuple[str, str], dict[str, Any]] = {}
+        self._meters: dict[tuple[str, str], Meter] = defaultdict(Meter)
         self._wanted = threading.Event()
         self._asked = -ASK_EVERY
         self._ended = False
@@ -35,17 +40,22 @@ class Live:
         """
         return self._rows.get((known["model"], known["location"]), known)
 
+    def traffic(self, known: dict[str, Any]) -> Traffic | None:
+        """How many requests an instance answered lately; None while that is not known."""
+        meter = self._meters.get((known["model"], known["location"]))
+        return meter.traffic() if meter else None
+
     def refresh(self) -> None:
         """Have the hosts asked, if that was not just done."""
         if time.monotonic() - self._asked > ASK_EVERY:
             self._wanted.set()
 
     def watch(self) -> None:
-        """Ask whenever it is wanted, until `end`; for a thread of its own."""
+        """Ask whenever it is wanted, and while a window is open, until `end`; for a thread."""
         while not self._ended:
-            self._wanted.wait()
+            wanted = self._wanted.wait(WATCH_EVERY)
             self._wanted.clear()
-            if not self._ended:
+            if not self._ended and (wanted or self._feed.listeners):
                 self._asked = time.monotonic()
                 self._ask()
 
@@ -58,6 +68,9 @@ class Live:
             rows = {(r["model"], r["location"]): r for r in instances.status(self._work)}
         except Problem:  # a model that went away while it was asked about
             return
+        for key, row in rows.items():
+            if row["requests"] is not None:
+                self._meters[key].read(self._asked, row["requests"])
         changed, self._rows = rows != self._rows, rows
         if changed:
             self._feed.say("instances")

@@ -35,6 +35,7 @@ from app.views import (
     settings,
     timeline,
     tunnels,
+    upkeep,
 )
 from app.views.answers import Answers
 from app.views.described import Malformed, NotJson
@@ -73,7 +74,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     _log_to(work.home / "log", app.logger)
     for part in (catalogue, dashboard, jobs, actions):
         app.register_blueprint(part.blueprint(work, live))
-    for editor in (asking, configuration, metadata, palette, timeline):
+    for editor in (asking, configuration, metadata, palette, timeline, upkeep):
         app.register_blueprint(editor.blueprint(work))
     app.register_blueprint(tunnels.blueprint(work, server.tunnels))
     app.register_blueprint(settings.blueprint(work, answers))
@@ -89,6 +90,7 @@ def _frame(app: Flask, work: Workspace, server: Server) -> None:
 
     @app.context_processor
     def shared() -> dict[str, Any]:
+        news = server.feed.last  # before anything is read, so that nothing is missed
         with work.open_store() as store:
             theme = store.settings.get("theme", "system")
             places = store.locations.all()
@@ -98,6 +100,7 @@ def _frame(app: Flask, work: Workspace, server: Server) -> None:
             "theme": theme,
             "locations": places,
             "running": running,
+            "news": news,
             "native": server.window is not None,
             "fragment": "HX-Request" in request.headers,
         }
@@ -113,7 +116,10 @@ def _frame(app: Flask, work: Workspace, server: Server) -> None:
     @app.get("/feed")
     def feed() -> Response:
         stream = stream_with_context(
-            server.feed.listen(request.environ["waitress.client_disconnected"])
+            server.feed.listen(
+                request.environ["waitress.client_disconnected"],
+                request.args.get("after", type=int),
+            )
         )
         return Response(stream, mimetype="text/event-stream")
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, make_response, render_template, request
 
-from app import words
+from app.deployer.plan import GOOD_KEPT
 from app.errors import NotTrusted, Problem
 from app.services import groups, locations
+from app.views import upkeep
+from app.views.undo import Undo, undoable
 
 if TYPE_CHECKING:
     from app.views.answers import Answers
@@ -23,20 +25,16 @@ def blueprint(work: Workspace, answers: Answers) -> Blueprint:
 
     @pages.get("/settings")
     def index() -> Any:
+        known = locations.list_locations(work)
         with work.open_store() as store:
             there = store.instances.all()
         return render_template(
             "settings.html", page="settings", groups=groups.all_groups(work), home=work.home,
             there={each.name: [i.model for i in there if i.location == each.name]
-                   for each in locations.list_locations(work)},
+                   for each in known},
+            keys={each.name: locations.fingerprints(work, each) for each in known},
+            about=upkeep.about(work), vendored=upkeep.parts(), kept=GOOD_KEPT,
         )  # fmt: skip
-
-    @pages.get("/settings/content")
-    def content() -> str:
-        """How much the store holds: it takes a moment for a large one."""
-        with work.open_store() as store:
-            sizes = [store.blobs.path(digest).stat().st_size for digest in store.blobs.all()]
-        return f"{words.size(sum(sizes))} in {len(sizes):,} files"
 
     @pages.get("/locations/new")
     def new() -> Any:
@@ -65,8 +63,11 @@ def blueprint(work: Workspace, answers: Answers) -> Blueprint:
 
     @pages.post("/locations/<name>/default")
     def default(name: str) -> Any:
+        with work.open_store() as store:
+            before = store.locations.default().name
         locations.set_default(work, name)
-        return _again()
+        undo = Undo(f"{name} is the default location now.", f"/locations/{before}/default")
+        return undoable(_again(), undo)
 
     @pages.get("/locations/<name>/remove")
     def removal(name: str) -> Any:

@@ -10,6 +10,7 @@ function openDrawer() {
   drawer.hidden = false;
   const first = drawer.querySelector("[autofocus], input:not([type=hidden]), select, button.btn");
   if (first && !drawer.contains(document.activeElement)) first.focus();
+  for (const log of drawer.querySelectorAll(".logs")) log.scrollTop = log.scrollHeight;
 }
 
 function closeDrawer() {
@@ -37,6 +38,7 @@ const DOES = {
   close: closeDrawer,
   dismiss: (button) => button.parentElement.remove(),
   drop: (button) => button.closest("tr").remove(),
+  keys: () => document.getElementById("help").showModal(),
   theme: turnTheme,
 };
 
@@ -94,12 +96,33 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   if (source && source.type.startsWith("sse:") && inUse(event.detail.requestConfig.elt)) event.detail.shouldSwap = false;
 });
 
+// A name that is being changed: what it was comes back with Esc, or when one goes elsewhere.
+function leaveName(field) {
+  const row = field.closest("tbody[id]");
+  if (row) htmx.trigger("#rows", "refresh");
+  else location.reload();
+}
+
+document.addEventListener("htmx:afterSettle", (event) => {
+  const field = event.target.querySelector && event.target.querySelector(".rename input[name=name]");
+  if (field) { field.focus(); field.select(); }
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && event.target.closest(".rename")) leaveName(event.target);
+});
+
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.target.matches(".rename") && event.detail.successful && document.getElementById("rows")) htmx.trigger("#rows", "refresh");
+});
+
 // One click, one order.
 for (const [name, off] of [["htmx:beforeRequest", true], ["htmx:afterRequest", false]]) {
   document.addEventListener(name, (event) => {
     if (!event.target.matches("form")) return;
     for (const button of event.target.querySelectorAll("button.btn-primary, button.btn-danger")) button.disabled = off;
     if (!off && event.detail.successful && event.target.matches(".commit")) event.target.reset();
+    if (!off && event.detail.successful && event.target.matches("[data-closes]")) closeDrawer();
   });
 }
 
@@ -139,7 +162,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     search.focus();
   } else if (event.key === "?") {
-    document.getElementById("help").showModal();
+    DOES.keys();
   } else if (event.key === "j" || event.key === "k") {
     move(event.key === "j" ? 1 : -1);
   } else if (event.key === "Enter" && event.target.matches("tr.row")) {

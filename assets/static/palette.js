@@ -21,14 +21,19 @@ function take(option) {
   if (option.dataset.href) location.href = option.dataset.href;
 }
 
-document.addEventListener("keydown", (event) => {
-  if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey)) return;
-  event.preventDefault();
-  if (palette.open) return palette.close();
+function find() {
   palette.showModal();
   asked.value = "";
   asked.dispatchEvent(new Event("input", { bubbles: true }));
   asked.focus();
+}
+
+DOES.find = find;
+document.addEventListener("keydown", (event) => {
+  if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey)) return;
+  event.preventDefault();
+  if (palette.open) palette.close();
+  else find();
 });
 
 asked.addEventListener("keydown", (event) => {

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import life, overload, rows, traffic
+from . import life, overload, recorded, rows, traffic
 from .notebook import Notebook
 from .peers import PEERS, VERSIONS_OF, Peer
 from .stand import Stand
@@ -27,6 +27,7 @@ CASES = {
     "f": "cold start",
     "g": "memory of the front",
     "h": "preload",
+    "i": "recording",
 }
 TRAFFIC = "abcd"
 
@@ -41,6 +42,7 @@ def measure(
         "f": lambda: life.start(book, stand, peers),
         "g": lambda: life.front_memory(book, stand),
         "h": lambda: life.preload(book, stand),
+        "i": lambda: recorded.measure(book, stand),
     }
     traffic.measure(
         book, stand, peers, [case for case in cases if case in TRAFFIC], seconds, rounds
@@ -62,6 +64,7 @@ def page(book: Notebook, cases: list[str], peers: list[Peer]) -> str:
     found += life.start_results(book, names) if "f" in cases else []
     found += life.front_memory_results(book) if "g" in cases else []
     found += life.preload_results(book) if "h" in cases else []
+    found += recorded.results(book) if "i" in cases else []
     parts = [rows.table(found)]
     if ordinary:
         parts.append(traffic.details(book, ordinary, names))

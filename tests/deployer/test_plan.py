@@ -344,7 +344,9 @@ def test_port_is_closed_by_a_rollback_to_a_loopback_release():
     assert ops(steps) == ["start", "gate", "switch"]
     words = "Close port 8101 to all but the host itself: let "
     assert steps[-1].words == f"{words}{RELEASE} finish, then start {BEFORE} there"
-    assert steps[-1].args["opening"]["units"] == AS_WANTED.units
+    ask = "rhythmicml-churn.ask.socket"  # the same whoever reaches the port
+    files = {name: text for name, text in AS_WANTED.units.items() if name != ask}
+    assert steps[-1].args["opening"]["units"] == files
 
 
 def test_loopback_release_that_stopped_is_never_woken_by_a_public_port():

@@ -12,6 +12,8 @@ SYSTEM = units.Unit("churn", "/var/lib/rhythmicml", 8101, True, "2G", 120.0)
 USER = units.Unit("churn", "/home/ds/.local/share/rhythmicml", 8101, False)
 PUBLIC = dataclasses.replace(SYSTEM, address=units.address(ipv6=True), tls=True)
 OLD_PUBLIC = dataclasses.replace(SYSTEM, address=units.address(ipv6=False), tls=True)
+PIPELINE = dataclasses.replace(SYSTEM, pipeline=True)
+LONG = dataclasses.replace(USER, base="/home/ds/" + "long/" * 20 + "base")
 
 
 def lines(unit, ending):
@@ -28,7 +30,7 @@ def test_socket_wakes_the_current_release_and_never_goes_down_with_a_failing_one
 
 def test_service_shares_the_socket_without_making_it_blocking():
     text = lines(SYSTEM, ".service")
-    assert "Sockets=rhythmicml-churn.socket" in text
+    assert "Sockets=rhythmicml-churn.socket rhythmicml-churn.ask.socket" in text
     assert "NonBlocking=yes" in text
     assert "StartLimitIntervalSec=0" in text
 
@@ -83,6 +85,38 @@ def test_public_service_may_still_not_call_out():
     assert "IPAddressDeny=any" in lines(PUBLIC, ".service")
 
 
+def test_pipelines_ask_on_a_socket_of_its_own():
+    name = units.names("churn")[2]
+    text = units.render(SYSTEM)[name].splitlines()
+    assert name not in units.names("churn-ask")
+    assert "ListenStream=/var/lib/rhythmicml/ask/churn.sock" in text
+    assert {"FileDescriptorName=ask", "SocketMode=0660", "SocketGroup=rhythmicml"} < set(text)
+    assert "SocketMode=0600" in units.render(USER)[name].splitlines()
+
+
+def test_port_and_its_unit_know_nothing_of_pipelines():
+    assert "ask" not in units.render(SYSTEM)["rhythmicml-churn.socket"].replace("is asked", "")
+
+
+def test_socket_whose_path_is_too_long_is_reached_through_a_short_link():
+    long = dataclasses.replace(USER, name="c" * 63, base="/home/d s/50%/$x/" + "long/" * 12)
+    text = units.render(long)[units.names(long.name)[2]]
+    [link] = [line for line in text.splitlines() if line.startswith("ExecStartPre=")]
+    [path] = [line for line in text.splitlines() if line.startswith("ListenStream=")]
+    assert f'ln -sfn "/home/d s/50%%/$$x/{"long/" * 12}/ask" %t/rml-' in link
+    assert len(path.partition("=")[2].replace("%t", "/run/user/4294967295")) <= 107
+
+
+def test_only_a_pipeline_has_the_sockets_of_others_in_its_sight():
+    system, user = dataclasses.replace(SYSTEM, pipeline=True), dataclasses.replace(USER, name="x")
+    ask = 'BindReadOnlyPaths="/var/lib/rhythmicml/ask"'
+    assert ask in lines(system, ".service")
+    assert ask not in lines(SYSTEM, ".service")
+    hidden = 'InaccessiblePaths=-"/home/ds/.local/share/rhythmicml/ask"'
+    assert hidden in lines(user, ".service")
+    assert hidden not in lines(dataclasses.replace(user, pipeline=True), ".service")
+
+
 def test_odd_characters_in_the_base_folder_are_quoted():
     odd = units.Unit("churn", '/home/a b/50%/"x"', 8101, False)
     command = next(line for line in lines(odd, ".service") if line.startswith("ExecStart="))
@@ -97,7 +131,9 @@ needs_analyze = pytest.mark.skipif(
 
 @needs_analyze
 @pytest.mark.parametrize(
-    "unit", [SYSTEM, USER, PUBLIC, OLD_PUBLIC], ids=["system", "user", "public", "no IPv6"]
+    "unit",
+    [SYSTEM, USER, PUBLIC, OLD_PUBLIC, PIPELINE, LONG],
+    ids=["system", "user", "public", "no IPv6", "pipeline", "long path"],
 )
 def test_systemd_finds_nothing_wrong(unit, tmp_path):
     runnable = {

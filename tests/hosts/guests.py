@@ -40,7 +40,15 @@ PACKAGES = (
     "systemd,systemd-sysv,dbus,libpam-systemd,dbus-user-session,openssh-server,iproute2,python3,"
     "ca-certificates,sudo,procps"
 )
-VARIANTS = {"plain": "", "venv": ",python3-venv", "polkit": ",polkitd", "shells": ",fish,tcsh,zsh"}
+VARIANTS = {
+    "plain": "",
+    "venv": ",python3-venv",
+    "polkit": ",polkitd",
+    "shells": ",fish,tcsh,zsh",
+    "trixie": "",
+}
+NEWER = {"trixie": "trixie"}
+"""Variants of another suite."""
 USERS = ("root", "ds", "ops")
 USERS_BY_MODE = {"root": "root", "sudo": "ops", "user": "ds"}
 
@@ -90,15 +98,16 @@ class Base:
     @staticmethod
     def ensure(variant: str = "plain") -> Path:
         """The base of that variant, built first when this machine has none (about a minute)."""
-        recipe = repr((SUITE, PACKAGES, VARIANTS[variant], FURNISH))
+        suite = NEWER.get(variant, SUITE)
+        recipe = repr((suite, PACKAGES, VARIANTS[variant], FURNISH))
         cache = cache_folder()
-        base = cache / f"{SUITE}-{variant}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"
+        base = cache / f"{suite}-{variant}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"
         cache.mkdir(parents=True, exist_ok=True)
-        with locked(cache / f"{SUITE}-{variant}.lock"):
+        with locked(cache / f"{suite}-{variant}.lock"):
             if not base.is_dir():
-                build = cache / f"{SUITE}-{variant}.building"
+                build = cache / f"{suite}-{variant}.building"
                 shutil.rmtree(build, ignore_errors=True)
-                bootstrap(build, PACKAGES + VARIANTS[variant])
+                bootstrap(build, suite, PACKAGES + VARIANTS[variant])
                 furnish(build)
                 build.rename(base)
         return base
@@ -109,8 +118,8 @@ def cache_folder() -> Path:
     return Path(wanted) if wanted else Path.home() / ".cache" / "rhythmicml-tests"
 
 
-def bootstrap(base: Path, packages: str) -> None:
-    call("debootstrap", "--variant=minbase", f"--include={packages}", SUITE, str(base))
+def bootstrap(base: Path, suite: str, packages: str) -> None:
+    call("debootstrap", "--variant=minbase", f"--include={packages}", suite, str(base))
 
 
 def furnish(base: Path) -> None:
@@ -430,7 +439,8 @@ class Guest:
 
     def linger(self, user: str) -> None:
         """Let that user's services run without a login; returns once their manager is up."""
-        self.run(["loginctl", "enable-linger", user])
+        inside = ["systemd-run", "--quiet", "--wait", "--pipe"]  # logind wants to see the caller
+        self.run([*inside, "loginctl", "enable-linger", user])
         self.run(["systemctl", "start", f"user@{self.account(user)[0]}.service"])
 
     def internet(self, on: bool) -> None:

@@ -1,4 +1,4 @@
-"""Steady load on an instance, from inside its host."""
+"""Steady load on an instance, from inside its host: on its port, or where pipelines ask it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,23 @@ import subprocess
 from guests import Guest
 
 LOAD = r"""
-import collections, http.client, json, sys, threading, time
-port, rate, stop = int(sys.argv[1]), float(sys.argv[2]), threading.Event()
+import collections, http.client, json, os, socket, sys, threading, time
+where, rate, stop = sys.argv[1], float(sys.argv[2]), threading.Event()
 THREADS = 10
 counts, failures, releases, took = collections.Counter(), [], [], []
 lock = threading.Lock()
+
+class Link(http.client.HTTPConnection):
+    def connect(self):
+        if where.isdigit():
+            return super().connect()
+        folder = os.open(os.path.dirname(where), os.O_RDONLY)
+        try:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(f"/proc/self/fd/{folder}/{os.path.basename(where)}")
+        finally:
+            os.close(folder)
 
 def ask(connection):
     json_body = {"Content-Type": "application/json"}
@@ -31,7 +43,7 @@ def run(number):
         due += THREADS / rate
         try:
             if connection is None:
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+                connection = Link("127.0.0.1", int(where) if where.isdigit() else 0, timeout=20)
             began = time.monotonic()
             release, closing = ask(connection)
             with lock:
@@ -62,17 +74,18 @@ print(json.dumps(said), flush=True)
 
 
 class Load:
-    """Constant load on a port of the guest while the block runs; afterwards `ok` and `failed`.
+    """Constant load on the guest while the block runs; afterwards `ok` and `failed`.
 
-    It does without SSH, so that the way to the guest can be cut meanwhile. p99: milliseconds.
+    where: a port, or the path of a socket. p99: milliseconds. It does without SSH, so that the way
+    to the guest can be cut meanwhile.
     """
 
-    def __init__(self, guest: Guest, port: int, rate: float = 100) -> None:
+    def __init__(self, guest: Guest, where: int | str, rate: float = 100) -> None:
         self.ok = 0
         self.failed: list[str] = []
         self.releases: list[str] = []
         self.p99 = 0.0
-        argv = guest.inside("python3", "-c", LOAD, str(port), str(rate))
+        argv = guest.inside("python3", "-c", LOAD, str(where), str(rate))
         self._process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from client import ROOT, Client, write_model
+from client import ROOT, Client, Failed, write_model
 from guests import Guest, soon
 from invariants import ASK, Site, check_invariants
 from load import Load
@@ -222,6 +222,46 @@ def test_f22_power_is_cut_at_random_times(tmp_path):
             check_invariants(site)
     print(f"{hit} of {times} hit, {changed} serve the new; {max(up):.1f} s after sshd at most")
     assert hit > times * 0.6, "most cuts missed"
+
+
+def refusing(guest: Guest, unit: str) -> None:
+    """Have systemd refuse to stop that unit, as one that is about to end refuses everything."""
+    folder = f"/etc/systemd/system/{unit}.d"
+    rule = f"mkdir -p {folder}; printf '[Unit]\nRefuseManualStop=yes\n' > {folder}/no.conf"
+    guest.run(["sh", "-c", f"{rule}; systemctl daemon-reload"])
+
+
+def obeying(guest: Guest, unit: str) -> None:
+    guest.run(["sh", "-c", f"rm -r /etc/systemd/system/{unit}.d; systemctl daemon-reload"])
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_f22_refused_after_the_switch_is_no_failure(root_client, guest, tmp_path, lost):
+    """The new release is production for good, then the host fails; lost: and is heard no more."""
+    folder, name = model(tmp_path, f"refused-{'lost' if lost else 'heard'}")
+    serving(root_client, folder, name)
+    site = Site.on(guest, root_client, name)
+    before = site.current()
+    unit = f"rhythmicml-{name}@{before}.service"
+    refusing(guest, unit)
+    if lost:
+        root_client.environ["RHYTHMICML_CRASH_AT"] = "agent:truth:before"
+    with pytest.raises(Failed) as refused:
+        root_client("deploy", name, "--to", "srv")
+    root_client.environ.pop("RHYTHMICML_CRASH_AT", None)
+    obeying(guest, unit)
+    assert f"{site.current()} is production" in refused.value.problem["what"]
+    assert unit in refused.value.problem["cause"]
+    assert site.current() != before
+    [last, _] = root_client("history", name)
+    assert last["result"] == ("unknown" if lost else "done")
+    [row] = root_client("status", name)
+    assert (row["release"], row["version"]) == (site.current(), 2)
+    assert root_client("history", name)[0]["result"] == "done"
+    root_client("start", name)
+    assert unit not in guest.run(["systemctl", "list-units", f"rhythmicml-{name}@*"]).stdout
+    check_invariants(site)
+    root_client("undeploy", name, "--purge", "--yes")
 
 
 def served_by(site: Site, port: int) -> str:

@@ -119,12 +119,16 @@ class Instance:
 class Front:
     """A running front. `get`, `post` and `raw` talk to its public socket."""
 
-    def __init__(self, instance, release="current", sock=None, **environment):
+    def __init__(self, instance, release="current", sock=None, ask=None, **environment):
+        """ask: the socket for pipelines, a second one that is handed over."""
         self.own = sock is None
         self.sock = sock or listening()
         self.port = self.sock.getsockname()[1]
         self.private = instance.folder / f"{release}.sock"
         folder = instance.releases / release
+        fds = [each.fileno() for each in (self.sock, ask) if each]
+        names = ":".join(["rhythmicml-churn.socket", "ask"][: len(fds)])
+        handed = {"LISTEN_FDS": str(len(fds)), "LISTEN_FDNAMES": names}
         self.log_path = instance.folder / f"{release}-{time.monotonic_ns()}.log"
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
@@ -133,11 +137,11 @@ class Front:
                     *("front", "--instance", instance.folder, "--release", release),
                     *("--private", self.private),
                 ],
-                env={**os.environ, "LISTEN_FDS": "1", **environment},
+                env={**os.environ, **handed, **environment},
                 stdout=log,
                 stderr=log,
-                pass_fds=[3],
-                preexec_fn=lambda: os.dup2(self.sock.fileno(), 3),
+                pass_fds=range(3, 3 + len(fds)),
+                preexec_fn=lambda: hand_over(fds),
             )
 
     @property
@@ -192,6 +196,14 @@ class Front:
         return call(client, method, path, body)
 
 
+def hand_over(fds):
+    """In the child: these as 3 and on, whichever numbers they have."""
+    for number, fd in enumerate(fds):
+        os.dup2(fd, 100 + number)
+    for number in range(len(fds)):
+        os.dup2(100 + number, 3 + number)
+
+
 class Answer:
     def __init__(self, response):
         self.status = response.status
@@ -242,7 +254,7 @@ def wait_for(condition, seconds=10):
 
 @pytest.fixture
 def instance(tmp_path):
-    return Instance(tmp_path / "churn")
+    return Instance(tmp_path / "instances" / "churn")
 
 
 @pytest.fixture

@@ -223,6 +223,7 @@ def test_state_says_what_the_design_says(shared):
     state = shared(MODEL).admin("GET", "/admin/state").json
     assert state.keys() == {
         *("release", "version", "model", "ready", "accepting", "draining", "pid", "workers"),
+        "asked",
         *("started", "requests", "error", "traceback", "schema"),
     }
     assert state["workers"][0].keys() == {"pid", "state", "restarts"}
@@ -244,7 +245,7 @@ def test_systemd_hears_ready_the_watchdog_and_stopping(serve, tmp_path):
 
 def test_sockets_meant_for_another_process_are_not_taken():
     variables = {"LISTEN_FDS": "1", "LISTEN_PID": "1"}
-    assert handed_sockets(variables) == []
+    assert handed_sockets(variables) == ([], [])
     assert variables == {}
 
 

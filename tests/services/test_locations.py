@@ -145,3 +145,38 @@ def test_location_with_instances_is_not_forgotten_by_accident(work):
     locations.remove(work, "srv", force=True)
     with work.open_store() as store:
         assert store.instances.all() == []
+
+
+# Changed
+
+
+def test_what_a_location_was_told_can_be_changed(work, server):
+    add(work, server, accept_key=server.fingerprint)
+    key = server.folder.parent / "key"
+    assert locations.change(work, "srv", internet="never").internet == "never"
+    base = str(server.folder / "elsewhere")
+    made = locations.change(work, "srv", base=base, privilege="user")
+    assert (made.base, made.privilege, made.internet) == (base, "user", "never")
+    assert (made.identity, made.url) == (str(key), server.url)
+    assert locations.check(work, "srv")["base"] == base
+    with work.open_store() as store:
+        assert store.locations.get("srv") == made
+
+
+def test_nothing_is_changed_that_cannot_be_reached_or_would_be_lost(work, server, tmp_path):
+    before = add(work, server, accept_key=server.fingerprint)
+    other = tmp_path / "no-key"
+    other.write_text("no key")
+    with pytest.raises(Problem):
+        locations.change(work, "srv", identity=str(other))
+    with pytest.raises(Problem, match="is not absolute"):
+        locations.change(work, "srv", base="relative")
+    with pytest.raises(Problem, match="this machine"):
+        locations.change(work, "local", privilege="user")
+    with work.open_store() as store:
+        store.instances.upsert(Instance("churn", "srv", 8101, "v1-a", 1, "serving"))
+        assert store.locations.get("srv") == before
+    with pytest.raises(Problem, match="churn is deployed on srv") as caught:
+        locations.change(work, "srv", privilege="user")
+    assert "undeploy churn" in caught.value.remedy
+    assert locations.change(work, "srv", internet="always").internet == "always"

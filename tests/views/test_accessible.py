@@ -8,6 +8,18 @@ from playwright.sync_api import expect
 pytestmark = pytest.mark.browser
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+OPENED = (
+    ("/", "Keys", "This list"),
+    ("/", "Find anything", "choose"),
+    ("/settings", "Add location", "Connect and add"),
+    ("/settings", "Check", "There and back"),
+    ("/models/churn/instances", "Stop", "Leave it"),
+    ("/models/churn/instances", "Log", "Log of churn"),
+    ("/models/churn/versions", "Restore…", "Put v2 back"),
+    ("/models/churn/versions", "gate passed", "What it was asked"),
+    ("/models/churn/try", "Ask it", "with the way"),
+)
+"""What is opened on a page by a button, and words that are there when it is."""
 TABS = ("", "/files", "/versions", "/configuration", "/metadata", "/try", "/instances", "/history")
 
 
@@ -53,6 +65,23 @@ def test_axe_finds_nothing(page, server, filled, theme):
         page.get_by_role("button", name=button).click()
         expect(page.locator(ready)).to_be_visible()
         told[button] = findings(page)
+    for path, button, ready in OPENED:
+        page.goto(server.address + path)
+        page.get_by_role("button", name=button, exact=True).first.click()
+        expect(page.get_by_text(ready).first).to_be_visible()
+        told[f"{path} {button}"] = findings(page)
+    page.goto(f"{server.address}/models/churn/versions")
+    page.get_by_label("More for v1", exact=True).click()
+    told["menu"] = findings(page)
+    page.get_by_role("button", name="Delete…").click()
+    expect(page.get_by_role("heading", name="Delete v1 of churn?")).to_be_visible()
+    told["delete"] = findings(page)
+    page.goto(f"{server.address}/models/churn/compare?v=1&v=2")
+    told["compare"] = findings(page)
+    page.goto(f"{server.address}/models/churn/configuration")
+    page.get_by_label("workers", exact=True).fill("many")
+    expect(page.locator("#verdict")).to_contain_text("to correct")
+    told["wrong key"] = findings(page)
     page.goto(f"{server.address}/models/churn")
     page.get_by_role("button", name="Deploy", exact=True).click()
     expect(page.locator("#plan .btn-primary")).to_be_visible(timeout=30_000)

@@ -62,7 +62,9 @@ def test_main_job_from_an_empty_catalogue_to_removal(page, server, tmp_path, wor
         page.get_by_role("button", name="Take churn away on local").click()
         expect(drawer(page).locator(".job-state")).to_have_text("done", timeout=30_000)
     page.goto(f"{server.address}/models/churn/history")
-    expect(page.get_by_role("table", name="History")).to_contain_text("undeploy")
+    expect(page.get_by_role("table", name="History")).to_contain_text(
+        re.compile("undeploy", re.IGNORECASE)
+    )
     page.goto(server.address)
     page.get_by_label("More for churn").click()
     page.get_by_role("button", name="Rename or remove…").click()
@@ -137,6 +139,8 @@ def test_failed_job_says_why_and_can_be_tried_again(page, server, tmp_path, work
     expect(problem).to_contain_text("ZeroDivisionError", timeout=60_000)
     expect(drawer(page).locator(".job-state")).to_have_text("failed")
     page.get_by_role("button", name="Try again").click()
+    expect(drawer(page)).to_contain_text("rhythmicml deploy bad@1 --to local")
+    page.get_by_role("button", name="Deploy bad v1 on local").click()
     expect(drawer(page).locator(".job-state")).to_have_text("running")
     expect(drawer(page).locator(".job-state")).to_have_text("failed", timeout=60_000)
 

@@ -42,15 +42,15 @@ EARLY = 16 * CHUNK
 DAY = 86_400.0
 
 Chunks = list[tuple[bytes, int]]
-"""What a blob is made of, in order: SHA-256 and bytes of each chunk."""
+"""What a blob is made of, in order: fingerprint (chunking.py) and bytes of each chunk."""
 
 
 @op("offer")
 def offer(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
     """What is here for `need` bytes that are to come, among them the `large` blobs (digests).
 
-    begun: digest -> the bytes of it that came before. chunks: the first 8 bytes of the digest of
-    every chunk that is here, in hex. A Failure when the rest does not fit the disk.
+    begun: digest -> the bytes of it that came before. chunks: the first 8 bytes of the fingerprint
+    of every chunk that is here, in hex. A Failure when the rest does not fit the disk.
     """
     sweep(agent.base)
     begun = {digest: size for digest in args["large"] if (size := grown(agent.base, digest))}
@@ -65,7 +65,7 @@ def offer(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any
 def grow(agent: Agent, args: dict[str, Any], payload: Payload) -> int:
     """Add to the blob `digest` of `whole` bytes, of which `at` are here; how many there are now.
 
-    parts: [[bytes, ""], …] come with the payload, [[bytes, chunk's digest], …] are here.
+    parts: [[bytes, ""], …] come with the payload, [[bytes, fingerprint], …] are here.
     Stale: what the client knew of this host is not so any more.
     """
     sources, sent = _sources[agent.base], arriving(args, payload)
@@ -215,7 +215,7 @@ class Growing:
 class Sources:
     """Where the chunks are that large blobs of this host are made of.
 
-    places: the first bytes of a chunk's digest -> the blob's digest, and where in it.
+    places: the first bytes of a chunk's fingerprint -> the blob's digest, and where in it.
     """
 
     def __init__(self, base: Path) -> None:

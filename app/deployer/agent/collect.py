@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ def _collect(base: Path, coming: dict[str, Any] | None) -> int:
         for folder in ("tools", "cache", "pythons", "chunks", "incoming"):
             shutil.rmtree(base / folder, ignore_errors=True)
         (base / script.NAME).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # sockets of who was stopped long ago may be in it
+            (base / "ask").rmdir()
     used = {entry[1] for each in manifests for entry in each["files"]}
     used |= {each["origin"]["lock"] for each in manifests if each.get("origin")}
     used |= set(coming["blobs"]) if coming else set()

@@ -45,12 +45,18 @@ def _long(path: Path) -> bool:
 
 
 def ask(
-    private: Path, method: str, route: str, body: bytes | None = None, timeout: float = 5.0
+    private: Path,
+    method: str,
+    route: str,
+    body: bytes | None = None,
+    timeout: float = 5.0,
+    headers: dict[str, str] | None = None,
 ) -> tuple[int, bytes]:
     """One request; (status, body). Raises OSError when nobody answers there."""
     connection = _Private(private, timeout)
-    try:
+    if headers is None:
         headers = {"Content-Type": "application/json"} if body is not None else {}
+    try:
         connection.request(method, route, body, headers)
         answer = connection.getresponse()
         return answer.status, answer.read()

@@ -352,7 +352,7 @@ def _front(
             cwd=str(instance.folder),
             env=own_environment(),
             start_new_session=True,
-            preexec_fn=_end_with_agent,
+            preexec_fn=end_with_agent,
         )
     try:
         yield process
@@ -365,7 +365,7 @@ def _front(
         process.wait()
 
 
-def _end_with_agent() -> None:
+def end_with_agent() -> None:
     """Have the kernel end the front should the agent be killed (Linux)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import credentials, environments, exposure, room, script
+from . import credentials, environments, exposure, room, script, stages
 from .access import known_certificate, known_tokens
 from .blobs import free_bytes
 from .collect import collect
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 OURS = frozenset(
     (
+        "ask",
         "blobs",
         "cache",
         "envs",
@@ -63,13 +64,15 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
     """All that a plan needs to know, in one answer.
 
     args: name, release (id wanted), environment (key), runtime (digest), tool, blobs (digests),
-    units (file names), port (wanted or null), exposure (wanted).
+    units (file names), port (wanted or null), exposure (wanted), stages (names of instances here
+    that it would ask). An environment of no name is one that is not needed.
     """
     instance = Instance(agent.base, args["name"])
     manager = supervisor(agent)
     port, listening = instance.port(), manager.listening(instance)
     fronts = [{**each, **_resources(each)} for each in serving(manager, instance)]
-    has_environment = environments.whole(environment(agent.base, args["environment"]))
+    key = args["environment"]
+    has_environment = not key or environments.whole(environment(agent.base, key))
     has_runtime = environments.whole(runtime(agent.base, args["runtime"]))
     return {
         **_manager_facts(agent, manager),
@@ -85,6 +88,7 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
         "known": instance.facts_file.is_file(),
         "units": manager.units(args["units"]),
         "listening": listening,
+        "asking": manager.asking(instance),
         "enabled": manager.enabled(instance),
         "serving": fronts,
         "current": instance.current(),
@@ -100,6 +104,8 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
         "ready": _base_ready(agent, manager),
         **_access_facts(manager, instance),
         "secrets": credentials.facts(instance, fronts),
+        "stages": {each: stages.asked(manager, agent.base, each) for each in args["stages"]},
+        "dependents": stages.dependents(agent.base, instance.name),
     }
 
 
@@ -176,6 +182,7 @@ def _status(manager: Supervisor, instance: Instance, history: int) -> dict[str, 
         "warm": warm(instance),
         "exposure": manager.exposure(instance) if listening else _meant(instance, releases),
         "tokens": len(known_tokens(instance)),
+        "token_names": sorted({each["name"] for each in known_tokens(instance)}),
         "certificate": known_certificate(instance),
     }
 

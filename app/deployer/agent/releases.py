@@ -78,7 +78,8 @@ def assemble(base: Path, folder: Path, manifest: dict[str, Any]) -> None:
     make_folder(folder)
     put_files(base, folder / "files", manifest["files"])
     crash_point("files-placed")
-    (folder / "env").symlink_to(_way(folder, environment(base, manifest["environment"])))
+    if manifest["environment"]:  # a pipeline may need none
+        (folder / "env").symlink_to(_way(folder, environment(base, manifest["environment"])))
     (folder / "runtime").symlink_to(_way(folder, runtime(base, manifest["runtime"])))
     replace(folder / "release.json", json.dumps(manifest, indent=1).encode() + b"\n")
 
@@ -96,6 +97,7 @@ def listen(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
     instance = Instance(agent.base, args["name"])
     manager = supervisor(agent)
     make_folder(instance.folder / "log")
+    _make_ask_folder(agent, instance)
     ensure_tokens(instance)
     if not manager.listening(instance):
         agent.opened = True
@@ -109,6 +111,15 @@ def listen(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
     facts = {"port": args["port"], "mode": manager.mode}
     replace(instance.facts_file, json.dumps(facts).encode() + b"\n")
     return facts
+
+
+def _make_ask_folder(agent: Agent, instance: Instance) -> None:
+    """Where its socket for pipelines lies: for those who have the folder in their sight."""
+    folder = instance.asked_at.parent
+    make_folder(folder, 0o700)
+    if supervisor(agent).mode == "system":
+        shutil.chown(folder, group=agent.base.stat().st_gid)
+        folder.chmod(0o750)
 
 
 @op("start")

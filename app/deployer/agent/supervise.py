@@ -53,21 +53,30 @@ class Systemd:
 
     def listening(self, instance: Instance) -> bool:
         """Whether its socket unit is up and holds the port; a hand-edited unit may not."""
-        port = instance.port()
-        return self._active(instance) and (port is None or bool(listening_sockets(port)))
+        port, up = instance.port(), self._active(_socket(instance))
+        return up and (port is None or bool(listening_sockets(port)))
+
+    def asking(self, instance: Instance) -> bool:
+        """Whether the socket is open that pipelines ask."""
+        return self._active(_ask(instance))
 
     def exposure(self, instance: Instance) -> str:
         """Who can reach the port that it listens on."""
         port = instance.port()
         return PUBLIC if port and open_to_all(port) else LOOPBACK
 
-    def _active(self, instance: Instance) -> bool:
-        return self._ctl("is-active", _socket(instance)).stdout.strip() == "active"
+    def _active(self, unit: str) -> bool:
+        return self._ctl("is-active", unit).stdout.strip() == "active"
+
+    def _sockets(self, instance: Instance) -> list[str]:
+        """Its sockets. One that was deployed before pipelines were has that of its port alone."""
+        ask = _ask(instance)
+        return [_socket(instance), *([ask] if (self.folder / ask).exists() else [])]
 
     def enabled(self, instance: Instance) -> bool:
         """Whether it will listen and serve after the next boot."""
-        units = (_socket(instance), _service(instance, CURRENT))
-        return self._ctl("is-enabled", *units).stdout.split() == ["enabled", "enabled"]
+        units = (*self._sockets(instance), _service(instance, CURRENT))
+        return self._ctl("is-enabled", *units).stdout.split() == ["enabled"] * len(units)
 
     def running(self, instance: Instance) -> list[str]:
         """Unit instances that are up or coming up: release ids, or "current"."""
@@ -104,17 +113,37 @@ class Systemd:
         self._must("daemon-reload")
 
     def listen(self, instance: Instance, port: int, release: str, exposure: str) -> None:
-        """Open the socket. Its units, which say to whom, have been written."""
-        if self._active(instance) and not listening_sockets(port):
-            self._must("stop", _socket(instance), _service(instance, "*"))
-        if not self._active(instance):
-            self._must("start", "--no-block", _socket(instance))
-            self._wait_active(_socket(instance), port)
+        """Open the sockets. Their units, which say to whom, have been written."""
+        if self._active(_socket(instance)) and not listening_sockets(port):
+            self._must("stop", *self._sockets(instance), _service(instance, "*"))
+        if not self._active(_socket(instance)):
+            self._open(_socket(instance), f"port {port}")
+        ask = _ask(instance)
+        if ask in self._sockets(instance) and not self._active(ask):
+            self._open_for_pipelines(instance, release)
+
+    def _open(self, socket: str, what: str) -> None:
+        self._must("start", "--no-block", socket)
+        self._wait_active(socket, what)
+
+    def _open_for_pipelines(self, instance: Instance, release: str) -> None:
+        """systemd opens no socket whose own service runs, as `current` does after a boot: for that
+        moment it is told of another one, which knows the socket, too."""
+        ask = _ask(instance)
+        if CURRENT not in self.running(instance):
+            return self._open(ask, str(instance.asked_at))
+        meant = (self.folder / ask).read_text("utf-8")
+        other = _service(instance, "asked")
+        self.write_units({ask: meant.replace(_service(instance, CURRENT), other)})
+        try:
+            self._open(ask, str(instance.asked_at))
+        finally:
+            self.write_units({ask: meant})
 
     def enable(self, instance: Instance) -> None:
         """From now on it listens and serves after a boot as well."""
         if not self.enabled(instance):
-            self._must("enable", _socket(instance), _service(instance, CURRENT))
+            self._must("enable", *self._sockets(instance), _service(instance, CURRENT))
 
     def start(self, instance: Instance, unit: str) -> None:
         make_folder(instance.folder / "log")
@@ -132,14 +161,16 @@ class Systemd:
     def close(self, instance: Instance) -> None:
         """Stop listening, now and at boot, and end every release; together, or they come back."""
         self.halt(instance)
-        self._ctl("disable", _socket(instance), _service(instance, CURRENT))
-        self._ctl("reset-failed", _socket(instance), _service(instance, "*"))
+        sockets = self._sockets(instance)
+        self._ctl("disable", *sockets, _service(instance, CURRENT))
+        self._ctl("reset-failed", *sockets, _service(instance, "*"))
 
     def halt(self, instance: Instance) -> None:
-        """Close the port and end every release, for a moment. No matter if there is none."""
-        there = (self.folder / _socket(instance)).exists() or self._active(instance)
-        socket = [_socket(instance)] if there else []  # systemd refuses to stop what it knows not
-        self._must("stop", *socket, _service(instance, "*"))
+        """Close its sockets and end every release, for a moment. No matter if there is none."""
+        units = (_socket(instance), _ask(instance))
+        # systemd refuses to stop what it knows not.
+        sockets = [each for each in units if (self.folder / each).exists() or self._active(each)]
+        self._must("stop", *sockets, _service(instance, "*"))
 
     def stay(self, instance: Instance, unit: str) -> None:
         """Do not stop it, whatever was said before about later."""
@@ -166,8 +197,9 @@ class Systemd:
         for name in ("guard", "warm"):
             self.no_longer(f"{name}-{instance.name}")
         self._ctl("clean", "--what=cache", "--what=state", _service(instance, CURRENT))
-        for name in (_socket(instance), _service(instance, "")):
+        for name in (_socket(instance), _service(instance, ""), _ask(instance)):
             (self.folder / name).unlink(missing_ok=True)
+        instance.asked_at.unlink(missing_ok=True)
         shutil.rmtree(self.sockets / instance.name, ignore_errors=True)
         self._must("daemon-reload")
 
@@ -187,7 +219,8 @@ class Systemd:
                 found[facts["Id"].split("@", 1)[1].rsplit(".service", 1)[0]] = facts
         return found
 
-    def _wait_active(self, unit: str, port: int) -> None:
+    def _wait_active(self, unit: str, what: str) -> None:
+        """what: its address, in words."""
         for _ in range(100):
             facts = self._ctl("show", unit, "-p", "ActiveState,Result").stdout
             if "ActiveState=active" in facts:
@@ -196,8 +229,10 @@ class Systemd:
                 break
             time.sleep(0.05)
         raise Failure(
-            f"systemd could not open port {port}.",
-            remedy="Choose another with --port, or set `port` under [deploy].",
+            f"systemd could not open {what}.",
+            remedy="Choose another with --port, or set `port` under [deploy]."
+            if what.startswith("port ")
+            else "What systemd says below shows why.",
             detail=self._journal("-u", unit, "-n", "20"),
         )
 
@@ -235,6 +270,10 @@ class Keeper:
 
     def listening(self, instance: Instance) -> bool:
         return self._status(instance) is not None
+
+    def asking(self, instance: Instance) -> bool:
+        """It opens both sockets; one that runs since before pipelines were has the port alone."""
+        return self.listening(instance)
 
     def exposure(self, instance: Instance) -> str:
         host = (self._status(instance) or {}).get("host", "127.0.0.1")
@@ -320,7 +359,7 @@ class Keeper:
         self.close(instance)
 
     def forget(self, instance: Instance) -> None:
-        pass
+        instance.asked_at.unlink(missing_ok=True)
 
     def _status(self, instance: Instance) -> dict[str, Any] | None:
         try:
@@ -456,6 +495,10 @@ def tail(path: Path, lines: int) -> str:
 
 def _socket(instance: Instance) -> str:
     return f"rhythmicml-{instance.name}.socket"
+
+
+def _ask(instance: Instance) -> str:
+    return f"rhythmicml-{instance.name}.ask.socket"
 
 
 def _service(instance: Instance, unit: str) -> str:

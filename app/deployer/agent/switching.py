@@ -117,13 +117,27 @@ def confirm(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, A
     agent.undo.clear()
     remember(instance, noted)
     crash_point("switch-remembered")
+    try:
+        return _clear_up(agent, manager, instance, noted, args["keep_warm"])
+    except Failure as failure:
+        raise Failure(
+            f"{noted['release']} is production, but what comes after the switch failed.",
+            cause=f"{failure.what} {failure.cause}",
+            remedy=f"When that is mended: rhythmicml start {instance.name}",
+        ) from failure
+
+
+def _clear_up(
+    agent: Agent, manager: Supervisor, instance: Instance, noted: dict[str, Any], keep_warm: float
+) -> dict[str, Any]:
+    """What there is to do once a switch is final: see `confirm`."""
     _forget(agent, instance)
     crash_point("guard-ended")
     manager.enable(instance)
     instance.warm_file.unlink(missing_ok=True)
     unit, warm = noted["unit"], None
-    if args["keep_warm"] and noted["previous"] not in (None, noted["release"]):
-        warm = _rest(agent, instance, noted["previous"], args["keep_warm"])
+    if keep_warm and noted["previous"] not in (None, noted["release"]):
+        warm = _rest(agent, instance, noted["previous"], keep_warm)
     crash_point("others-stopping")
     keep = {unit, warm} if warm else {unit}
     return {"stopped": stop_others(manager, instance, keep), "warm": warm}

@@ -84,7 +84,10 @@ def sound(agent: Agent, args: dict[str, Any], payload: Payload) -> list[str]:
         (folder / DAMAGED).touch()
         for entry in manifest.get("files", []):
             _set_aside(blob(agent.base, str(entry[1])), reader)
-    for home, top in ((folder / "env",) * 2, (folder / "runtime/env", folder / "runtime")):
+    parts = [(folder / "runtime/env", folder / "runtime")]
+    if not manifest or manifest.get("environment"):
+        parts.append((folder / "env", folder / "env"))
+    for home, top in parts:
         gone = list(_packages(home, None)) if environments.whole(top) else []
         if gone:
             (top / environments.COMPLETE).unlink()
@@ -258,10 +261,9 @@ def _release(
         yield f'its release.json is that of "{manifest.get("id")}"'
     try:
         yield from _files(folder / "files", manifest["files"], reader)
-        parts = (
-            ("env", environment(base, manifest["environment"])),
-            ("runtime", runtime(base, manifest["runtime"])),
-        )
+        parts = [("runtime", runtime(base, manifest["runtime"]))]
+        if manifest["environment"]:
+            parts.append(("env", environment(base, manifest["environment"])))
     except (KeyError, TypeError, ValueError):
         yield "its release.json is not as it was written"
         return

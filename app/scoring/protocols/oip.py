@@ -21,7 +21,7 @@ import msgspec
 from ..errors import Refusal, bad_input
 from ..http import JSON, Request
 from ..inputs import OBJECT, Buffer, Numbers, Reader, Tensor, flatten, raw
-from ..outputs import Outputs, Part
+from ..outputs import Column, Outputs, Part
 from . import OCTETS, Answer, Asked, Dialect, blocks, read_json
 
 CODES = {
@@ -82,7 +82,7 @@ def asked(value: Any, reader: Reader, binary: memoryview = NOTHING) -> Asked:
         raise bad_input("There are no inputs.")
     wish = _wish(infer)
     _check_outputs(wish.outputs, {field.name for field in reader.schema.outputs})
-    tensors = _tensors(infer, binary)
+    tensors = _tensors(infer.inputs, binary)
     finish = partial(write, wish, reader.model, reader.version)
     if reader.kind == "bytes":
         return Asked(raw(_one_text(infer, tensors)), finish)
@@ -111,10 +111,10 @@ def _parts(body: bytes, size: bytes | None) -> tuple[bytes, memoryview]:
     return body[: int(size)], memoryview(body)[int(size) :]
 
 
-def _tensors(infer: Infer, binary: memoryview) -> list[Tensor]:
-    """The inputs; the binary ones take their bytes in turn. Each byte must be somebody's."""
+def _tensors(fields: Iterable[Input], binary: memoryview) -> list[Tensor]:
+    """The tensors; the binary ones take their bytes in turn. Each byte must be somebody's."""
     tensors, start = [], 0
-    for one in infer.inputs:
+    for one in fields:
         size = (one.parameters or {}).get("binary_data_size")
         if size is None:
             tensors.append(_tensor(one))
@@ -299,6 +299,33 @@ def _text(value: bytes) -> dict[str, Any]:
     except UnicodeDecodeError:
         data = [b64encode(value).decode()]
         return {"parameters": {"content_type": "base64"}, "data": data}
+
+
+# The other side: asking a model of this protocol
+
+
+class Answered(msgspec.Struct):
+    outputs: list[Input]
+
+
+def ask(
+    tensors: Iterable[tuple[str, Column]], outputs: Iterable[tuple[str, bool]]
+) -> tuple[list[Buffer], int]:
+    """A request as pieces, and the size of its JSON. outputs: names, and whether as bytes."""
+    written = [_written(_whole(name, column), column.code != OBJECT) for name, column in tensors]
+    wanted = [{"name": name, "parameters": {"binary_data": binary}} for name, binary in outputs]
+    text = msgspec.json.encode({"inputs": [one.tensor for one in written], "outputs": wanted})
+    return [text, *(one.data for one in written if one.data is not None)], len(text)
+
+
+def _whole(name: str, column: Column) -> Part:
+    return Part(name, column.code, list(column.shape), column, 0, column.shape[0])
+
+
+def answered(body: bytes, size: bytes | None) -> list[Tensor]:
+    """The outputs in an answer. Raises a Refusal or msgspec's errors when they are none."""
+    text, binary = _parts(body, size)
+    return _tensors(msgspec.json.decode(text, type=Answered).outputs, binary)
 
 
 # Metadata

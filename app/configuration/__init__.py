@@ -1,0 +1,1 @@
+"""How `rhythmicml.toml` is read, value by value."""

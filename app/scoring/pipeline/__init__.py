@@ -1,0 +1,1 @@
+"""Pipelines: an instance that scores by asking others. See docs/design.md, "Pipelines"."""

@@ -1,0 +1,256 @@
+"""What the pages change and how it is taken back: names, defaults, versions, the whole store."""
+
+import re
+
+import pytest
+from client import Client, write_model
+from playwright.sync_api import expect
+
+from app.services import backups, models, versions
+from app.views.traffic import Meter, words_of
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def churn(work, tmp_path):
+    folder = write_model(tmp_path / "churn", "churn")
+    models.add(work, folder)
+    versions.commit(work, "churn", "first")
+    return folder
+
+
+def drawer(page):
+    return page.locator("#drawer")
+
+
+def names(work):
+    with work.open_store() as store:
+        return [each.name for each in store.models.all()]
+
+
+def test_name_is_changed_in_its_place_and_back(page, server, work, churn):
+    page.goto(server.address)
+    page.get_by_label("More for churn").click()
+    page.get_by_role("button", name="Rename").click()
+    field = page.get_by_label("New name of churn")
+    expect(field).to_be_focused()
+    field.press("Escape")
+    expect(page.get_by_role("link", name="churn", exact=True)).to_be_visible()
+
+    page.get_by_label("More for churn").click()
+    page.get_by_role("button", name="Rename").click()
+    field.fill("Not A Name")
+    field.press("Enter")
+    expect(page.locator("#toasts")).to_contain_text("Call it not-a-name")
+    field.fill("leavers")
+    field.press("Enter")
+    expect(page.get_by_role("link", name="leavers", exact=True)).to_be_visible()
+    assert names(work) == ["leavers"]
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("link", name="churn", exact=True)).to_be_visible()
+    assert names(work) == ["churn"]
+
+    page.goto(f"{server.address}/models/churn/files")
+    page.get_by_role("button", name="Rename churn").click()
+    page.get_by_label("New name of churn").fill("leavers")
+    page.get_by_label("New name of churn").press("Enter")
+    page.wait_for_url("**/models/leavers")
+    page.get_by_role("button", name="Undo").click()  # it outlasted the change of page
+    page.wait_for_url("**/models/churn")
+    assert names(work) == ["churn"]
+
+
+def test_restored_version_is_taken_back(page, server, work, churn):
+    write_model(churn, "churn", factor=5.0)
+    versions.commit(work, "churn", "second")
+    page.goto(f"{server.address}/models/churn/versions")
+    page.locator("#v1").get_by_role("button", name="Restore…").click()
+    page.get_by_role("button", name="Restore v1").click()
+    expect(drawer(page)).to_contain_text("v1 is back in the folder")
+    assert "2" in (churn / "artifacts" / "weights.json").read_text()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#toasts")).to_contain_text("Taken back.")
+    assert "5" in (churn / "artifacts" / "weights.json").read_text()
+
+
+def test_model_that_runs_is_taken_away_and_removed_in_one_go(page, server, work, churn):
+    client = Client(work.home)
+    client("deploy", "churn", "--to", "local")
+    try:
+        page.goto(server.address)
+        page.get_by_label("More for churn").click()
+        page.get_by_role("button", name="Remove…").click()
+        button = page.get_by_role(
+            "button", name="Undeploy from local, and remove churn with 1 version"
+        )
+        page.get_by_label("Type churn to go on").fill("chrun")
+        button.click()
+        expect(page.locator("#toasts")).to_contain_text('Type "churn" to remove it.')
+        assert names(work) == ["churn"]
+        page.get_by_label("Type churn to go on").fill("churn")
+        button.click()
+        expect(drawer(page).locator(".result")).to_contain_text("It was taken off local.")
+        expect(page.get_by_text("A folder becomes an endpoint")).to_be_visible()
+        assert client("status") == []
+    finally:
+        for name in names(work):
+            client("undeploy", name, "--purge", "--yes")
+
+
+def test_unfolded_versions_lead_to_their_dashboards(page, server, work, churn):
+    for number in range(2, 24):
+        (churn / "note.txt").write_text(f"{number}\n")
+        versions.commit(work, "churn", f"the {number}th")
+    page.goto(server.address)
+    page.get_by_label("Versions of churn").click()
+    unfolded = page.locator("#model-churn .unfolded")
+    expect(unfolded.locator("li")).to_have_count(20)
+    expect(unfolded.get_by_role("link", name="All 23 versions")).to_be_visible()
+    unfolded.get_by_role("link", name="v4", exact=True).click()
+    expect(page.locator(".banner")).to_contain_text("This is v4, as it was committed.")
+    assert page.get_by_role("button", name=re.compile("Commit|Save")).count() == 0
+
+
+def test_store_is_verified_backed_up_and_put_back_from_the_settings(
+    page, server, work, churn, tmp_path
+):
+    page.goto(f"{server.address}/settings")
+    store = page.locator("section.part", has=page.get_by_role("heading", name="Store"))
+    store.get_by_role("button", name="Verify…").click()
+    page.get_by_role("button", name="Read again what is kept on this machine").click()
+    expect(drawer(page).locator(".result")).to_contain_text("is as it should be")
+    page.keyboard.press("Escape")
+
+    store.get_by_role("button", name="Back up").click()
+    page.get_by_label("Folder, better on another disk").fill(str(tmp_path / "kept"))
+    page.get_by_role("button", name="Back up", exact=True).click()
+    expect(drawer(page).locator(".result")).to_contain_text("1 model, 1 version")
+    page.keyboard.press("Escape")
+
+    models.remove(work, "churn")
+    store.get_by_role("button", name="Back up").click()
+    page.get_by_label("Folder of the backup").fill(str(tmp_path / "kept"))
+    page.get_by_role("button", name="Put it in place of the store").click()
+    expect(drawer(page).locator(".result")).to_contain_text("The store is as it was")
+    assert names(work) == ["churn"]
+    page.goto(server.address)
+    expect(page.get_by_role("link", name="churn", exact=True)).to_be_visible()
+
+    page.goto(f"{server.address}/settings")
+    store.get_by_role("button", name="Back up").click()
+    page.get_by_role("button", name="Take the last one back").click()
+    expect(drawer(page).locator(".result")).to_contain_text("0 models")
+    assert names(work) == []
+    assert backups.last_undo(work)["models"] == 1
+
+
+def test_damaged_store_makes_its_verification_fail(page, server, work, churn):
+    blob = max((work.home / "blobs").glob("??/*"), key=lambda path: path.stat().st_size)
+    blob.chmod(0o600)
+    blob.write_bytes(b"x")
+    page.goto(f"{server.address}/confirm?verb=verify&subject=")
+    page.goto(f"{server.address}/settings")
+    page.locator("section.part", has=page.get_by_role("heading", name="Store")).get_by_role(
+        "button", name="Verify…"
+    ).click()
+    page.get_by_role("button", name="Read again what is kept on this machine").click()
+    expect(drawer(page).locator(".job-state")).to_have_text("failed")
+    expect(drawer(page)).to_contain_text("holds something else than its name")
+
+
+def test_secrets_are_set_and_forgotten_and_never_shown(page, server, work, churn, monkeypatch):
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    config = churn / "rhythmicml.toml"
+    config.write_text(config.read_text() + '[deploy]\nsecrets = ["API_KEY"]\n')
+    versions.commit(work, "churn", "asks somebody")
+    page.goto(f"{server.address}/settings")
+    secrets = page.get_by_role("table", name="Secrets")
+    expect(secrets).to_contain_text("no value here yet")
+    secrets.get_by_role("button", name="Set…").click()
+    page.get_by_label("Value").fill("hush-4711")
+    page.get_by_role("button", name="Keep API_KEY").click()
+    expect(page.locator("#toasts")).to_contain_text("no keyring that we can use")
+    page.get_by_label("Where there is no keyring").check()
+    page.get_by_role("button", name="Keep API_KEY").click()
+    expect(secrets).to_contain_text("in a file that only you may read")
+    assert "hush-4711" not in page.content()
+    assert "hush-4711" in (work.home / "secrets.json").read_text()
+    secrets.get_by_role("button", name="Change…").click()
+    page.get_by_role("button", name="Forget the value for what is chosen above").click()
+    expect(secrets).to_contain_text("no value here yet")
+    assert "hush-4711" not in (work.home / "secrets.json").read_text()
+
+
+def test_settings_say_what_this_is_and_what_is_kept(page, server, work, churn):
+    write_model(churn, "churn", factor=9.0)
+    versions.commit(work, "churn", "second")
+    versions.remove(work, "churn@1")
+    page.goto(f"{server.address}/settings")
+    expect(page.get_by_text("of which no version needs")).to_be_visible()
+    page.get_by_role("button", name="Clear them").click()
+    expect(page.locator(".said")).to_contain_text("put aside or freed")
+    page.get_by_text("What is in it from others").click()
+    expect(page.get_by_text("htmx.org 2.")).to_be_visible()
+    expect(page.get_by_role("link", name="OpenAPI document")).to_be_visible()
+
+
+def test_jobs_open_beside_any_page_and_live(page, server, work, churn):
+    page.goto(f"{server.address}/models/churn/metadata")
+    page.get_by_role("link", name="Jobs").click()
+    expect(drawer(page)).to_contain_text("No jobs yet")
+    page.keyboard.press("Escape")
+    page.goto(f"{server.address}/models/churn/files")
+    page.get_by_role("button", name="Commit v2").click()
+    expect(drawer(page).locator(".result")).to_contain_text("Nothing changed since v1.")
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Jobs").click()
+    expect(drawer(page).get_by_role("table", name="Jobs")).to_contain_text("Commit churn")
+    drawer(page).get_by_role("button", name="Commit churn").click()
+    expect(drawer(page).locator(".result")).to_contain_text("Nothing changed since v1.")
+
+
+def test_files_say_what_is_left_out_and_commands_are_copied(page, server, work, churn):
+    (churn / ".rhythmicmlignore").write_text("*.log\nnotebooks/\n")
+    (churn / "train.log").write_text("x")
+    (churn / "notebooks").mkdir()
+    (churn / "notebooks" / "a.ipynb").write_text("{}")
+    (churn / "__pycache__").mkdir()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{server.address}/models/churn/files")
+    page.get_by_text("3 left out of versions").click()
+    expect(page.locator(".left-out li")).to_have_text(["__pycache__/", "notebooks/", "train.log"])
+    page.locator(".cli .copy").click()
+    assert page.evaluate("navigator.clipboard.readText()") == "rhythmicml commit churn -m MESSAGE"
+
+
+def test_requests_are_drawn_in_the_catalogue(page, server, work, churn):
+    client = Client(work.home)
+    client("deploy", "churn", "--to", "local")
+    request = churn.parent / "rows.json"
+    request.write_text('{"inputs": [[1, 2, 3]]}')
+    try:
+        page.goto(server.address)
+        expect(page.locator("#model-churn")).to_contain_text("serving v1")
+        for _ in range(3):
+            client("score", "churn", "--data", str(request))
+            server.live._wanted.set()
+            page.wait_for_timeout(1500)
+        row = page.locator("#model-churn .traffic")
+        expect(row).to_contain_text("req/s")
+        expect(row.get_by_role("img", name="Requests, the last 1 minutes")).to_be_visible()
+    finally:
+        client("undeploy", "churn", "--purge", "--yes")
+
+
+def test_rates_of_a_meter():
+    meter = Meter()
+    assert meter.traffic() is None
+    for moment, requests in ((0.0, 0), (10.0, 100), (10.0, 100), (20.0, 900), (30.0, 50)):
+        meter.read(moment, requests)
+    assert meter.rates() == [10.0, 80.0, 5.0]  # the last after another start
+    assert meter.traffic().words == "5.0 req/s"
+    assert meter.traffic().path == "M0.0 13.2 L30.0 1.0 L60.0 14.1"
+    assert [words_of(rate) for rate in (0, 0.25, 84.4, 1234)] == [
+        "0 req/s", "0.2 req/s", "84 req/s", "1.2 k req/s",
+    ]  # fmt: skip

@@ -1,0 +1,52 @@
+"""Nothing jumps: no page moves what it has shown. What a newcomer is offered leads on."""
+
+import json
+
+import pytest
+from client import Client, write_model
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+WATCH = """
+window.moved = [];
+new PerformanceObserver((list) => {
+  for (const each of list.getEntries())
+    if (!each.hadRecentInput)
+      window.moved.push([each.value, ...each.sources.map((source) =>
+        (source.node && (source.node.outerHTML || source.node.textContent) || "").slice(0, 80))]);
+}).observe({ type: "layout-shift", buffered: true });
+"""
+TABS = ("", "/files", "/versions", "/configuration", "/metadata", "/try", "/instances", "/history")
+
+
+def test_no_page_moves_what_it_has_shown(page, server, work, tmp_path):
+    client = Client(work.home)
+    folder = write_model(tmp_path / "churn", "churn")
+    client("deploy", str(folder))
+    (folder / "more.txt").write_text("not committed")
+    client("add", str(write_model(tmp_path / "new", "new")))
+    page.add_init_script(WATCH)
+    moved = {}
+    try:
+        for width in (900, 1280, 2560):
+            page.set_viewport_size({"width": width, "height": 800})
+            for path in ("/", "/jobs", "/settings", *(f"/models/churn{tab}" for tab in TABS)):
+                page.goto(server.address + path)
+                page.wait_for_timeout(300)
+                if found := page.evaluate("window.moved"):
+                    moved[f"{path} {width}"] = json.dumps(found)
+    finally:
+        client("undeploy", "churn", "--purge", "--yes")
+    assert moved == {}
+
+
+def test_the_example_is_one_click_away(page, server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    page.goto(server.address)
+    for _ in range(2):  # the second time it is the same model
+        page.evaluate("htmx.ajax('POST', '/models/example', {swap: 'none'})")
+        page.wait_for_url("**/models/tumour")
+        page.goto(server.address)
+    expect(page.get_by_role("link", name="tumour")).to_be_visible()
+    assert (tmp_path / "RhythmicML" / "tumour" / "predict.py").exists()
