@@ -23,6 +23,7 @@ TITLES = {
     "commit": "Committing a folder",
     "upload": "Reaching and uploading to a host",
     "deploy": "Deploying",
+    "pipelines": "Pipelines",
     "ui": "The pages",
 }
 

@@ -185,7 +185,7 @@ class Remote:
         except Broken as error:
             raise Failed(self._bad(str(error), common=True), again=True, counts=True) from None
         except Late:
-            raise Failed(self._late(monotonic() - begun), counts=True) from None
+            raise Failed(self._late(until - begun), counts=True) from None
         finally:
             if method == "POST":
                 self._metrics.staged(self.name, code, monotonic() - begun)
@@ -261,8 +261,9 @@ class Remote:
         cause = f"{cause} {more}".strip()
         return failure(self.name, 502, cause, common)
 
-    def _late(self, seconds: float) -> Refusal:
-        return failure(self.name, 504, f"It had not answered within {seconds:.3g} s.", True)
+    def _late(self, limit: float) -> Refusal:
+        seconds = max(round(limit, 1), 0.1)
+        return failure(self.name, 504, f"It had not answered within {seconds:g} s.", True)
 
     def _refused(self, response: Response) -> Failed:
         """What its error means to the caller of the pipeline."""
