@@ -83,7 +83,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
 function inUse(part) {
   const fields = [...part.querySelectorAll("input:not([type=checkbox], [type=radio], [type=hidden]), textarea")];
   const typing = fields.some((field) => field === document.activeElement || field.value !== field.defaultValue);
-  return typing || part.querySelector("details.menu[open], details[open], .unfold[aria-expanded=true], :checked[name=v]");
+  return typing || part.querySelector("details.menu[open], details[open], .facts-of > *, .unfold[aria-expanded=true], :checked[name=v]");
 }
 
 document.addEventListener("htmx:beforeRequest", (event) => {

@@ -166,7 +166,8 @@ def test_settings_check_this_machine_and_choose_a_theme(page, server, work):
     page.wait_for_url("**/settings")
     page.get_by_role("button", name="Check", exact=True).click()
     expect(page.locator(".probe")).to_contain_text("There and back", timeout=30_000)
-    page.get_by_text("Dark", exact=True).click()
+    with page.expect_response("**/settings/theme"):  # else the next page comes before it is kept
+        page.get_by_text("Dark", exact=True).click()
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
     page.goto(server.address)
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
