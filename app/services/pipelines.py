@@ -186,18 +186,24 @@ SHOWN = ("name", "instance", "combine", "weights", "after", "when", "optional", 
 
 
 def described(
-    store: Store,
-    configuration: Configuration,
-    location: str | None,
-    rows: Iterable[Mapping[str, Any]],
+    configuration: Configuration, location: str | None, rows: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """The stages in the order in which they are asked. rows: those of instances.status.
 
     location: where the pipeline is, if it is anywhere.
     """
-    graph = graph_of(configuration)
+    return described_of(graph_of(configuration), configuration.stages, location, rows)
+
+
+def described_of(
+    graph: Graph,
+    written: Iterable[Mapping[str, Any]],
+    location: str | None,
+    rows: Iterable[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """The same of a graph and the stages that it was made of."""
     known = {(row["model"], row["location"]): row for row in rows}
-    stages = {each["name"]: each for each in configuration.stages}
+    stages = {each["name"]: each for each in written}
     made = []
     for level, names in enumerate(graph.levels, 1):
         for name in names:
@@ -207,6 +213,7 @@ def described(
             made.append(
                 {
                     **{key: stage[key] for key in SHOWN},
+                    "after": list(graph.stages[name].after),
                     "level": level,
                     "pinned": stage["version"],
                     "location": place if stage["instance"] else None,

@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
 OPTIONS = {
     "commit": ("message",),
-    "deploy": ("to", "message", "stop_first"),
+    "deploy": ("to", "message", "stop_first", "with_stages"),
     "undeploy": ("to", "purge"),
     "remove": ("undeploy",),
     "restore-store": ("undo",),
     "backup": (),
     "verify": (),
     "check": (),
+    "test": (),
 }
-FLAGS = ("stop_first", "purge", "undeploy", "undo")
+FLAGS = ("stop_first", "with_stages", "purge", "undeploy", "undo")
 
 
 def blueprint(work: Workspace, live: Live) -> Blueprint:
