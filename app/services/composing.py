@@ -5,18 +5,18 @@ Comments, order and all else of the file stay (tomlkit), as for the form of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app import config
-from app.configuration.stages import STAGE, STAGE_KEYS, read_stages
+from app.configuration.stages import OF_INSTANCES, STAGE, STAGE_KEYS, read_stages
 from app.configuration.values import Fault
-from app.errors import Problem
+from app.errors import NotFound, Problem
 from app.models import Model
 from app.scoring.pipeline import graph as graphs
-from app.scoring.pipeline.graph import Graph
+from app.scoring.pipeline.graph import Graph, Stage
 from app.scoring.schema import Field, Schema
 from app.services import configuring, drafting, fitting, models, pipelines
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 TEXTS = ("name", "instance", "location", "combine", "when")
 TRUTHS = ("idempotent", "optional")
+
+ONLY_ASKING = (*OF_INSTANCES, "columns", "constants", "when", "timeout")
+"""Keys that a stage that combines has not; what a form holds of them is of before."""
 
 Values = Mapping[str, str]
 """Key of a stage → what stands in its field; `after` is in lines."""
@@ -82,10 +85,10 @@ def fields(stage: Mapping[str, Any]) -> dict[str, str]:
 def _shown(key: str, value: Any) -> str:
     if isinstance(value, str):
         return value
-    if key == "after" or (key == "columns" and _plain(value)):
-        return "\n".join(value)
     if key == "columns" and isinstance(value, dict) and _plain(value.values()):
         return "\n".join(f"{new} = {taken}" for new, taken in value.items())
+    if key in ("after", "columns") and isinstance(value, list) and _plain(value):
+        return "\n".join(value)
     return configuring.literal(value)
 
 
@@ -96,12 +99,8 @@ def _plain(texts: Any) -> bool:
 def typed(values: Values) -> dict[str, Any]:
     """What the fields stand for; keys whose field is empty are left out."""
     filled = {key: values[key].strip() for key in STAGE_KEYS if values.get(key, "").strip()}
-    kind = OF_COMBINERS if filled.get("combine") and not filled.get("instance") else ()
-    return {key: _typed(key, value) for key, value in filled.items() if key not in kind}
-
-
-OF_COMBINERS = ("version", "location", "idempotent")
-"""Keys that a stage that combines has not; what a form holds of them is of before."""
+    kept = ONLY_ASKING if filled.get("combine") else ()
+    return {key: _typed(key, value) for key, value in filled.items() if key not in kept}
 
 
 def _typed(key: str, value: str) -> Any:
@@ -223,13 +222,23 @@ def judge(store: Store, text: str, name: str, location: str | None) -> Verdict:
     schemas = pipelines.schemas_known(store, found.stages, location)
     graph = found.graph
     flow = fitting.judge(graph, schemas, fitting.takes(graph, schemas))
-    misfits = [each.words for each in flow.misfits if each.stage == name]
-    given = fitting.given_to(flow, graph.stages[name])
+    stage = graph.stages[name]
+    misfits = [*_unknown(store, stage), *(e.words for e in flow.misfits if e.stage == name)]
+    given = fitting.given_to(flow, stage)
     taken = schemas.get(name)
     gives = list((flow.gives.get(name) or {}).values())
     kind = taken.kind if taken else ""
     columns = _beside(given or {}, taken)
     return Verdict([], found.fault, misfits, columns, kind, given is not None, gives)
+
+
+def _unknown(store: Store, stage: Stage) -> Iterator[str]:
+    """That its model, or the version it is pinned to, is not known here."""
+    try:
+        if stage.instance:
+            pipelines.check_known(store, "", stage)
+    except NotFound as problem:
+        yield " ".join(each for each in (problem.what, problem.cause) if each)
 
 
 def _beside(given: Mapping[str, tuple[str, Field]], taken: Schema | None) -> list[Column]:

@@ -61,7 +61,7 @@ def check(store: Store, name: str, configuration: Configuration) -> None:
     graph = graph_of(configuration)
     for stage in graph.stages.values():
         if stage.instance:
-            _check_known(store, name, stage)
+            check_known(store, name, stage)
     _check_depth(store, name, configuration.stages, graph.max_hops)
 
 
@@ -72,7 +72,8 @@ def kind_of(store: Store, configuration: Configuration) -> str | None:
     return configuration.input or (INPUTS[asked.kind] if asked else None)
 
 
-def _check_known(store: Store, name: str, stage: Stage) -> None:
+def check_known(store: Store, name: str, stage: Stage) -> None:
+    """Raise NotFound where the model that a stage asks, or its version, is not known here."""
     instance, version = stage.instance, stage.version
     model = store.models.find(instance)
     if model is None:

@@ -72,10 +72,11 @@ class Drawing:
 
 
 class Slot(NamedTuple):
-    """A place in a column: of a box, or of an edge that passes."""
+    """A place in a column: of a box, or of an edge that passes that column."""
 
     box: str
     passing: Edge | None = None
+    column: int = 0
 
 
 class Place(NamedTuple):
@@ -103,20 +104,22 @@ def draw(graph: Graph, stages: Sequence[Mapping[str, Any]]) -> Drawing:
 def asks(stage: Mapping[str, Any]) -> str:
     """Whose instance a stage asks in which version, or how it combines."""
     if not stage["instance"]:
-        return " ".join((stage["combine"], *(f"{each:g}" for each in stage["weights"] or ())))
+        weights = ", ".join(f"{each:g}" for each in stage["weights"] or ())
+        return f"{stage['combine']} {weights}".strip()
     version = stage["version"] or stage["pinned"]
     return f"{stage['instance']}@{version}" if version else str(stage["instance"])
 
 
 def label(graph: Graph, source: str, target: str) -> str:
-    """Which columns go from one stage to another, and on what condition; empty: all, always."""
+    """Which columns go from one stage to another; and on what condition, at the first edge that
+    it speaks of. Empty: all, always."""
     stage = graph.stages.get(target)
     if stage is None:
         return ""
-    condition = stage.when and source in {each.stage for each in stage.when.references}
     columns = ", ".join(_columns(stage, source))
-    when = f"when {stage.when.text}" if condition and stage.when else ""
-    return "; ".join(each for each in (columns, when) if each)
+    first = [each.stage for each in stage.when.references[:1]] if stage.when else []
+    condition = f"when {stage.when.text}" if stage.when and first == [source] else ""
+    return "; ".join(each for each in (columns, condition) if each)
 
 
 def _columns(stage: Stage, source: str) -> Iterator[str]:
@@ -137,7 +140,7 @@ def _slots(graph: Graph) -> list[list[Slot]]:
     for target in at:
         for source in _sources(graph, target):
             for number in range(at[source] + 1, at[target]):
-                slots[number].append(Slot("", (source, target)))
+                slots[number].append(Slot("", (source, target), number))
     for before, column in pairwise(slots):
         column.sort(key=partial(_origin, graph, {slot: n for n, slot in enumerate(before)}))
     return slots
@@ -152,8 +155,9 @@ def _sources(graph: Graph, target: str) -> tuple[str, ...]:
 def _origin(graph: Graph, before: Mapping[Slot, int], slot: Slot) -> float:
     """The mean place, in the column before, of what leads to a slot."""
     edges = [slot.passing] if slot.passing else _edges(graph, slot.box)
-    ways = [way for edge in edges for way in (Slot(edge[0]), Slot("", edge)) if way in before]
-    return sum(before[way] for way in ways) / max(len(ways), 1)
+    sources = {source for source, _ in edges}
+    ways = [at for way, at in before.items() if way.passing in edges or way.box in sources]
+    return sum(ways) / max(len(ways), 1)
 
 
 def _edges(graph: Graph, target: str) -> list[Edge]:

@@ -10,7 +10,7 @@ from flask import Blueprint, make_response, render_template, request
 
 from app import config
 from app.configuration.stages import COMBINERS, STAGE_KEYS
-from app.errors import Problem
+from app.errors import NotFound, Problem
 from app.meanings import MEANINGS
 from app.models import Model, Version
 from app.scoring.pipeline.graph import INPUT
@@ -25,14 +25,16 @@ from app.services import (
 )
 from app.services.composing import Draft
 from app.views.drawing import Drawing, asks, draw, label
+from app.views.undo import Undo, undoable
 
 if TYPE_CHECKING:
     from app.store import Store
     from app.views.live import Live
     from app.workspace import Workspace
 
-ALSO = ("timeout", "location", "idempotent", "optional")
-"""Keys of a stage that the form has folded."""
+
+LONGEST_UNDO = 50_000
+"""Characters of a file that a window keeps for taking back; it travels in a header."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         source = configuring.read(work, name)
         at = request.args.get("at", type=int)
         found = composing.draft(source.text)
+        if at is not None and not 0 <= at < len(found.stages):
+            raise NotFound(f"{name} has no such stage any more.", remedy="Open the page again.")
         return render_template(
             "stage_form.html", **_form(name, source, at, found), verdict=_verdict(name, at)
         )
@@ -108,7 +112,17 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
     def remove(name: str) -> Any:
         source = configuring.read(work, name)
         text = composing.without_stage(source.text, request.form.get("at", -1, type=int))
-        configuring.save(work, name, text, request.form["digest"])
+        saved = configuring.save(work, name, text, request.form["digest"])
+        before = {"text": source.text, "digest": saved.digest}
+        words = f"The stage is taken out of {config.FILE}."
+        undo = Undo(words, f"/models/{name}/stages/back", before)
+        answer = _go(f"/models/{name}/stages")
+        return undoable(answer, undo) if len(source.text) < LONGEST_UNDO else answer
+
+    @pages.post("/models/<name>/stages/back")
+    def back(name: str) -> Any:
+        """The file as it was before a stage was taken out."""
+        configuring.save(work, name, request.form["text"], request.form["digest"])
         return _go(f"/models/{name}/stages")
 
     @pages.post("/models/<name>/trace")
@@ -139,13 +153,12 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         with work.open_store() as store:
             known = [each.name for each in store.models.all() if each.name != name]
         said = configuring.parsed(source.text).get("stage", [])
-        values = composing.fields(said[at] if at is not None and at < len(said) else {})
+        values = composing.fields(said[at] if at is not None else {})
         own = values["name"]
         others = [each["name"] for each in found.stages if each["name"] not in ("", own)]
         return {
             "name": name, "at": at, "digest": source.digest, "values": values, "models": known,
-            "sources": [INPUT, *others], "combiners": COMBINERS, "also": ALSO,
-            "meanings": MEANINGS["stage"],
+            "sources": [INPUT, *others], "combiners": COMBINERS, "meanings": MEANINGS["stage"],
         }  # fmt: skip
 
     return pages
