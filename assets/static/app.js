@@ -92,8 +92,10 @@ document.addEventListener("htmx:beforeRequest", (event) => {
 });
 
 document.addEventListener("htmx:beforeSwap", (event) => {
-  const source = event.detail.requestConfig.triggeringEvent;
-  if (source && source.type.startsWith("sse:") && inUse(event.detail.requestConfig.elt)) event.detail.shouldSwap = false;
+  const { triggeringEvent: source, elt } = event.detail.requestConfig;
+  // What a part asks for as it is shown comes without an event.
+  const unasked = source ? source.type.startsWith("sse:") : elt.hasAttribute("hx-trigger");
+  if (unasked && inUse(elt)) event.detail.shouldSwap = false;
 });
 
 // A name that is being changed: what it was comes back with Esc, or when one goes elsewhere.
