@@ -31,6 +31,7 @@ from app.views import (
     jobs,
     metadata,
     palette,
+    pipelines,
     receiving,
     settings,
     timeline,
@@ -64,6 +65,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
         ago=words.ago,
         size=words.size,
         duration=words.duration,
+        milliseconds=words.milliseconds,
         marked=marked,
         inline=inline,
         markdown=rendered,
@@ -72,7 +74,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     answers = Answers()
     work = replace(work, ask=answers.ask)
     _log_to(work.home / "log", app.logger)
-    for part in (catalogue, dashboard, jobs, actions):
+    for part in (catalogue, pipelines, dashboard, jobs, actions):
         app.register_blueprint(part.blueprint(work, live))
     for editor in (asking, configuration, metadata, palette, timeline, upkeep):
         app.register_blueprint(editor.blueprint(work))
