@@ -372,9 +372,7 @@ def history(
 
 def demo(work: Workspace, folder: Path | None = None) -> Iterator[Event]:
     """The whole main job on this machine: add, commit, deploy to local, score the sample."""
-    from app import config
-
-    folder = folder or config.asset("examples/tumour")
+    folder = folder or example()
     last = Event("result")
     for event in deployments.deploy(work, str(folder), to="local"):
         last = event
@@ -385,6 +383,14 @@ def demo(work: Workspace, folder: Path | None = None) -> Iterator[Event]:
     answer = score(work, deployed["model"], sample.read_bytes(), to="local")
     data = {**deployed, "answer": answer["answer"]}
     yield Event("result", _demo_words(deployed, answer, sample), data=data)
+
+
+def example() -> Path:
+    """The folder of the example; from one file, which is gone when it ends, a copy of it."""
+    from app import config, frozen
+    from app.services import models
+
+    return models.example_folder() if frozen.FROZEN else config.asset("examples/tumour")
 
 
 def _demo_words(deployed: dict[str, Any], answer: dict[str, Any], sample: Path) -> str:
@@ -404,5 +410,9 @@ def _program() -> str:
     """How this program was called, for lines to paste."""
     import sys
 
+    from app import frozen
+
+    if frozen.FROZEN:
+        return sys.executable
     installed = Path(sys.executable).parent / "rhythmicml"
     return str(installed) if installed.exists() else "rhythmicml"

@@ -103,7 +103,7 @@ def _frame(app: Flask, work: Workspace, server: Server) -> None:
             "locations": places,
             "running": running,
             "news": news,
-            "native": bool(server.window and server.window.there),
+            "native": server.window is not None,
             "fragment": "HX-Request" in request.headers,
         }
 

@@ -83,7 +83,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
 function inUse(part) {
   const fields = [...part.querySelectorAll("input:not([type=checkbox], [type=radio], [type=hidden]), textarea")];
   const typing = fields.some((field) => field === document.activeElement || field.value !== field.defaultValue);
-  return typing || part.querySelector("details.menu[open], details[open], .unfold[aria-expanded=true], :checked[name=v]");
+  return typing || part.querySelector("details.menu[open], details[open], .facts-of > *, .unfold[aria-expanded=true], :checked[name=v]");
 }
 
 document.addEventListener("htmx:beforeRequest", (event) => {
@@ -96,6 +96,28 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   // What a part asks for as it is shown comes without an event.
   const unasked = source ? source.type.startsWith("sse:") : elt.hasAttribute("hx-trigger");
   if (unasked && inUse(elt)) event.detail.shouldSwap = false;
+});
+
+// What replaces a part hears of news only when it has settled: what came to the old one since it
+// asked is told to the new one.
+const TOPICS = ["models", "instances", "jobs", "locations", "settings"];
+const missed = new Map();
+
+function miss({ currentTarget: part, type }) {
+  missed.set(part.id, { part, type });
+}
+
+document.addEventListener("htmx:beforeRequest", ({ detail: { elt: part } }) => {
+  if (!part.id || !(part.getAttribute("hx-trigger") || "").includes("sse:")) return;
+  for (const topic of TOPICS) part.addEventListener(`sse:${topic}`, miss, { once: true });
+});
+document.addEventListener("htmx:afterSettle", () => {
+  for (const [id, { part, type }] of missed) {
+    if (part.isConnected) continue;
+    missed.delete(id);
+    const now = document.getElementById(id);
+    if (now) htmx.trigger(now, type);
+  }
 });
 
 // A name that is being changed: what it was comes back with Esc, or when one goes elsewhere.

@@ -67,7 +67,7 @@ def test_main_job_from_an_empty_catalogue_to_removal(page, server, tmp_path, wor
     )
     page.goto(server.address)
     page.get_by_label("More for churn").click()
-    page.get_by_role("button", name="Rename or remove…").click()
+    page.get_by_role("button", name="Remove…").click()
     page.get_by_label("Type churn to go on").fill("churn")
     page.get_by_role("button", name="Remove churn and 1 version", exact=True).click()
     expect(page.get_by_text("A folder becomes an endpoint")).to_be_visible()
@@ -166,7 +166,8 @@ def test_settings_check_this_machine_and_choose_a_theme(page, server, work):
     page.wait_for_url("**/settings")
     page.get_by_role("button", name="Check", exact=True).click()
     expect(page.locator(".probe")).to_contain_text("There and back", timeout=30_000)
-    page.get_by_text("Dark", exact=True).click()
+    with page.expect_response("**/settings/theme"):  # else the next page comes before it is kept
+        page.get_by_text("Dark", exact=True).click()
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
     page.goto(server.address)
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
