@@ -267,7 +267,7 @@ SCENES: dict[str, Scene] = {
         "/models/outlook/stages",
         (
             *(open_menu("Change fraud"), click("Change…"), see("Takes")),
-            *(fill("Columns (one a line; empty: all)", "input.tenure"), see("not given")),
+            *(fill("Columns (one a line; empty: all)", "nobody.tenure"), see("there is no stage")),
         ),
     ),
     "deploy-stages": Scene("/models/offers", (click("Deploy"), see("Deploy missing stages"))),
