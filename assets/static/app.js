@@ -142,7 +142,7 @@ function move(step) {
   if (next) next.focus();
 }
 
-const GOES = { c: "/", j: "/jobs", s: "/settings" };
+const GOES = { c: "/", m: "/monitoring", j: "/jobs", s: "/settings" };
 let going = false;
 
 document.addEventListener("keydown", (event) => {
