@@ -39,7 +39,7 @@ def _row(work: Workspace, location: str, models: list[str], said: dict[str, Any]
 
 
 def series(work: Workspace, location: str, since: float, until: float) -> dict[str, Any]:
-    """{"at", and each of FIGURES}: of what its instances recorded, each filling the others' gaps."""
+    """{"at", and each of FIGURES}: what its instances recorded, each filling the others' gaps."""
     whole: dict[str, Any] = {}
     for model in _instances(work)[location][:ASKED]:
         found = monitoring.series(work, model, location, since, until)

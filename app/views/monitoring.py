@@ -38,7 +38,7 @@ COLUMNS = (
     ("p99", "p99", "right small p99"),
     ("errors", "Errors", "right small"),
     ("memory", "Memory", "right small memory"),
-    ("", "", "drawn"),
+    ("", "The last hour", "drawn"),
 )
 """Order, words and looks of each column of the list."""
 

@@ -199,9 +199,11 @@ function follow() {
   for (const link of document.querySelectorAll("a[data-csv]")) link.href = `${link.dataset.csv}?${asked}`;
 }
 
-page.addEventListener("htmx:afterRequest", (event) => {
-  if (event.target !== page || !event.detail.successful) return;
-  said = JSON.parse(event.detail.xhr.responseText);
+// Numbers, not a part of the page: htmx would read them as HTML, and hosts name what is in them.
+page.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.target !== page || event.detail.isError) return;
+  event.detail.shouldSwap = false;
+  said = JSON.parse(event.detail.serverResponse);
   for (const figure of document.querySelectorAll("figure[data-chart]")) draw(figure);
   page.setAttribute("aria-busy", "false");
 });
@@ -224,7 +226,7 @@ page.addEventListener("keydown", (event) => {
   const step = event.key === "ArrowLeft" ? -1 : 1;
   const at = Math.max(0, Math.min(said.at.length - 1, (plot.cursor.idx ?? said.at.length - (step < 0 ? 0 : 1)) + step));
   const left = event.key === "Escape" ? -10 : plot.valToPos(said.at[at], "x");
-  plot.setCursor({ left, top: event.key === "Escape" ? -10 : 10 });
+  plot.setCursor({ left, top: event.key === "Escape" ? -10 : 10 }, true, true);
 });
 
 new ResizeObserver(() => {
