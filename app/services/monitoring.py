@@ -116,17 +116,13 @@ def _last_rows(recorded: Recorded, model: str, location: str) -> list[Sample]:
 
 def _spark(recorded: Recorded, known: Instance, now: float) -> list[float | None]:
     """Requests per second, without a look into the rows: there may be a thousand instances."""
-    source, skew = recorded.find(known.model, known.location), _skew(recorded, known.location)
+    source, skew = recorded.find(known.model, known.location), recorded.skew(known.location)
     start = now - SPARK * SPARK_STEP
     counts: dict[int, list[float]] = {}
     for at, step, _, requests, _ in recorded.rates(source, start + skew) if source else ():
         if step <= SPARK_STEP:
             counts.setdefault(int((at - skew - start) // SPARK_STEP), []).append(requests)
     return [sum(counts[n]) / SPARK_STEP if n in counts else None for n in range(SPARK)]
-
-
-def _skew(recorded: Recorded, location: str) -> float:
-    return float(recorded.hosts().get(location, {}).get("skew", 0.0))
 
 
 def series(
@@ -154,7 +150,7 @@ def series(
     version: of that one alone, to compare two over their own times.
     """
     with work.open_recorded() as recorded:
-        skew = _skew(recorded, location)
+        skew = recorded.skew(location)
         source = recorded.find(model, location)
         rows: list[Sample] = []
         if source is not None:
@@ -173,7 +169,7 @@ def latest(work: Workspace, model: str, location: str) -> dict[str, Any]:
     now = time.time()
     with work.open_recorded() as recorded:
         rows = _last_rows(recorded, model, location)
-        skew = _skew(recorded, location)
+        skew = recorded.skew(location)
     whole = charts.together(rows)
     end = max((row.at + row.step - row.skew for row in rows), default=None)
     figures = whole.figures() if whole else dict.fromkeys(charts.COLUMNS)
@@ -199,7 +195,7 @@ def marks(
     with work.open_store() as store:
         ordered = store.deployments.for_model(model, location, 1000)
     with work.open_recorded() as recorded:
-        source, skew = recorded.find(model, location), _skew(recorded, location)
+        source, skew = recorded.find(model, location), recorded.skew(location)
         noted = [] if source is None else recorded.happened(source, since + skew, until + skew)
     said = [_ordered(each) for each in ordered if each.action in MARKED]
     said += [_noted(each.at - each.skew, each.kind, each.body) for each in noted]

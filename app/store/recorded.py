@@ -65,6 +65,10 @@ CREATE TABLE states (
     asked REAL NOT NULL,
     said TEXT NOT NULL,
     PRIMARY KEY (model, location)) WITHOUT ROWID;
+CREATE TABLE verified (
+    location TEXT PRIMARY KEY NOT NULL,
+    at REAL NOT NULL,
+    modified TEXT NOT NULL);
 CREATE TABLE alerts (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     rule TEXT NOT NULL,
@@ -205,7 +209,7 @@ class Recorded:
     def samples(
         self, source: int, since: float, until: float, version: int | None = None
     ) -> list[Sample]:
-        """What was counted in that time by the host's clock, in order; also what reaches into it."""
+        """What was counted in that time by the host's clock, in order."""
         return self._between(source, since, until, version, "seconds > 0")
 
     def columns(
@@ -251,6 +255,15 @@ class Recorded:
             [source, since, until],
         )
         return [Happened._make(row) for row in rows]
+
+    def last_of(self, source: int, kinds: Sequence[str]) -> list[str]:
+        """The bodies of the last ten events of these kinds, newest first."""
+        rows = self._database.tuples(
+            "SELECT body FROM happened WHERE source = ?"
+            " AND kind IN (SELECT value FROM json_each(?)) ORDER BY at DESC LIMIT 10",
+            [source, json.dumps(kinds)],
+        )
+        return [body for (body,) in rows]
 
     def cut(self, size: int) -> int:
         """Drop the oldest rows while the file has more bytes than that; how many were dropped."""
@@ -312,6 +325,21 @@ class Recorded:
             self._database.execute(
                 "DELETE FROM states WHERE model = ? AND location = ?", [model, location]
             )
+
+    def skew(self, location: str) -> float:
+        """Seconds that a host's clock was ahead of ours when it was asked last."""
+        rows = self._database.tuples("SELECT skew FROM hosts WHERE location = ?", [location])
+        return float(rows[0][0]) if rows else 0.0
+
+    def keep_modified(self, location: str, at: float, names: Iterable[str]) -> None:
+        """Keep which instances a look at every byte found changed on their host."""
+        row = {"location": location, "at": at, "modified": json.dumps(sorted(names))}
+        self._database.upsert("verified", row, "location")
+
+    def modified(self) -> dict[str, list[str]]:
+        """Location → the instances found changed there; without those never looked at."""
+        rows = self._database.tuples("SELECT location, modified FROM verified")
+        return {location: json.loads(names) for location, names in rows}
 
     # Alerts
 
