@@ -33,6 +33,7 @@ from app.views import (
     metadata,
     monitoring,
     palette,
+    pipelines,
     receiving,
     settings,
     timeline,
@@ -68,6 +69,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
         figure=figure,
         size=words.size,
         duration=words.duration,
+        milliseconds=words.milliseconds,
         marked=marked,
         inline=inline,
         markdown=rendered,
@@ -76,7 +78,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     answers = Answers()
     work = replace(work, ask=answers.ask)
     _log_to(work.home / "log", app.logger)
-    for part in (catalogue, dashboard, jobs, actions, monitoring, chart_pages):
+    for part in (catalogue, pipelines, dashboard, jobs, actions, monitoring, chart_pages):
         app.register_blueprint(part.blueprint(work, live))
     for editor in (asking, configuration, metadata, palette, timeline, upkeep):
         app.register_blueprint(editor.blueprint(work))
@@ -105,7 +107,7 @@ def _frame(app: Flask, work: Workspace, server: Server) -> None:
             "locations": places,
             "running": running,
             "news": news,
-            "native": bool(server.window and server.window.there),
+            "native": server.window is not None,
             "fragment": "HX-Request" in request.headers,
         }
 
