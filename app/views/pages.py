@@ -26,10 +26,12 @@ from app.views import (
     api,
     asking,
     catalogue,
+    chart_pages,
     configuration,
     dashboard,
     jobs,
     metadata,
+    monitoring,
     palette,
     pipelines,
     receiving,
@@ -40,6 +42,7 @@ from app.views import (
 )
 from app.views.answers import Answers
 from app.views.described import Malformed, NotJson
+from app.views.figures import figure
 from app.views.guard import CSRF_HEADER
 from app.views.markdown import inline, rendered
 from app.views.marks import marked
@@ -63,6 +66,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
         ago=words.ago,
+        figure=figure,
         size=words.size,
         duration=words.duration,
         milliseconds=words.milliseconds,
@@ -74,7 +78,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     answers = Answers()
     work = replace(work, ask=answers.ask)
     _log_to(work.home / "log", app.logger)
-    for part in (catalogue, pipelines, dashboard, jobs, actions):
+    for part in (catalogue, pipelines, dashboard, jobs, actions, monitoring, chart_pages):
         app.register_blueprint(part.blueprint(work, live))
     for editor in (asking, configuration, metadata, palette, timeline, upkeep):
         app.register_blueprint(editor.blueprint(work))

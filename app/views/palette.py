@@ -29,6 +29,8 @@ class Entry:
 PAGES = (
     Entry("Catalogue", "page", "/"),
     Entry("Pipelines", "page", "/pipelines"),
+    Entry("Monitoring", "page", "/monitoring"),
+    Entry("Hosts", "page", "/hosts"),
     Entry("Jobs", "page", "/jobs"),
     Entry("Settings", "page", "/settings"),
     Entry("Add a model…", "action", get="/models/new"),

@@ -166,7 +166,7 @@ function move(step) {
   if (next) next.focus();
 }
 
-const GOES = { c: "/", p: "/pipelines", j: "/jobs", s: "/settings" };
+const GOES = { c: "/", p: "/pipelines", m: "/monitoring", j: "/jobs", s: "/settings" };
 let going = false;
 
 document.addEventListener("keydown", (event) => {
