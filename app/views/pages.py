@@ -20,7 +20,7 @@ from flask import (
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app import config, words
-from app.errors import Busy, NotFound, Problem
+from app.errors import Busy, NotFound, Problem, Stale
 from app.views import (
     actions,
     api,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from app.views.server import Server
     from app.workspace import Workspace
 
-STATUS = {NotFound: 404, Busy: 409, NotJson: 415, Malformed: 422}
+STATUS = {NotFound: 404, Busy: 409, Stale: 409, NotJson: 415, Malformed: 422}
 
 
 def create_app(work: Workspace, server: Server) -> Flask:
@@ -79,7 +79,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     app.register_blueprint(tunnels.blueprint(work, server.tunnels))
     app.register_blueprint(settings.blueprint(work, answers))
     app.register_blueprint(receiving.blueprint())
-    app.register_blueprint(api.blueprint(work))
+    app.register_blueprint(api.blueprint(work, answers))
     _frame(app, work, server)
     _errors(app)
     return app
