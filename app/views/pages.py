@@ -42,6 +42,7 @@ from app.views.described import Malformed, NotJson
 from app.views.guard import CSRF_HEADER
 from app.views.markdown import inline, rendered
 from app.views.marks import marked
+from app.views.undo import Texts
 
 if TYPE_CHECKING:
     from app.views.server import Server
@@ -74,8 +75,11 @@ def create_app(work: Workspace, server: Server) -> Flask:
     _log_to(work.home / "log", app.logger)
     for part in (catalogue, dashboard, jobs, actions):
         app.register_blueprint(part.blueprint(work, live))
-    for editor in (asking, configuration, metadata, palette, timeline, upkeep):
-        app.register_blueprint(editor.blueprint(work))
+    for viewer in (asking, palette, timeline, upkeep):
+        app.register_blueprint(viewer.blueprint(work))
+    texts = Texts()
+    for editor in (configuration, metadata):
+        app.register_blueprint(editor.blueprint(work, texts))
     app.register_blueprint(tunnels.blueprint(work, server.tunnels))
     app.register_blueprint(settings.blueprint(work, answers))
     app.register_blueprint(receiving.blueprint())
