@@ -91,6 +91,21 @@ class Unfit(Problem):
         return {**super().as_dict(), "checks": self.checks}
 
 
+class StagesMissing(Problem):
+    """Stages of a pipeline cannot be asked, and deploying them first would mend it."""
+
+
+class PipelineBroken(Problem):
+    """A change that a pipeline could not go on with. `pipeline` is its name."""
+
+    def __init__(self, what: str, *, pipeline: str, remedy: str = "", cause: str = "") -> None:
+        super().__init__(what, remedy=remedy, cause=cause)
+        self.pipeline = pipeline
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), "pipeline": self.pipeline}
+
+
 class GateFailed(Problem):
     """A new release did not prove itself; the old one still serves.
 

@@ -31,6 +31,7 @@ from app.views import (
     jobs,
     metadata,
     palette,
+    pipelines,
     receiving,
     settings,
     timeline,
@@ -65,6 +66,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
         ago=words.ago,
         size=words.size,
         duration=words.duration,
+        milliseconds=words.milliseconds,
         marked=marked,
         inline=inline,
         markdown=rendered,
@@ -73,7 +75,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     answers = Answers()
     work = replace(work, ask=answers.ask)
     _log_to(work.home / "log", app.logger)
-    for part in (catalogue, dashboard, jobs, actions):
+    for part in (catalogue, pipelines, dashboard, jobs, actions):
         app.register_blueprint(part.blueprint(work, live))
     for viewer in (asking, palette, timeline, upkeep):
         app.register_blueprint(viewer.blueprint(work))
@@ -105,7 +107,7 @@ def _frame(app: Flask, work: Workspace, server: Server) -> None:
             "locations": places,
             "running": running,
             "news": news,
-            "native": bool(server.window and server.window.there),
+            "native": server.window is not None,
             "fragment": "HX-Request" in request.headers,
         }
 

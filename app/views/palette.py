@@ -28,9 +28,11 @@ class Entry:
 
 PAGES = (
     Entry("Catalogue", "page", "/"),
+    Entry("Pipelines", "page", "/pipelines"),
     Entry("Jobs", "page", "/jobs"),
     Entry("Settings", "page", "/settings"),
     Entry("Add a model…", "action", get="/models/new"),
+    Entry("New pipeline…", "action", get="/pipelines/new"),
     Entry("Add a location…", "action", get="/locations/new"),
 )
 
