@@ -71,6 +71,9 @@ class NotTrusted(Problem):
         super().__init__(what, remedy=remedy, detail=detail)
         self.fingerprint = fingerprint
 
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), "fingerprint": self.fingerprint}
+
 
 class Unfit(Problem):
     """A host lacks room for a release, or something that it needs; nothing was sent.

@@ -20,7 +20,7 @@ from flask import (
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app import config, words
-from app.errors import Busy, NotFound, Problem
+from app.errors import Busy, NotFound, Problem, Stale
 from app.views import (
     actions,
     api,
@@ -46,12 +46,13 @@ from app.views.figures import figure
 from app.views.guard import CSRF_HEADER
 from app.views.markdown import inline, rendered
 from app.views.marks import marked
+from app.views.undo import Texts
 
 if TYPE_CHECKING:
     from app.views.server import Server
     from app.workspace import Workspace
 
-STATUS = {NotFound: 404, Busy: 409, NotJson: 415, Malformed: 422}
+STATUS = {NotFound: 404, Busy: 409, Stale: 409, NotJson: 415, Malformed: 422}
 
 
 def create_app(work: Workspace, server: Server) -> Flask:
@@ -80,12 +81,15 @@ def create_app(work: Workspace, server: Server) -> Flask:
     _log_to(work.home / "log", app.logger)
     for part in (catalogue, pipelines, dashboard, jobs, actions, monitoring, chart_pages):
         app.register_blueprint(part.blueprint(work, live))
-    for editor in (asking, configuration, metadata, palette, timeline, upkeep):
-        app.register_blueprint(editor.blueprint(work))
+    for viewer in (asking, palette, timeline, upkeep):
+        app.register_blueprint(viewer.blueprint(work))
+    texts = Texts()
+    for editor in (configuration, metadata):
+        app.register_blueprint(editor.blueprint(work, texts))
     app.register_blueprint(tunnels.blueprint(work, server.tunnels))
     app.register_blueprint(settings.blueprint(work, answers))
     app.register_blueprint(receiving.blueprint())
-    app.register_blueprint(api.blueprint(work))
+    app.register_blueprint(api.blueprint(work, answers))
     _frame(app, work, server)
     _errors(app)
     return app
