@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 DEV_STAMP := .venv/.installed-dev
 
-.PHONY: setup demo test check lint types bench faults screens clean
+.PHONY: setup demo test check lint types bench faults screens dist clean
 
 setup: $(STAMP)
 
@@ -46,6 +46,10 @@ faults: $(DEV_STAMP)
 
 screens: $(DEV_STAMP)
 	$(BIN)/python packaging/screens.py
+
+dist: $(DEV_STAMP)
+	$(BIN)/python packaging/dist.py
+	RHYTHMICML_DIST=dist $(BIN)/python -m pytest -m "" tests/packaging
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from app import frozen
 from app.configuration import values
 from app.configuration.columns import columns
 from app.configuration.stages import STAGE, STAGE_KEYS, read_stages
@@ -51,8 +52,8 @@ def home() -> Path:
 
 def asset(path: str) -> Path:
     """A file that comes with the program: beside the code, or inside the single-file build."""
-    root = getattr(sys, "_MEIPASS", None) or Path(__file__).parent.parent
-    return Path(root) / "assets" / path
+    root = frozen.UNPACKED if frozen.FROZEN else Path(__file__).parent.parent
+    return root / "assets" / path
 
 
 KEYS: dict[str, dict[str, Reader]] = {

@@ -12,11 +12,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 
+from app import config, frozen
 from app.errors import Problem
 from app.models import Configuration
 
@@ -46,6 +47,8 @@ class Requirements:
 
 def find_uv() -> Path:
     """The uv that came with us, else one on the PATH."""
+    if frozen.FROZEN:
+        return frozen.uv(config.home() / "tools", metadata.version("uv"))
     import uv
 
     try:
@@ -57,8 +60,8 @@ def find_uv() -> Path:
 
 
 def python_of(configuration: Configuration) -> str:
-    """The Python a model wants, `major.minor`; the one we run on when it does not say."""
-    return configuration.python or f"{sys.version_info.major}.{sys.version_info.minor}"
+    """The Python a model wants, `major.minor`; this machine's when it does not say."""
+    return configuration.python or frozen.python_version()
 
 
 def key(folder: Path, configuration: Configuration) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from app import frozen
 from app.dependencies import UNREACHED, find_uv, without_secrets
 from app.deployer.agent.host import libc
 from app.errors import Problem
@@ -66,7 +67,7 @@ def unpack(lock: Path, target: Target, folder: Path) -> None:
     result runs on the host. Raises Problem, with uv's own words as its detail.
     """
     same = builder(target)
-    python = same or sys.executable
+    python = same or frozen.python()
     made = _uv(["venv", "--quiet", "--relocatable", "--python", python, str(folder)])
     if made.returncode:
         raise _failed(target, made.stderr.strip(), bool(same))
@@ -123,8 +124,8 @@ def _numbers(version: str) -> list[int]:
 
 def python_here(version: str) -> str:
     """A Python of that version (major.minor) on this machine; empty when there is none."""
-    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
-        return sys.executable
+    if version == frozen.python_version():
+        return frozen.python()
     home = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
     if found := sorted(home.glob(f"versions/{version}.*/bin/python{version}")):
         return str(found[-1])

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--no-window", is_flag=True, help="Only print the address; open nothing.")
+@click.option("--browser", is_flag=True, help="Open them in the browser instead.")
 @command
-def ui(no_window: bool, as_json: bool) -> None:
+def ui(no_window: bool, browser: bool, as_json: bool) -> None:
     """Open the pages in a window. The address is printed; it lets one browser in, once."""
     from app import config
     from app.views import server
@@ -30,12 +31,12 @@ def ui(no_window: bool, as_json: bool) -> None:
 
     os.umask(0o077)
     home = config.home()
-    quiet = no_window or as_json
+    way = "none" if no_window or as_json else "browser" if browser else "window"
     with server.alone(home) as first:
         if not first:
-            running = _invited(home, raise_window=not quiet)
+            running = _invited(home, raise_window=way == "window")
             _say(running["url"], as_json)
-            if not (quiet or running["raised"]):
+            if way == "browser" or (way == "window" and not running["raised"]):
                 webbrowser.open(running["url"])
             return
         serving = server.Server(Workspace(home))
@@ -43,7 +44,7 @@ def ui(no_window: bool, as_json: bool) -> None:
         with server.announced(home, serving):
             asked = _asked_to_end()  # before anybody is told whom to end
             _say(serving.invitation(), as_json)
-            _until_ended(serving, home, quiet, asked)
+            _until_ended(serving, home, way, asked)
         serving.close()
 
 
@@ -86,9 +87,11 @@ def _say(url: str, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _until_ended(serving: Server, home: Path, quiet: bool, asked: threading.Event) -> None:
+def _until_ended(serving: Server, home: Path, way: str, asked: threading.Event) -> None:
     """Until the window is closed and what it ordered is done; without one, until asked to end."""
-    if quiet or not _window_closed(serving, home, asked):
+    if way == "browser":
+        webbrowser.open(serving.invitation())
+    if way != "window" or not _window_closed(serving, home, asked):
         asked.wait()
     elif threads := _at_work():
         click.echo(f"Finishing {len(threads)} {'job' if len(threads) == 1 else 'jobs'} ...")
@@ -98,9 +101,10 @@ def _until_ended(serving: Server, home: Path, quiet: bool, asked: threading.Even
 
 def _window_closed(serving: Server, home: Path, asked: threading.Event) -> bool:
     """Show a window until it is closed; False at once when there is only a browser's tab."""
-    from app.window import NoWindow, Window, browser_window
+    from app.desktop.browsers import browser_window
+    from app.window import NoWindow, Window
 
-    serving.window = Window(home)
+    serving.window = Window(home, lambda: len(_at_work()))
     try:
         serving.window.run(serving.invitation())
         return True

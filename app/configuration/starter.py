@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Protocol
+
+from app import frozen
 
 
 class Stage(Protocol):
@@ -22,7 +23,7 @@ class Stage(Protocol):
 
 def starter(name: str, *, python: str = "") -> str:
     """A first `rhythmicml.toml`: what one usually sets, and the rest as comments."""
-    python = python or f"{sys.version_info.major}.{sys.version_info.minor}"
+    python = python or frozen.python_version()
     return f'''\
 # What RhythmicML should know about this model. Every key: docs/configuration.md
 

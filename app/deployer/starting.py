@@ -6,11 +6,11 @@ import functools
 import json
 import os
 import secrets
-import sys
 import time
 import zlib
 from importlib import resources
 
+from app import frozen
 from app.deployer.agent import frames
 from app.deployer.link import PATIENCE, Link, Lost
 from app.errors import Problem
@@ -18,7 +18,6 @@ from app.errors import Problem
 START = 30.0
 NOISE = 1024 * 1024
 PACKAGE = "rhythmicml_agent"
-FLAG = "--agent"
 
 # No quotes of either kind, no $ ! \ and no newline: it goes through any login shell and sh.
 BOOT = (
@@ -72,16 +71,8 @@ def command(privilege: str, token: str = TOKEN) -> str:
 
 
 def local_command(mode: str) -> list[str]:
-    """How to start the agent on this machine. The single file starts itself (run_agent)."""
-    if getattr(sys, "frozen", False):
-        return [sys.executable, FLAG, mode]
-    return [sys.executable, *PYTHON_OPTIONS, mode]
-
-
-def run_agent(mode: str) -> None:
-    """What `main.py --agent MODE` does in the single file, where there is no `python -c`."""
-    sys.argv = ["-c", mode]
-    exec(BOOT, {"__name__": "__main__"})  # noqa: S102
+    """How to start the agent on this machine: on our Python, or one that the single file finds."""
+    return [frozen.python(), *PYTHON_OPTIONS, mode]
 
 
 @functools.cache

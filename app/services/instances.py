@@ -91,7 +91,7 @@ def _stages(
     version = next((each for each in every if each.number == row["version"]), None)
     if version is None or not version.configuration.stages:
         return None
-    return pipelines.described(store, version.configuration, row["location"], rows)
+    return pipelines.described(version.configuration, row["location"], rows)
 
 
 def ask_host(work: Workspace, location: Location) -> dict[str, dict[str, Any]]:
@@ -214,16 +214,21 @@ def _listen(road: Road, args: dict[str, Any], said: queue.SimpleQueue[Any]) -> N
         said.put(error)
 
 
-def score(work: Workspace, name: str, body: bytes, *, to: str | None = None) -> dict[str, Any]:
+def score(
+    work: Workspace, name: str, body: bytes, *, to: str | None = None, trace: bool = False
+) -> dict[str, Any]:
     """Send a body to an instance; {"answer", "content" (bytes), "release", "version"}.
 
     It goes to the front's private socket, for which who may log in to the host needs no token.
+    trace: a pipeline says with its answer what each stage gave (docs/design.md, "Pipelines").
     Raises Problem with the instance's own reason when it refuses.
     """
     location = places.location_of(work, name, to)
     with work.reach(location) as road:
         private = front_of(road, name, location)["private"]
-        status, headers, content = _post(road, private, body)
+        status, headers, content = _post(
+            road, private, body, {"X-Pipeline-Trace": "1"} if trace else {}
+        )
     text = content.decode("utf-8", "replace")
     if status != 200:
         raise refusal_of(name, location, status, text)
@@ -270,10 +275,11 @@ class Through(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
 
 
-def _post(road: Road, private: str, body: bytes) -> tuple[int, Any, bytes]:
+def _post(road: Road, private: str, body: bytes, more: dict[str, str]) -> tuple[int, Any, bytes]:
     connection = Through(road, private)
     try:
-        connection.request("POST", "/score", body, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", **more}
+        connection.request("POST", "/score", body, headers)
         answer = connection.getresponse()
         return answer.status, answer.headers, answer.read()
     except (OSError, http.client.HTTPException) as error:
@@ -358,9 +364,7 @@ def history(
 
 def demo(work: Workspace, folder: Path | None = None) -> Iterator[Event]:
     """The whole main job on this machine: add, commit, deploy to local, score the sample."""
-    from app import config
-
-    folder = folder or config.asset("examples/tumour")
+    folder = folder or example()
     last = Event("result")
     for event in deployments.deploy(work, str(folder), to="local"):
         last = event
@@ -371,6 +375,14 @@ def demo(work: Workspace, folder: Path | None = None) -> Iterator[Event]:
     answer = score(work, deployed["model"], sample.read_bytes(), to="local")
     data = {**deployed, "answer": answer["answer"]}
     yield Event("result", _demo_words(deployed, answer, sample), data=data)
+
+
+def example() -> Path:
+    """The folder of the example; from one file, which is gone when it ends, a copy of it."""
+    from app import config, frozen
+    from app.services import models
+
+    return models.example_folder() if frozen.FROZEN else config.asset("examples/tumour")
 
 
 def _demo_words(deployed: dict[str, Any], answer: dict[str, Any], sample: Path) -> str:
@@ -390,5 +402,9 @@ def _program() -> str:
     """How this program was called, for lines to paste."""
     import sys
 
+    from app import frozen
+
+    if frozen.FROZEN:
+        return sys.executable
     installed = Path(sys.executable).parent / "rhythmicml"
     return str(installed) if installed.exists() else "rhythmicml"

@@ -116,11 +116,16 @@ def add(work: Workspace, folder: Path, name: str | None = None) -> Added:
 
 def example(work: Workspace) -> Model:
     """The model that comes with the program, in a folder of the user's own."""
+    return add(work, example_folder()).model
+
+
+def example_folder() -> Path:
+    """A copy of the example where she works on it."""
     folder = config.folders() / EXAMPLE
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(config.asset(f"examples/{EXAMPLE}"), folder)
-    return add(work, folder).model
+    return folder
 
 
 def rename(work: Workspace, name: str, new: str) -> Model:

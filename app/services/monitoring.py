@@ -145,6 +145,7 @@ def series(
      "restarts": of workers, "memory": bytes, "cpu": cores, "files": open ones,
      "host_cpu": 0–1, "host_memory", "host_memory_total", "host_disk", "host_disk_total": bytes,
      "host_load",
+     "codes": {status code: answered per second},
      "marks": as `marks` has them, "skew": seconds that the host's clock was ahead when last asked}
     version: of that one alone, to compare two over their own times.
     """

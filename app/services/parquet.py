@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from app import config
+from app import config, frozen
 from app.dependencies import find_uv
 from app.errors import Problem
 from app.services.tables import Row, Wanted
@@ -31,8 +31,7 @@ OLDEST_PYTHON = (3, 11)
 
 def tool(work: Workspace) -> list[str]:
     """The command of the program. Makes its environment when there is none yet."""
-    frozen = getattr(sys, "frozen", False)
-    if not frozen and importlib.util.find_spec("pyarrow"):
+    if not frozen.FROZEN and importlib.util.find_spec("pyarrow"):
         python = Path(sys.executable)
     else:
         python = _environment(work.home / "tools") / "bin" / "python"
@@ -47,7 +46,7 @@ def _environment(tools: Path) -> Path:
     tools.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".parquet-", dir=tools))
     try:
-        own = not getattr(sys, "frozen", False) and sys.version_info >= OLDEST_PYTHON
+        own = not frozen.FROZEN and sys.version_info >= OLDEST_PYTHON
         python = sys.executable if own else f">={'.'.join(map(str, OLDEST_PYTHON))},<3.15"
         _uv("venv", "--clear", "--python", python, str(fresh))
         inside = str(fresh / "bin" / "python")

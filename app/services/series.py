@@ -18,6 +18,7 @@ from app.store.recorded import Sample
 MOST = 600
 """Points of a chart."""
 WIDTHS = (10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
+MOST_CODES = 12
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 COLUMNS = (
     "requests", "errors", "refused", "p50", "p95", "p99", "predict_p50", "predict_p95",
@@ -41,6 +42,7 @@ class Moment:
 
     seconds: float = 0.0
     counts: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    codes: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     latency: list[Mapping[str, Any]] = field(default_factory=list)
     predict: list[Mapping[str, Any]] = field(default_factory=list)
     levels: dict[str, float] = field(default_factory=dict)
@@ -50,6 +52,7 @@ class Moment:
         self.seconds = body["seconds"]
         for code, n in body["requests"].items():
             self.counts["requests"] += n
+            self.codes[str(code)] += n
             self.counts["failed"] += n if is_failure(code) else 0
         for name, n in _counted(body):
             self.counts[name] += n
@@ -71,6 +74,8 @@ class Moment:
         self.seconds += other.seconds * share
         for name, n in other.counts.items():
             self.counts[name] += n * share
+        for code, n in other.codes.items():
+            self.codes[code] += n * share
         self.latency += other.latency
         self.predict += other.predict
         for name, value in other.levels.items():
@@ -152,7 +157,21 @@ def columns(
             point.join(moment, share)
     figures = [point.figures() if point else {} for point in points]
     said = {name: [each.get(name) for each in figures] for name in COLUMNS}
-    return {"step": step, "since": since, "until": until, "at": axis, **said}
+    codes = _by_code(points)
+    return {"step": step, "since": since, "until": until, "at": axis, **said, "codes": codes}
+
+
+def _by_code(points: Sequence[Moment | None]) -> dict[str, list[float | None]]:
+    """Code → answers per second; the most frequent ones, for a host may say anything."""
+    total: dict[str, float] = defaultdict(float)
+    for point in filter(None, points):
+        for code, n in point.codes.items():
+            total[code] += n
+    often = sorted(total, key=lambda code: -total[code])[:MOST_CODES]
+    return {
+        code: [p.codes.get(code, 0.0) / (p.seconds or 1.0) if p else None for p in points]
+        for code in often
+    }
 
 
 def _covered(at: float, seconds: int, step: int, most: int) -> list[tuple[int, float]]:

@@ -240,6 +240,14 @@ class Recorded:
         found = self._database.tuples(sql, [source])[0][0]
         return None if found is None else int(found)
 
+    def spans(self, source: int) -> list[tuple[int, int, int]]:
+        """(version, first, last) of what was recorded by each version, newest version first."""
+        return self._database.tuples(
+            "SELECT version, min(at), max(at + step) FROM samples WHERE source = ?"
+            " AND seconds > 0 AND version IS NOT NULL GROUP BY version ORDER BY version DESC",
+            [source],
+        )
+
     def happened(self, source: int, since: float, until: float) -> list[Happened]:
         rows = self._database.tuples(
             "SELECT file, n, at, skew, kind, body FROM happened"

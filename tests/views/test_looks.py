@@ -1,6 +1,7 @@
 """Nothing jumps: no page moves what it has shown. What a newcomer is offered leads on."""
 
 import json
+import time
 
 import pytest
 from client import Client, write_model
@@ -50,3 +51,30 @@ def test_the_example_is_one_click_away(page, server, tmp_path, monkeypatch):
         page.goto(server.address)
     expect(page.get_by_role("link", name="tumour")).to_be_visible()
     assert (tmp_path / "RhythmicML" / "tumour" / "predict.py").exists()
+
+
+def test_news_that_come_while_a_part_is_asked_for_are_not_lost(page, server, work, tmp_path):
+    client = Client(work.home)
+    client("add", str(write_model(tmp_path / "churn", "churn")))
+    client("commit", "churn", "-m", "first")
+    held = []
+
+    def hold(route):
+        answer = route.fetch()
+        if not held:
+            held.append(answer.text())
+            with work.open_store() as store:
+                while store.jobs.unfinished():
+                    time.sleep(0.1)
+            time.sleep(1)  # the news of it are in the window by now
+        route.fulfill(response=answer)
+
+    page.goto(f"{server.address}/models/churn")
+    page.route("**/jobs/1", hold)
+    page.get_by_role("button", name="Deploy", exact=True).click()
+    page.get_by_role("button", name="Deploy churn v1 on local").click()
+    try:
+        expect(page.locator("#drawer .job-state")).to_have_text("done", timeout=60_000)
+        assert ">running<" in held[0]
+    finally:
+        client("undeploy", "churn", "--purge", "--yes")

@@ -10,44 +10,28 @@ from contextlib import contextmanager
 
 import pytest
 from client import ROOT
+from screen import PICTURES, screen, until
 
-from app.window import NoWindow, Window, _displays, has_display
+from app.desktop.displays import displays, has_display
+from app.window import NoWindow, Window
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
 def display(tmp_path):
-    """(its name, how many colours it shows)."""
-    told, tells = os.pipe()
-    command = ["Xvfb", "-displayfd", str(tells), "-screen", "0", "1280x800x24", "-nolisten", "tcp"]
-    xvfb = subprocess.Popen(
-        [*command, "-fbdir", str(tmp_path)], pass_fds=[tells], stderr=subprocess.DEVNULL
-    )
-    os.close(tells)
-    with os.fdopen(told) as said:
-        number = said.readline().strip()
-    shown = tmp_path / "Xvfb_screen0"
-
-    def colours():
-        pixels = shown.read_bytes()[-1280 * 800 * 4 :]
-        return len({pixels[at : at + 3] for at in range(0, len(pixels), 4 * 7)})
-
-    environ = {**os.environ, "DISPLAY": f":{number}"}
-    manager = subprocess.Popen(["openbox"], env=environ, stderr=subprocess.DEVNULL)
-    yield f":{number}", colours
-    manager.terminate()
-    manager.wait(10)
-    xvfb.terminate()
-    xvfb.wait(10)
+    with screen(tmp_path) as shown:
+        yield shown
 
 
 @contextmanager
-def opened(work, display, *arguments):
+def opened(work, display, *arguments, more=None, command=None):
     environ = {**os.environ, "RHYTHMICML_HOME": str(work.home), "DISPLAY": display, "LANG": "C"}
+    environ |= {"HOME": str(work.home.parent), **(more or {})}
     environ.pop("WAYLAND_DISPLAY", None)
     program = subprocess.Popen(
-        [sys.executable, ROOT / "main.py", "ui", *arguments],
+        command or [sys.executable, ROOT / "main.py", "ui", *arguments],
+        cwd=ROOT,
         env=environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -61,33 +45,17 @@ def opened(work, display, *arguments):
         program.communicate()
 
 
-def until(true, seconds=30):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.1)
-
-
-def windows(display, title="RhythmicML"):
-    command = ["xdotool", "search", "--onlyvisible", "--name", f"^{title}$"]
-    found = subprocess.run(
-        command, env={**os.environ, "DISPLAY": display}, capture_output=True, text=True, check=False
-    )
-    return found.stdout.split()
-
-
 def test_window_shows_the_pages_is_raised_and_ends_when_asked(work, display):
-    name, colours = display
-    with opened(work, name) as program:
-        until(lambda: windows(name))
-        until(lambda: colours() > 50)  # text with smooth edges, icons, the accent
+    with opened(work, display.name) as program:
+        until(display.windows)
+        until(lambda: display.colours() > 50)  # text with smooth edges, icons, the accent
         assert program.stdout.readline().startswith("RhythmicML: http://127.0.0.1:")
 
-        with opened(work, name) as again:
+        with opened(work, display.name) as again:
             said, _ = again.communicate(timeout=30)
         assert again.returncode == 0
         assert said.startswith("RhythmicML: http://127.0.0.1:")
-        assert len(windows(name)) == 1
+        assert len(display.windows()) == 1
 
         program.send_signal(signal.SIGTERM)
         assert program.wait(20) == 0
@@ -97,32 +65,25 @@ def test_window_shows_the_pages_is_raised_and_ends_when_asked(work, display):
 
 
 def test_closing_the_window_ends_the_program(work, display):
-    name, _ = display
-    with opened(work, name) as program:
-        until(lambda: windows(name))
-        subprocess.run(
-            ["xdotool", "search", "--name", "^RhythmicML$", "windowfocus", "key", "alt+F4"],
-            env={**os.environ, "DISPLAY": name},
-            stderr=subprocess.DEVNULL,  # the window is gone before the keys are up again
-            check=False,
-        )
+    with opened(work, display.name) as program:
+        until(display.windows)
+        display.do("search", "--name", "^RhythmicML$", "windowfocus", "key", "alt+F4")
         assert program.wait(20) == 0
 
 
+def chosen(display):
+    """Press Choose…, which slides in with the drawer; whether its dialogue is there."""
+    if not display.windows("Open folder"):
+        display.click(1210, 199)
+    return display.windows("Open folder")
+
+
 def test_folder_is_picked_in_the_desktops_own_dialogue(work, display):
-    name, colours = display
-
-    def click(x, y):
-        command = ["xdotool", "mousemove", str(x), str(y), "click", "1"]
-        subprocess.run(command, env={**os.environ, "DISPLAY": name}, check=True)
-
-    with opened(work, name) as program:
-        until(lambda: windows(name) and colours() > 50)
+    with opened(work, display.name) as program:
+        until(lambda: display.windows() and display.colours() > 50)
         time.sleep(1)
-        click(1190, 46)  # Add model
-        time.sleep(1)
-        click(1210, 174)  # Choose
-        until(lambda: windows(name, "Open folder"))
+        display.keys("F10", "Down", "Return")  # Add model…
+        until(lambda: chosen(display), every=2)
         program.send_signal(signal.SIGTERM)  # the dialogue's own loop does not keep it
         assert program.wait(20) == 0
 
@@ -156,4 +117,91 @@ def test_a_dead_display_is_no_window(work, monkeypatch):
     ],
 )  # fmt: skip
 def test_where_displays_are_looked_for(environ, addresses):
-    assert [address for _, address in _displays(environ)] == addresses
+    assert [address for _, address in displays(environ)] == addresses
+
+
+def kept(work):
+    return json.loads((work.home / "window" / "place.json").read_text())
+
+
+def test_size_place_and_zoom_are_kept_for_the_next_start(work, display):
+    with opened(work, display.name) as program:
+        until(lambda: display.windows() and display.colours() > 50)
+        (window,) = display.windows()
+        display.do("windowsize", "--sync", window, "1000", "600")
+        display.do("windowmove", "--sync", window, "120", "90")
+        display.keys("ctrl+plus", "ctrl+plus")
+        time.sleep(1)
+        before = display.place(window)
+        display.picture(PICTURES / "window-zoomed.png")
+        display.keys("alt+F4")
+        assert program.wait(20) == 0
+    assert kept(work)["zoom"] == 1.21
+    assert (kept(work)["width"], kept(work)["height"]) == (1000, 600)
+    with opened(work, display.name) as program:
+        until(display.windows)
+        time.sleep(1)
+        assert display.place(display.windows()[0]) == before
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(20) == 0
+    assert kept(work)["zoom"] == 1.21
+
+
+def test_menu_does_what_the_pages_do(work, display):
+    with opened(work, display.name) as program:
+        until(lambda: display.windows() and display.colours() > 50)
+        time.sleep(1)
+        display.keys("F10", "Down")
+        time.sleep(0.5)
+        display.picture(PICTURES / "window-menu.png")
+        display.keys("Down", "Return")  # Add the example
+        until(lambda: models_of(work) == ["tumour"])
+        time.sleep(1)
+        display.picture(PICTURES / "window-example.png")
+        display.keys("F10", "Up", "Return")  # Close
+        assert program.wait(20) == 0
+
+
+def models_of(work):
+    with work.open_store() as store:
+        return [each.name for each in store.models.all()]
+
+
+ASKED = """
+import sys
+from pathlib import Path
+from app.window import Window
+Window(Path(sys.argv[1]), busy=lambda: 2).run("about:blank")
+"""
+
+
+def test_closing_while_jobs_run_asks(work, display):
+    """Cancel keeps it open, OK closes it; SIGTERM does not ask."""
+    with opened(work, display.name, command=[sys.executable, "-c", ASKED, work.home]) as program:
+        until(display.windows)
+        for answer, goes_on in (("Escape", True), ("Return", False)):
+            time.sleep(0.5)
+            display.keys("alt+F4")
+            until(lambda: len(windows_of(display, program)) > 1)
+            time.sleep(0.3)
+            display.picture(PICTURES / "window-closing.png")
+            if not goes_on:
+                display.do("key", "Tab")  # from Cancel to OK
+            display.do("key", answer)
+            if goes_on:
+                until(lambda: len(windows_of(display, program)) == 1)
+                assert program.poll() is None
+        assert program.wait(20) == 0
+
+
+def windows_of(display, program):
+    return display.do("search", "--onlyvisible", "--pid", str(program.pid)).split()
+
+
+def test_asked_for_a_browser_no_window_comes(work, display):
+    with opened(work, display.name, "--browser", more={"BROWSER": "true"}) as program:
+        assert program.stdout.readline().startswith("RhythmicML: http://127.0.0.1:")
+        time.sleep(2)
+        assert display.windows() == []
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(20) == 0

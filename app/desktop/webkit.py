@@ -1,0 +1,68 @@
+"""pywebview, with the WebKit of this system under it and what both need to work."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import os
+import sys
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+from app.desktop.displays import has_display
+
+SYSTEM_PACKAGES = "/usr/lib/python3/dist-packages"
+
+
+class NoWindow(Exception):
+    """There is no window to be had here; its text says why, in one line."""
+
+
+def loaded() -> Any:
+    """pywebview with what it needs here. Raises NoWindow."""
+    if not has_display():
+        raise NoWindow("There is no display.")
+    if sys.platform == "linux":
+        _prepare(os.environ)
+        sys.meta_path.append(_SystemGi())
+        try:
+            import gi  # type: ignore[import-not-found]
+
+            gi.require_version("Gtk", "3.0")
+            _require_webkit(gi)
+        except (ImportError, ValueError) as error:
+            raise NoWindow(
+                "WebKitGTK is not installed (on Debian: gir1.2-webkit2-4.1 and python3-gi)."
+            ) from error
+    import webview
+
+    return webview
+
+
+def _require_webkit(gi: Any) -> None:
+    try:
+        gi.require_version("WebKit2", "4.1")
+    except ValueError:
+        gi.require_version("WebKit2", "4.0")
+
+
+def _prepare(environ: Any) -> None:
+    """What WebKitGTK needs in its environment before it is loaded.
+
+    With LANG unset or C the page's language is "C", with which number formats throw.
+    """
+    if environ.get("LANG", "C").partition(".")[0] in ("", "C", "POSIX"):
+        environ["LANG"] = "en_US.UTF-8"
+        for name in ("LC_ALL", "LC_MESSAGES"):
+            environ.pop(name, None)
+    environ.setdefault("WEBKIT_DISABLE_DMABUF_RENDERER", "1")
+
+
+class _SystemGi:
+    """Finds the desktop's own GTK bindings, and nothing else of the system's Python packages."""
+
+    NAMES = ("gi", "cairo")
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name not in self.NAMES:
+            return None
+        return importlib.machinery.PathFinder.find_spec(name, [SYSTEM_PACKAGES])

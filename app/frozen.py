@@ -1,0 +1,102 @@
+"""What differs when the program is one file (packaging/): its Python, its libraries, its uv."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import importlib
+import lzma
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from app.errors import Problem
+
+FROZEN = bool(getattr(sys, "frozen", False))
+UNPACKED = Path(getattr(sys, "_MEIPASS", "."))
+"""Where the file's content lies while it runs."""
+ALIVE = "rhythmicml.alive"
+"""Locked in that folder as long as the program runs."""
+LIBRARIES = "LD_LIBRARY_PATH"
+PYTHONS = ("python3", *(f"python3.{minor}" for minor in range(14, 8, -1)))
+
+
+def settle() -> None:
+    """What a start from one file needs; nothing otherwise."""
+    if FROZEN:
+        restore_libraries(os.environ)
+        sweep(UNPACKED)
+
+
+def restore_libraries(environ: MutableMapping[str, str]) -> None:
+    """Programs that we start load the system's libraries, not those that came with us."""
+    environ.pop(LIBRARIES, None)
+    if original := environ.pop(f"{LIBRARIES}_ORIG", ""):
+        environ[LIBRARIES] = original
+
+
+def sweep(own: Path) -> None:
+    """Mark our folder as in use, and remove those of programs that were killed."""
+    if not own.name.startswith("_MEI"):  # a folder that was installed, not unpacked
+        return
+    _locked(own / ALIVE)
+    for each in own.parent.glob("_MEI*"):
+        if each != own and (each / ALIVE).exists() and (held := _locked(each / ALIVE)) is not None:
+            shutil.rmtree(each, ignore_errors=True)
+            os.close(held)
+
+
+def _locked(path: Path) -> int | None:
+    """A descriptor that holds the lock; None when somebody else does, or the file is not ours."""
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fd
+        except OSError:
+            os.close(fd)
+    return None
+
+
+@functools.cache
+def python() -> str:
+    """A Python that can run other programs: ours; from one file, the first of this machine's."""
+    if not FROZEN:
+        return sys.executable
+    found = next((path for name in PYTHONS if (path := shutil.which(name))), None)
+    if found is None:
+        raise Problem(
+            "There is no Python on this machine that we can use: 3.9 or later is needed.",
+            remedy="Install it, for example: apt-get install python3",
+        )
+    return found
+
+
+@functools.cache
+def python_version() -> str:
+    """Its version, major.minor; of the one inside us where there is no other."""
+    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if not FROZEN:
+        return ours
+    ask = "import sys; print('%d.%d' % sys.version_info[:2])"
+    with contextlib.suppress(Problem, OSError, subprocess.SubprocessError):
+        return subprocess.check_output([python(), "-I", "-S", "-c", ask], text=True).strip()
+    return ours
+
+
+def uv(tools: Path, version: str) -> Path:
+    """The uv that came with us, unpacked once into `tools`: it is larger than all the rest."""
+    place = tools / f"uv-{version}"
+    if not place.exists():
+        tools.mkdir(mode=0o700, parents=True, exist_ok=True)
+        packed: bytes = importlib.import_module("rhythmicml_uv").PACKED  # packaging/dist.py
+        with tempfile.NamedTemporaryFile(dir=tools, prefix=".uv-", delete=False) as fresh:
+            fresh.write(lzma.decompress(packed))
+            os.fchmod(fresh.fileno(), 0o700)
+        os.replace(fresh.name, place)
+    return place
