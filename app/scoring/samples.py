@@ -31,8 +31,10 @@ def pack(body: Mapping[str, Any]) -> bytes:
 
 def unpack(packed: bytes) -> Json:
     """Raises ValueError when it is no body, or one that would not end."""
+    stream = zlib.decompressobj()
     try:
-        body = msgspec.json.decode(zlib.decompressobj().decompress(packed, LONGEST), type=Json)
+        text = stream.decompress(packed, LONGEST)
+        body = msgspec.json.decode(text if stream.eof else b"", type=Json)
     except (zlib.error, msgspec.DecodeError, TypeError) as error:
         raise ValueError(f"not a body: {error}") from error
     return {**empty(), **body}
