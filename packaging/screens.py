@@ -254,6 +254,23 @@ SCENES: dict[str, Scene] = {
             see("Start v1"),
         ),
     ),
+    "pipelines": Scene("/pipelines", widths=ALL),
+    "pipelines-new": Scene("/pipelines", (click("New pipeline"),)),
+    "stages": Scene("/models/outlook/stages", (see("p95 "),), widths=ALL),
+    "stages-asked": Scene("/models/outlook/stages", (click("Ask it"), see("combined here"))),
+    "stages-building": Scene("/models/offers/stages", widths=ALL),
+    "stages-menu": Scene("/models/outlook/stages", (open_menu("Change fraud"),)),
+    "stages-form": Scene(
+        "/models/outlook/stages", (open_menu("Change fraud"), click("Change…"), see("Takes"))
+    ),
+    "stages-wrong": Scene(
+        "/models/outlook/stages",
+        (
+            *(open_menu("Change fraud"), click("Change…"), see("Takes")),
+            *(fill("Columns (one a line; empty: all)", "nobody.tenure"), see("there is no stage")),
+        ),
+    ),
+    "deploy-stages": Scene("/models/offers", (click("Deploy"), see("Deploy missing stages"))),
     "jobs-running": Scene("/jobs", (see("running"),)),
     "job-interrupted": Scene("/jobs", (click("fraud v1"),)),
     "job-cancelled": Scene("/jobs", (click("slow v1"), *CANCEL)),
@@ -269,7 +286,11 @@ SCENES: dict[str, Scene] = {
     "location-forget": Scene("/settings", (click("Forget"),)),
     "no-page": Scene("/nothing"),
 }
-EMPTY = {"first-run": Scene("/", widths=ALL), "jobs-none": Scene("/jobs")}
+EMPTY = {
+    "first-run": Scene("/", widths=ALL),
+    "pipelines-none": Scene("/pipelines"),
+    "jobs-none": Scene("/jobs"),
+}
 
 
 @contextmanager

@@ -92,8 +92,10 @@ document.addEventListener("htmx:beforeRequest", (event) => {
 });
 
 document.addEventListener("htmx:beforeSwap", (event) => {
-  const source = event.detail.requestConfig.triggeringEvent;
-  if (source && source.type.startsWith("sse:") && inUse(event.detail.requestConfig.elt)) event.detail.shouldSwap = false;
+  const { triggeringEvent: source, elt } = event.detail.requestConfig;
+  // What a part asks for as it is shown comes without an event.
+  const unasked = source ? source.type.startsWith("sse:") : elt.hasAttribute("hx-trigger");
+  if (unasked && inUse(elt)) event.detail.shouldSwap = false;
 });
 
 // What replaces a part hears of news only when it has settled: what came to the old one since it
@@ -164,7 +166,7 @@ function move(step) {
   if (next) next.focus();
 }
 
-const GOES = { c: "/", j: "/jobs", s: "/settings" };
+const GOES = { c: "/", p: "/pipelines", m: "/monitoring", j: "/jobs", s: "/settings" };
 let going = false;
 
 document.addEventListener("keydown", (event) => {

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 
 import pytest
 from client import Client, write_model
@@ -173,12 +174,34 @@ def test_job_of_a_program_that_was_killed_is_told_as_interrupted(page, server, w
     expect(page.locator("#drawer .result")).to_contain_text("Nothing changed since v1.")
 
 
-def test_a_hundred_thousand_files_are_counted_or_refused_in_time(page, server, work, tmp_path):
-    folder = write_model(tmp_path / "many", "many")
-    for part in range(100):
+def fill(folder, folders):
+    for part in range(folders):
         (folder / f"p{part}").mkdir()
         for number in range(1000):
             (folder / f"p{part}" / f"{number}").touch()
+
+
+@pytest.mark.faults
+def test_a_million_files_are_counted_while_another_window_is_answered(page, server, work, tmp_path):
+    """As a data set left in the folder: counted in 16 s, with 470 MB, on 2 cores."""
+    folder = write_model(tmp_path / "many", "many")
+    fill(folder, 1000)
+    page.goto(server.address)
+    other = page.context.new_page()
+    page.get_by_role("button", name="Add your model").click()
+    page.get_by_label("Folder", exact=True).fill(str(folder))
+    began = time.monotonic()
+    other.goto(f"{server.address}/settings")
+    expect(other.get_by_role("heading", name="Locations")).to_be_visible()
+    answered = time.monotonic() - began
+    expect(page.locator("#drawer")).to_contain_text("1000005 files", timeout=180_000)
+    print(f"answered in {answered:.1f} s, counted in {time.monotonic() - began:.1f} s")
+    assert answered < 10
+
+
+def test_a_hundred_thousand_files_are_counted_or_refused_in_time(page, server, work, tmp_path):
+    folder = write_model(tmp_path / "many", "many")
+    fill(folder, 100)
     page.goto(server.address)
     page.get_by_role("button", name="Add your model").click()
     page.get_by_label("Folder", exact=True).fill(str(folder))
