@@ -95,7 +95,8 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   const { triggeringEvent: source, elt } = event.detail.requestConfig;
   // What a part asks for as it is shown comes without an event.
   const unasked = source ? source.type.startsWith("sse:") : elt.hasAttribute("hx-trigger");
-  if (unasked && inUse(elt)) event.detail.shouldSwap = false;
+  const late = source && source.type === "refresh" && elt.querySelector(".rename input:focus");
+  if (late || (unasked && inUse(elt))) event.detail.shouldSwap = false;
 });
 
 // What replaces a part hears of news only when it has settled: what came to the old one since it
@@ -123,6 +124,7 @@ document.addEventListener("htmx:afterSettle", () => {
 // A name that is being changed: what it was comes back with Esc, or when one goes elsewhere.
 function leaveName(field) {
   const row = field.closest("tbody[id]");
+  field.blur();
   if (row) htmx.trigger("#rows", "refresh");
   else location.reload();
 }
@@ -137,7 +139,9 @@ document.addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("htmx:afterRequest", (event) => {
-  if (event.target.matches(".rename") && event.detail.successful && document.getElementById("rows")) htmx.trigger("#rows", "refresh");
+  if (!event.target.matches(".rename") || !event.detail.successful || !document.getElementById("rows")) return;
+  document.activeElement.blur();
+  htmx.trigger("#rows", "refresh");
 });
 
 // One click, one order.
