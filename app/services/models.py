@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import unicodedata
@@ -14,7 +15,7 @@ from app import config
 from app.configuration.starter import starter
 from app.errors import Problem
 from app.models import Model
-from app.services import secrets
+from app.services import limits, secrets
 from app.store import Store
 from app.store.folder import IGNORE_FILE
 from app.workspace import Workspace
@@ -131,14 +132,17 @@ def example_folder() -> Path:
 def rename(work: Workspace, name: str, new: str) -> Model:
     """Give a model another name. Not while it is deployed: its instances carry the old one.
 
-    The values of its secrets go along.
+    The values of its secrets, its limits and what was recorded of it go along.
     """
     kept = secrets.kept_of(work, name)
     with work.open_store() as store, store.write():
         _refuse_deployed(store, name, "renamed")
         renamed = store.models.rename(name, checked_name(new))
+        limits.follow(store, name, renamed.name)
     if renamed.name != name:
         secrets.follow(work, name, kept, renamed.name)
+        with contextlib.suppress(Problem), work.open_recorded() as recorded:
+            recorded.rename(name, renamed.name)  # what can be collected anew hinders nobody
     return renamed
 
 
@@ -155,6 +159,7 @@ def remove(work: Workspace, name: str, force: bool = False) -> Model:
         for instance in store.instances.all(model=name):
             store.instances.remove(name, instance.location)
         store.models.remove(name)
+        limits.follow(store, name, None)
     with work.open_store() as store:
         store.collect()
     secrets.follow(work, name, kept, None)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from app.store import alerts
 from app.store.database import PATIENCE, Database, Row
 from app.store.migrations import migrate
 
@@ -84,7 +85,7 @@ CREATE TABLE alerts (
 CREATE UNIQUE INDEX alerts_open ON alerts(rule, model, location, subject) WHERE ended IS NULL
 """
 
-MIGRATIONS = (FIRST,)
+MIGRATIONS = (FIRST, alerts.TABLES)
 
 
 class Sample(NamedTuple):
@@ -136,6 +137,7 @@ class Recorded:
         except BaseException:
             self.close()
             raise
+        self.alerts = alerts.Alerts(self._database)
 
     def __enter__(self) -> Recorded:
         return self
@@ -188,7 +190,7 @@ class Recorded:
 
     def rename(self, model: str, new: str) -> None:
         with self.write():
-            for table in ("sources", "states", "alerts"):
+            for table in ("sources", "states", "alerts", "runs"):
                 sql = f"UPDATE OR REPLACE {table} SET model = ? WHERE model = ?"  # noqa: S608
                 self._database.execute(sql, [new, model])
 
@@ -340,26 +342,3 @@ class Recorded:
         """Location → the instances found changed there; without those never looked at."""
         rows = self._database.tuples("SELECT location, modified FROM verified")
         return {location: json.loads(names) for location, names in rows}
-
-    # Alerts
-
-    def alerts(self, *, open_only: bool = False, limit: int = 10_000) -> list[Row]:
-        """Newest first."""
-        return self._database.query(
-            "SELECT * FROM alerts WHERE ended IS NULL OR NOT ? ORDER BY id DESC LIMIT ?",
-            [open_only, limit],
-        )
-
-    def raise_alert(self, row: Row) -> int:
-        names = ", ".join(row)
-        marks = ", ".join("?" * len(row))
-        sql = f"INSERT INTO alerts({names}) VALUES({marks}) RETURNING id"
-        return int(self._database.tuples(sql, list(row.values()))[0][0])
-
-    def change_alerts(self, numbers: Sequence[int], **changes: Any) -> int:
-        """How many were there to be changed."""
-        names = ", ".join(f"{name} = ?" for name in changes)
-        return self._database.execute(
-            f"UPDATE alerts SET {names} WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608
-            [*changes.values(), json.dumps(list(numbers))],
-        )

@@ -1,0 +1,67 @@
+"""How far the columns of what an instance is asked have moved: the last day against the week
+before it. Looked at now and then: it reads a week of rows."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from app.scoring import samples, summaries
+from app.services import drift
+from app.services.series import UNREADABLE
+
+if TYPE_CHECKING:
+    from app.store.recorded import Recorded, Sample
+
+DAY, WEEK = 86_400.0, 7 * 86_400.0
+EVERY = 3600.0
+"""Seconds between two looks at one instance."""
+LEAST = 500
+"""Values on either side below which nothing is said of a column."""
+MOST = 20
+"""Columns that are told about, the furthest ones: a host may name as many as it likes."""
+
+Summary = dict[str, Any]
+
+
+def refresh(recorded: Recorded, places: Iterable[tuple[str, str]], now: float) -> None:
+    """Look at the one of these instances that was looked at longest ago, if that is long ago."""
+    sources = [(recorded.find(*each), each[1]) for each in places]
+    known = [(source, location) for source, location in sources if source is not None]
+    looked = {each: (recorded.alerts.moved(each[0]) or (0.0, {}))[0] for each in known}
+    oldest = min(looked, key=looked.__getitem__, default=None)
+    if oldest is None or abs(now - looked[oldest]) < EVERY:
+        return
+    source, location = oldest
+    there = now + recorded.skew(location)
+    before = recorded.columns(source, there - DAY - WEEK, there - DAY)
+    recorded.alerts.keep_moved(
+        source, now, scores(before, recorded.columns(source, there - DAY, there))
+    )
+
+
+def of(recorded: Recorded, source: int, now: float) -> dict[str, float] | None:
+    """Column → PSI, as last looked at; None when that is too long ago, or never was."""
+    at, found = recorded.alerts.moved(source) or (0.0, {})
+    return found if abs(now - at) < 2 * EVERY else None
+
+
+def scores(before: Iterable[Sample], now: Iterable[Sample]) -> dict[str, float]:
+    """Column → how far it has moved, the furthest ones first. Pure."""
+    was, is_now = whole(before), whole(now)
+    found: dict[str, float] = {}
+    for name in was.keys() & is_now.keys():
+        with contextlib.suppress(*UNREADABLE, ArithmeticError):
+            if min(was[name]["count"], is_now[name]["count"]) >= LEAST:
+                found[name] = float(drift.compare(was[name], is_now[name])["score"])
+    return dict(sorted(found.items(), key=lambda each: (-each[1], each[0]))[:MOST])
+
+
+def whole(rows: Iterable[Sample]) -> dict[str, Summary]:
+    """Column → summary, of all inputs that rows tell of; what cannot be read is left out."""
+    found: dict[str, Summary] = {}
+    for row in rows:
+        with contextlib.suppress(*UNREADABLE):
+            found = summaries.merge_all(found, samples.unpack(row.body)["inputs"])
+    return found
