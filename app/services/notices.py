@@ -59,6 +59,8 @@ def show(title: str, text: str) -> str:
             _by_bus(title, text)
         else:
             return "This system has no notices that we know how to show."
+    except (FileNotFoundError, ConnectionError):
+        return "This desktop shows no notices: nobody is there who would."
     except (OSError, RuntimeError, StopIteration, ValueError, subprocess.SubprocessError) as error:
         return f"This desktop shows no notices: {str(error) or type(error).__name__}"
     return ""

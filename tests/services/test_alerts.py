@@ -170,7 +170,7 @@ def test_a_column_that_moved_is_told_by_its_name(work, looked):
     assert (alert["rule"], alert["subject"]) == ("drift", "amount")
     assert alert["value"] > 1
     keep(work, [row(at - 7000 + n * 10, list(range(100))) for n in range(400)])
-    assert looked(instance(), times=3) == []  # it is looked at once an hour
+    assert looked(instance(), times=3) == []  # it is not looked at that often
     assert looked(instance(), every=moved.EVERY) == [("ended", True)]
 
 
