@@ -36,6 +36,11 @@ MEANINGS = {
     "drift": ("PSI", "a column of the requests has moved further from the week before"),
 }
 """Unit of each, and when there is an alert."""
+SHOWN_AS = {
+    name: (100.0, "%") if unit == "share" else (1.0, "" if unit == "PSI" else unit)
+    for name, (unit, _) in MEANINGS.items()
+}
+"""As people type it: times what, and what stands behind it."""
 OF_HOSTS = ("disk",)
 """Rules that are about hosts alone, so no model has its own limit."""
 UPPER = {"errors": 1.0, "memory": 1.0, "disk": 1.0, "certificate": 3650.0}
@@ -62,12 +67,18 @@ def own(store: Store) -> dict[str, Limits]:
 def change(store: Store, name: str, limit: float | None, model: str | None = None) -> None:
     """Set one, for all models or for one; None turns that rule off."""
     _refuse_unknown(name, model)
-    if limit is not None and not 0 < limit <= UPPER.get(name, 1e9):
-        raise Problem(f"{limit:g} is no limit for {name}.", remedy=_range(name))
+    if limit is not None:
+        checked(name, limit)
     if model is not None:
         store.models.get(model)
     with store.write():
         _keep(store, {**_kept(store, model), name: limit}, model)
+
+
+def checked(name: str, limit: float) -> None:
+    """Raises Problem when that cannot be a limit of this rule."""
+    if not 0 < limit <= UPPER.get(name, 1e9):
+        raise Problem(f"{limit:g} is no limit for {name}.", remedy=_range(name))
 
 
 def reset(store: Store, name: str, model: str | None = None) -> None:

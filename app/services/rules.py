@@ -93,7 +93,7 @@ def of_host(facts: HostFacts, limit: Limits) -> Iterator[Reading]:
     if bound := limit["down"]:
         share = 0.0 if facts.reached else 2.0
         many = f"{facts.instances} instance{'s' if facts.instances != 1 else ''} there"
-        words = f"It cannot be reached: {facts.error or 'no answer'} ({many}.)"
+        words = f"It cannot be reached ({many}): {facts.error or 'no answer.'}"
         yield Reading("down", "", facts.location, "", None, share, words, bound, STEADY / 2)
     for name in ("memory", "disk"):
         if bound := limit[name]:

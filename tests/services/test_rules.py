@@ -90,7 +90,7 @@ def test_host_out_of_reach_is_one_alert_for_all_on_it():
     facts = HostFacts("ams", False, "ams did not answer.", 20, {"disk": (95.0, 100.0)})
     down, memory, disk = rules.of_host(facts, LIMITS)
     assert (down.key, down.share) == (("down", "", "ams", ""), 2.0)
-    assert down.words == "It cannot be reached: ams did not answer. (20 instances there.)"
+    assert down.words == "It cannot be reached (20 instances there): ams did not answer."
     assert memory.share is None
     assert disk.share == pytest.approx(0.95 / 0.9)
 
