@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.configuration.values import size
 from app.errors import NotFound
-from app.services import moved, states
+from app.services import drifting, states
 from app.services.rules import Facts, HostFacts
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def gather(
 ) -> list[Facts | HostFacts]:
     """Of each instance whose host answered, and of each host. rows: as `status` has them."""
     seen = {(row["model"], row["location"]): row for row in rows if row["state"] != "unreachable"}
-    moved.refresh(recorded, seen, now)
+    drifting.refresh(recorded, seen, now)
     moments = {key: _moment(recorded, *key) for key in seen}
     there: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
@@ -57,7 +57,7 @@ def _facts(store: Store, recorded: Recorded, row: Row, moment: Moment | None, no
         memory=figures.get("memory"),
         most=_most_memory(store, row),
         ends=datetime.fromisoformat(tls["expires"]).timestamp() if tls else None,
-        drift=None if source is None else moved.of(recorded, source, now),
+        drift=None if source is None else drifting.of(recorded, source, now),
     )
 
 

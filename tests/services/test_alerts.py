@@ -7,7 +7,7 @@ import pytest
 from app.errors import NotFound
 from app.models import Instance
 from app.scoring import samples, sketch, summaries
-from app.services import alerts, limits, moved, notices, telling
+from app.services import alerts, drifting, limits, notices, telling
 from app.store.recorded import Sample
 
 NOW = 1_800_000_000.0
@@ -171,16 +171,16 @@ def test_a_column_that_moved_is_told_by_its_name(work, looked):
     assert alert["value"] > 1
     keep(work, [row(at - 7000 + n * 10, list(range(100))) for n in range(400)])
     assert looked(instance(), times=3) == []  # it is not looked at that often
-    assert looked(instance(), every=moved.EVERY) == [("ended", True)]
+    assert looked(instance(), every=drifting.EVERY) == [("ended", True)]
 
 
 def test_few_values_and_rows_of_a_hostile_host_say_nothing_of_drift():
     some = [row(0, list(range(100)))] * 6
-    assert moved.scores(some[:4], some) == {}
+    assert drifting.scores(some[:4], some) == {}
     bad = row(0, None)
     odd = samples.pack({**samples.empty(), "inputs": {"amount": {"count": 1e9, "nulls": "x"}}})
-    assert set(moved.scores([*some, bad._replace(body=b"?")], some)) == {"amount"}
-    assert moved.scores([*some, bad._replace(body=odd)], [bad._replace(body=odd)] * 2) == {}
+    assert set(drifting.scores([*some, bad._replace(body=b"?")], some)) == {"amount"}
+    assert drifting.scores([*some, bad._replace(body=odd)], [bad._replace(body=odd)] * 2) == {}
 
 
 def test_nobody_is_told_when_every_way_is_off(work, looked):
