@@ -71,6 +71,9 @@ class NotTrusted(Problem):
         super().__init__(what, remedy=remedy, detail=detail)
         self.fingerprint = fingerprint
 
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), "fingerprint": self.fingerprint}
+
 
 class Unfit(Problem):
     """A host lacks room for a release, or something that it needs; nothing was sent.
@@ -86,6 +89,21 @@ class Unfit(Problem):
 
     def as_dict(self) -> dict[str, Any]:
         return {**super().as_dict(), "checks": self.checks}
+
+
+class StagesMissing(Problem):
+    """Stages of a pipeline cannot be asked, and deploying them first would mend it."""
+
+
+class PipelineBroken(Problem):
+    """A change that a pipeline could not go on with. `pipeline` is its name."""
+
+    def __init__(self, what: str, *, pipeline: str, remedy: str = "", cause: str = "") -> None:
+        super().__init__(what, remedy=remedy, cause=cause)
+        self.pipeline = pipeline
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), "pipeline": self.pipeline}
 
 
 class GateFailed(Problem):

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from app.deployer.agent.words import duration, size
 from app.models import instant
 
-__all__ = ["ago", "duration", "size"]
+__all__ = ["ago", "duration", "milliseconds", "size"]
 
 
 def ago(stamp: str) -> str:
@@ -21,3 +21,10 @@ def ago(stamp: str) -> str:
         if seconds >= length:
             return f"{seconds // length:.0f} {unit} ago"
     return "just now"
+
+
+def milliseconds(seconds: float) -> str:
+    """How long an answer took: 0.4 ms, 38 ms, 1.2 s."""
+    if seconds >= 1:
+        return f"{seconds:.1f} s"
+    return f"{seconds * 1000:.0f} ms" if seconds >= 0.01 else f"{seconds * 1000:.1f} ms"

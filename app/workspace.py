@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from app.deployer.road import Road
     from app.models import Location
     from app.store import Store
+    from app.store.recorded import Recorded
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,17 @@ class Workspace:
 
         with Store.open(self.home) as store:
             yield store
+
+    @contextmanager
+    def open_recorded(self) -> Iterator[Recorded]:
+        """What was collected from hosts."""
+        from app.store import Store
+        from app.store.recorded import Recorded
+
+        if not self.home.is_dir():
+            Store.open(self.home).close()  # which makes the folder, for this user alone
+        with Recorded(self.home) as recorded:
+            yield recorded
 
     def reach(self, location: Location) -> Road:
         """An open way to a location; close it, or use it in a `with`."""

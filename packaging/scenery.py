@@ -22,7 +22,7 @@ from sshd import Sshd, make_key  # noqa: E402
 
 from app.errors import Problem  # noqa: E402
 from app.models import Instance  # noqa: E402
-from app.services import instances, locations, models, versions  # noqa: E402
+from app.services import composing, instances, locations, models, versions  # noqa: E402
 from app.services.deployments import deploy, rollback, undeploy  # noqa: E402
 from app.workspace import Workspace  # noqa: E402
 
@@ -68,6 +68,26 @@ NEEDS = """if not Path("{flag}").exists():
         raise ImportError("libGL.so.1: cannot open shared object file")"""
 WAITS = 'while Path("{flag}").exists(): time.sleep(0.1)'
 RAISES = 'raise FileNotFoundError("artifacts/vocabulary.json")'
+OFFERS = """
+[[stage]]
+name = "call"
+instance = "ocr"
+columns = { tenure = "input.tenure", calls = "input.calls", contract = "input.contract" }
+when = "churn >= 0.5 and prices < 2"
+optional = true
+
+[[stage]]
+name = "letter"
+instance = "fraud"
+version = 1
+after = ["input"]
+when = "churn < 0.5"
+
+[[stage]]
+name = "offer"
+combine = "first"
+after = ["call", "letter"]
+"""
 DIES_WITH_ITS_JOB = """
 import sys; from app.store import Store; from pathlib import Path; from app.models import Event
 with Store.open(Path(sys.argv[1])) as store:
@@ -137,6 +157,7 @@ def build(scenery: Scenery) -> None:
         store.instances.upsert(Instance("demand", "lab", 8101, "v1", 1, "serving", seen))
     fail(scenery)
     churn(scenery)
+    outlook(scenery)
     subprocess.run([sys.executable, "-c", DIES_WITH_ITS_JOB, str(work.home)], cwd=ROOT, check=True)
     scenery.sshd.stop()
 
@@ -154,6 +175,20 @@ def churn(scenery: Scenery) -> None:
         instances.score(work, "churn", json.dumps(SAMPLE).encode())
     folder = scenery.write("churn", calls=0.5)
     (folder / "notes.md").write_text("Calls count for more since the new tariff.\n")
+
+
+def outlook(scenery: Scenery) -> None:
+    """A pipeline that serves, and one that is being built and asks more than is there."""
+    work = scenery.work
+    composing.begin(work, scenery.folder / "outlook", "outlook", ["churn,fraud"])
+    versions.commit(work, "outlook", "Both, as one figure")
+    list(deploy(work, "outlook@1"))
+    for _ in range(12):
+        instances.score(work, "outlook", json.dumps(SAMPLE).encode())
+    composing.begin(work, scenery.folder / "offers", "offers", ["churn", "prices"])
+    toml = scenery.folder / "offers" / "rhythmicml.toml"
+    toml.write_text(toml.read_text() + OFFERS)
+    versions.commit(work, "offers", "Worth a call, or not")
 
 
 def fail(scenery: Scenery) -> None:
@@ -183,4 +218,4 @@ def scenery(folder: Path) -> Iterator[Scenery]:
             with made.work.open_store() as store:
                 there = store.instances.all(location="local")
             for each in there:
-                list(undeploy(made.work, each.model, to=each.location, purge=True))
+                list(undeploy(made.work, each.model, to=each.location, purge=True, force=True))

@@ -129,6 +129,13 @@ def edit_elsewhere(page: Page, made: Scenery) -> None:
     path.write_text(kept)
 
 
+def astray(page: Page, _: Scenery) -> None:
+    """A server is added where none listens."""
+    page.get_by_label("Address", exact=True).fill("ssh://ana@127.0.0.1:1")
+    page.get_by_role("button", name="Connect and add").click()
+    page.locator(".toast-problem").wait_for(timeout=20_000)
+
+
 def meet(page: Page, made: Scenery) -> None:
     """A server is added that nobody here has met."""
     folder = made.folder / f"server-{time.time()}"
@@ -173,15 +180,10 @@ SCENES: dict[str, Scene] = {
     "catalogue-unfolded": Scene("/", (open_menu("Versions of churn"),)),
     "catalogue-menu": Scene("/", (open_menu("More for churn"),)),
     "catalogue-keys": Scene("/", (press("j", "j"),)),
-    "remove": Scene("/", (open_menu("More for prices"), click("Rename or remove"))),
-    "remove-deployed": Scene("/", (open_menu("More for churn"), click("Rename or remove"))),
-    "toast-problem": Scene(
-        "/",
-        (
-            *(open_menu("More for prices"), click("Rename or")),
-            *(fill("New name", "Ö"), press_button("Rename")),
-        ),
-    ),
+    "remove": Scene("/", (open_menu("More for prices"), click("Remove…"))),
+    "remove-deployed": Scene("/", (open_menu("More for churn"), click("Remove…"))),
+    "rename": Scene("/", (open_menu("More for prices"), click("Rename"))),
+    "toast-problem": Scene("/settings", (click("Add location"), fill("Name", "prod"), astray)),
     "drop": Scene("/", (drag("dragEnter"),)),
     "drop-copying": Scene("/", (drag("dragEnter", "dragOver", "drop"),), CANCEL),
     "help": Scene("/", (press("?"),)),
@@ -252,6 +254,23 @@ SCENES: dict[str, Scene] = {
             see("Start v1"),
         ),
     ),
+    "pipelines": Scene("/pipelines", widths=ALL),
+    "pipelines-new": Scene("/pipelines", (click("New pipeline"),)),
+    "stages": Scene("/models/outlook/stages", (see("p95 "),), widths=ALL),
+    "stages-asked": Scene("/models/outlook/stages", (click("Ask it"), see("combined here"))),
+    "stages-building": Scene("/models/offers/stages", widths=ALL),
+    "stages-menu": Scene("/models/outlook/stages", (open_menu("Change fraud"),)),
+    "stages-form": Scene(
+        "/models/outlook/stages", (open_menu("Change fraud"), click("Change…"), see("Takes"))
+    ),
+    "stages-wrong": Scene(
+        "/models/outlook/stages",
+        (
+            *(open_menu("Change fraud"), click("Change…"), see("Takes")),
+            *(fill("Columns (one a line; empty: all)", "nobody.tenure"), see("there is no stage")),
+        ),
+    ),
+    "deploy-stages": Scene("/models/offers", (click("Deploy"), see("Deploy missing stages"))),
     "jobs-running": Scene("/jobs", (see("running"),)),
     "job-interrupted": Scene("/jobs", (click("fraud v1"),)),
     "job-cancelled": Scene("/jobs", (click("slow v1"), *CANCEL)),
@@ -267,7 +286,11 @@ SCENES: dict[str, Scene] = {
     "location-forget": Scene("/settings", (click("Forget"),)),
     "no-page": Scene("/nothing"),
 }
-EMPTY = {"first-run": Scene("/", widths=ALL), "jobs-none": Scene("/jobs")}
+EMPTY = {
+    "first-run": Scene("/", widths=ALL),
+    "pipelines-none": Scene("/pipelines"),
+    "jobs-none": Scene("/jobs"),
+}
 
 
 @contextmanager

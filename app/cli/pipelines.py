@@ -124,18 +124,17 @@ def _tested(said: dict[str, Any]) -> None:
         who = f"{each['instance']}{version}" if each["instance"] else "combined here"
         click.secho(f"{each['name']}  ", bold=True, nl=False)
         click.echo(f"{who}, {each['rows']} rows, {each['ms']:.1f} ms")
-        for row in rows_words(each["output"]):
+        for row in rows_words(each):
             click.echo(f"  {row}")
     click.echo(f"The answer: {json.dumps(said['answer'], ensure_ascii=False)}")
 
 
-def rows_words(output: Any, most: int = 3, longest: int = 96) -> list[str]:
-    """The first rows of an output, a line each, cut short."""
-    rows = output if isinstance(output, list) else [output]
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows[:most]]
-    lines = [line if len(line) <= longest else f"{line[: longest - 1]}…" for line in lines]
-    more = len(rows) - most
-    return [*lines, f"… and {more:,} more"] if more > 0 else lines
+def rows_words(stage: dict[str, Any]) -> list[str]:
+    """The first rows of what a stage gave, a line each, cut short."""
+    from app.services import rehearsing
+
+    said = rehearsing.brief(stage, 3, 96)
+    return [*said["output"], *([f"… and {said['more']:,} more"] if said["more"] else [])]
 
 
 def register(group: click.Group) -> None:

@@ -21,15 +21,20 @@ STEPS = (10, 60, 900)
 FINEST, COARSEST = STEPS[0], STEPS[-1]
 LATENCIES = 192  # buckets of a sketch of seconds: a quantile is off by 1 % in practice
 
+LONGEST = 16 << 20
+"""Bytes of a body: few that were packed may become many."""
+
 
 def pack(body: Mapping[str, Any]) -> bytes:
     return zlib.compress(msgspec.json.encode(body))
 
 
 def unpack(packed: bytes) -> Json:
-    """Raises ValueError when it is no body."""
+    """Raises ValueError when it is no body, or one that would not end."""
+    stream = zlib.decompressobj()
     try:
-        body = msgspec.json.decode(zlib.decompress(packed), type=Json)
+        text = stream.decompress(packed, LONGEST)
+        body = msgspec.json.decode(text if stream.eof else b"", type=Json)
     except (zlib.error, msgspec.DecodeError, TypeError) as error:
         raise ValueError(f"not a body: {error}") from error
     return {**empty(), **body}

@@ -80,6 +80,20 @@ def merge(one: Mapping[str, Any], other: Mapping[str, Any], most: int = 128) -> 
     return _written(zero, pos, neg, coarse)
 
 
+def merge_many(sketches: Iterable[Mapping[str, Any]], most: int = 128) -> Json:
+    """The sketch of the values of all: as `merge` one by one, in one pass."""
+    every = list(sketches)
+    coarse = max(map(_coarse, every), default=0)
+    pos: dict[int, int] = {}
+    neg: dict[int, int] = {}
+    for each in every:
+        _sum(pos, _side(each, "pos", coarse))
+        _sum(neg, _side(each, "neg", coarse))
+    while len(pos) + len(neg) > most:
+        pos, neg, coarse = _folded(pos), _folded(neg), coarse + 1
+    return _written(sum(each.get("zero", 0) for each in every), pos, neg, coarse)
+
+
 def _written(zero: int, pos: dict[int, int], neg: dict[int, int], coarse: int) -> Json:
     said: Json = {
         "zero": zero,

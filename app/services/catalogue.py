@@ -6,12 +6,11 @@ from collections import defaultdict
 from dataclasses import asdict
 from typing import Any
 
+from app.services.states import AILING
 from app.workspace import Workspace
 
 ORDERS = ("changed", "name", "version")
 STATES = ("serving", "failing", "stopped", "unreachable", "outdated", "never")
-AILING = ("failing", "degraded", "gone")
-"""States of an instance that somebody has to look at."""
 
 
 def overview(work: Workspace) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from app.errors import Problem
+from app.errors import PipelineBroken
 from app.models import Location
 from app.scoring.schema import Schema
 from app.scoring.schema import parse as parse_schema
@@ -69,22 +69,24 @@ class Dependents:
         """Raise Problem when they cannot go on without it. action: "stopped", "taken away"."""
         needing = [each for each in self.each if not each.optional]
         if needing and not self.force:
-            raise Problem(
+            raise PipelineBroken(
                 f"{self.model} cannot be {action} on {self.location.name}: a pipeline asks it.",
                 cause="; ".join(each.words for each in needing) + ".",
                 remedy=f"rhythmicml undeploy {needing[0].pipeline} --to {needing[0].location} "
                 f"first. {FORCE}",
+                pipeline=needing[0].pipeline,
             )
 
     def _refuse_pinned(self, each: Dependent, number: int) -> None:
         if each.pinned in (None, number):
             return
-        raise Problem(
+        raise PipelineBroken(
             f"v{number} of {self.model} cannot be production on {self.location.name}: a pipeline "
             f"is pinned to v{each.pinned}.",
             cause=f"It is {each.words}.",
             remedy=f"Let its stage follow production, or deploy a version of {each.pipeline} that "
             f"is pinned to v{number}. {FORCE}",
+            pipeline=each.pipeline,
         )
 
     def _refuse_breaking(self, each: Dependent, number: int, schema: Mapping[str, Any]) -> None:
@@ -96,12 +98,13 @@ class Dependents:
                 after[stage["name"]] = parse_schema(schema)
         broken = breaks(each.stages, before, after, asked)
         if broken:
-            raise Problem(
+            raise PipelineBroken(
                 f"v{number} of {self.model} would break the pipeline {each.pipeline} on "
                 f"{each.location}.",
                 cause=" ".join(f'Stage "{one.stage}": {one.words}' for one in broken[:3]),
                 remedy=f"Deploy a version of {each.pipeline} that takes it, or one of "
                 f"{self.model} with the columns of before. {FORCE}",
+                pipeline=each.pipeline,
             )
 
 

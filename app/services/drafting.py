@@ -77,16 +77,16 @@ def drafted(steps: Sequence[Sequence[str]], combine: str = "") -> list[Drafted]:
     before: tuple[str, ...] = (INPUT,)
     taken = {INPUT, STAGE}
     for step in steps:
-        names = tuple(_free(model, taken) for model in step)
+        names = tuple(free_name(model, taken) for model in step)
         made += [Drafted(name, model, before) for name, model in zip(names, step, strict=True)]
         before = names
     if len(before) > 1 or combine:
         how = combine or "mean"
-        made.append(Drafted(_free(how, taken), "", before, how))
+        made.append(Drafted(free_name(how, taken), "", before, how))
     return made
 
 
-def _free(model: str, taken: set[str]) -> str:
+def free_name(model: str, taken: set[str]) -> str:
     """A name for a stage that asks the model: like it, as far as a stage may be called that."""
     plain = re.sub(r"[^a-z0-9_]", "_", model)
     plain = (plain if plain[0].isalpha() else f"m{plain}")[:29]

@@ -140,7 +140,7 @@ def _joined(parts: Iterable[tuple[str, Fields]]) -> Fields:
 # What a stage is given
 
 
-def _given_to(flow: Flow, stage: Stage) -> dict[str, tuple[str, Field]] | None:
+def given_to(flow: Flow, stage: Stage) -> dict[str, tuple[str, Field]] | None:
     """Column → whose it is (as a person would say it), and what; None where it is not known."""
     made: dict[str, tuple[str, Field]] = {}
     if stage.columns is None:
@@ -190,7 +190,7 @@ def _misfits(flow: Flow, stage: Stage) -> Iterator[Misfit]:
     if stage.combine and not stage.script:
         yield from _uneven(flow, stage)
     elif stage.name in flow.schemas and not lost:
-        given = _given_to(flow, stage)
+        given = given_to(flow, stage)
         if given is not None:
             yield from _unfit(stage, flow.schemas[stage.name], given)
 
@@ -223,7 +223,7 @@ def _unfit(
         for wanted in schema.inputs:
             if wanted.name not in given:
                 words = (
-                    f'{who} takes the column "{wanted.name}" ({_words(wanted)}), which it is not '
+                    f'{who} takes the column "{wanted.name}" ({words_of(wanted)}), which it is not '
                     f"given; it is given {_listed(given)}."
                 )
                 yield Misfit(stage.name, words)
@@ -231,8 +231,8 @@ def _unfit(
             giver, one = given[wanted.name]
             if not _fits(wanted, one):
                 words = (
-                    f'{who} takes "{wanted.name}" as {_words(wanted)}, and '
-                    f"{_origin(giver, one)} is {_words(one)}."
+                    f'{who} takes "{wanted.name}" as {words_of(wanted)}, and '
+                    f"{_origin(giver, one)} is {words_of(one)}."
                 )
                 yield Misfit(stage.name, words)
 
@@ -242,7 +242,7 @@ def _unfit_matrix(
 ) -> Iterator[Misfit]:
     for giver, one in given.values():
         if not _is_number(one):
-            words = f"{who} takes numbers, and {_origin(giver, one)} is {_words(one)}."
+            words = f"{who} takes numbers, and {_origin(giver, one)} is {words_of(one)}."
             yield Misfit(stage.name, words)
             return
     shape = schema.inputs[0].shape if schema.inputs else ()
@@ -263,7 +263,7 @@ def _uneven(flow: Flow, stage: Stage) -> Iterator[Misfit]:
         if bad and stage.combine in ("mean", "weighted"):
             words = (
                 f'combine = "{stage.combine}" takes numbers, and {_origin(name, bad[0])} is '
-                f'{_words(bad[0])}; combine = "vote" takes any.'
+                f'{words_of(bad[0])}; combine = "vote" takes any.'
             )
             yield Misfit(stage.name, words)
             return
@@ -303,7 +303,7 @@ def _origin(giver: str, one: Field) -> str:
     return str(Reference(giver, "" if one.name == giver else one.name))
 
 
-def _words(one: Field) -> str:
+def words_of(one: Field) -> str:
     return one.type + (f" of shape {[*one.shape]}" if one.shape else "")
 
 

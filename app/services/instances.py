@@ -17,7 +17,7 @@ from app.deployer import certificates
 from app.deployer.plan import PUBLIC
 from app.errors import Problem, Unreachable
 from app.models import Deployment, Event, Instance, Location
-from app.services import deployments, pipelines, places, truth
+from app.services import deployments, pipelines, places, states, truth
 from app.services.together import ASKED_AT_ONCE, Crew, values
 from app.words import ago
 
@@ -29,16 +29,17 @@ if TYPE_CHECKING:
 ANSWER_WITHIN = 300.0
 """Seconds that an instance may take to answer `score`; its own timeout is shorter."""
 
-WELL = ("idle", "busy")
-"""States of a worker that answers."""
+
+Asked = Callable[["Workspace", Location], dict[str, dict[str, Any]]]
 
 
 def status(
-    work: Workspace, name: str | None = None, *, to: str | None = None
+    work: Workspace, name: str | None = None, *, to: str | None = None, ask: Asked | None = None
 ) -> list[dict[str, Any]]:
     """Each instance that was deployed from here: its state and figures, asked from its host now.
 
-    A host that does not answer gives "unreachable" and why, not a Problem.
+    A host that does not answer gives "unreachable" and why, not a Problem. ask: does that, and may
+    ask for more on the same way; gives what the host says of each instance.
     """
     with work.open_store() as store:
         if name:
@@ -56,13 +57,16 @@ def status(
         asked = {each.location: store.locations.get(each.location) for each in known}
     crew = Crew.of(work)
     said = values(
-        crew, {name: partial(_ask, crew, at) for name, at in asked.items()}, ASKED_AT_ONCE
+        crew,
+        {name: partial(ask or ask_host, crew, at) for name, at in asked.items()},
+        ASKED_AT_ONCE,
     )
     rows = [_row(each, said[each.location]) for each in known]
     for row in rows:
         newest = latest.get(row["model"])
         row["latest"] = newest.number if newest else None
         row["outdated"] = bool(newest and row["version"] and newest.number > row["version"])
+    states.judge(work, rows)
     with work.open_store() as store:
         around = [_around(each, said) for each in store.instances.all()]
         for row in rows:
@@ -87,15 +91,19 @@ def _stages(
     version = next((each for each in every if each.number == row["version"]), None)
     if version is None or not version.configuration.stages:
         return None
-    return pipelines.described(store, version.configuration, row["location"], rows)
+    return pipelines.described(version.configuration, row["location"], rows)
 
 
-def _ask(work: Workspace, location: Location) -> dict[str, dict[str, Any]]:
+def ask_host(work: Workspace, location: Location) -> dict[str, dict[str, Any]]:
     """Instance name → what the host says of it."""
     with work.reach(location) as road:
-        host = places.host_of(location, road)
-        found = road.call("status", name=None, history=0)
-        return {each["name"]: {**each, "host": host} for each in found}
+        return asked_of(road, location)
+
+
+def asked_of(road: Road, location: Location) -> dict[str, dict[str, Any]]:
+    host = places.host_of(location, road)
+    found = road.call("status", name=None, history=0)
+    return {each["name"]: {**each, "host": host} for each in found}
 
 
 def _row(known: Instance, said: dict[str, dict[str, Any]] | Problem) -> dict[str, Any]:
@@ -121,7 +129,7 @@ def _row(known: Instance, said: dict[str, dict[str, Any]] | Problem) -> dict[str
     if isinstance(said, Problem):
         return {**row, "error": f"{said.what} Last seen {known.state} {ago(known.seen)}."}
     if known.model not in said:
-        return {**row, "state": "gone", "error": "The host knows no such instance."}
+        return {**row, "state": states.UNKNOWN, "error": "The host knows no such instance."}
     return {**row, **_figures(said[known.model]), **_access(known, said[known.model])}
 
 
@@ -148,7 +156,7 @@ def _figures(said: dict[str, Any]) -> dict[str, Any]:
     front: dict[str, Any] = next((f for f in fronts if f.get("accepting")), {})
     versions = {each["id"]: each["version"] for each in said["releases"]}
     return {
-        "state": state_of(said),
+        "state": states.of(said),
         "version": versions.get(said["current"]),
         "release": said["current"],
         "port": said["port"],
@@ -178,25 +186,9 @@ def _why(said: dict[str, Any]) -> str:
     return (
         (f"Its process ended ({ended}). " if ended else "No process of it runs. ")
         + f"See why: rhythmicml logs {said['name']}; try again: rhythmicml start {said['name']}"
-        if state_of(said) == "failing"
+        if states.of(said) == "failing"
         else ""
     )
-
-
-def state_of(said: dict[str, Any]) -> str:
-    """serving, degraded, starting, failing or stopped."""
-    fronts = [each for each in said["fronts"] if each["release"] == said["current"]]
-    open_to_all = [each for each in fronts if each.get("accepting")]
-    if any(each["ready"] for each in open_to_all):
-        whole = all(w["state"] in WELL for front in open_to_all for w in front["workers"])
-        return "serving" if whole else "degraded"
-    if any(each.get("error") for each in open_to_all):
-        return "failing"
-    if said["stopped"]:
-        return "stopped"
-    if not said["listening"] or not said["fronts"]:
-        return "failing"
-    return "failing" if said["fate"]["over"] or said["fate"]["restarts"] else "starting"
 
 
 def logs(
@@ -222,16 +214,21 @@ def _listen(road: Road, args: dict[str, Any], said: queue.SimpleQueue[Any]) -> N
         said.put(error)
 
 
-def score(work: Workspace, name: str, body: bytes, *, to: str | None = None) -> dict[str, Any]:
+def score(
+    work: Workspace, name: str, body: bytes, *, to: str | None = None, trace: bool = False
+) -> dict[str, Any]:
     """Send a body to an instance; {"answer", "content" (bytes), "release", "version"}.
 
     It goes to the front's private socket, for which who may log in to the host needs no token.
+    trace: a pipeline says with its answer what each stage gave (docs/design.md, "Pipelines").
     Raises Problem with the instance's own reason when it refuses.
     """
     location = places.location_of(work, name, to)
     with work.reach(location) as road:
         private = front_of(road, name, location)["private"]
-        status, headers, content = _post(road, private, body)
+        status, headers, content = _post(
+            road, private, body, {"X-Pipeline-Trace": "1"} if trace else {}
+        )
     text = content.decode("utf-8", "replace")
     if status != 200:
         raise refusal_of(name, location, status, text)
@@ -259,7 +256,7 @@ def front_of(road: Road, name: str, location: Location) -> dict[str, Any]:
     )
     if front is None:
         raise Problem(
-            f"{name} does not answer on {location.name}: it is {state_of(found[0])}.",
+            f"{name} does not answer on {location.name}: it is {states.of(found[0])}.",
             remedy=f"rhythmicml logs {name} shows why; rhythmicml start {name} tries again.",
         )
     return {**front, "port": int(found[0]["port"]), "exposure": found[0]["exposure"]}
@@ -278,10 +275,11 @@ class Through(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
 
 
-def _post(road: Road, private: str, body: bytes) -> tuple[int, Any, bytes]:
+def _post(road: Road, private: str, body: bytes, more: dict[str, str]) -> tuple[int, Any, bytes]:
     connection = Through(road, private)
     try:
-        connection.request("POST", "/score", body, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", **more}
+        connection.request("POST", "/score", body, headers)
         answer = connection.getresponse()
         return answer.status, answer.headers, answer.read()
     except (OSError, http.client.HTTPException) as error:

@@ -147,8 +147,13 @@ def describe(name: str, url: str, identity: str | None, privilege: str, base: st
 
 
 def private_key(identity: str) -> Path:
-    path = Path(identity).expanduser().absolute()
-    if not path.is_file():
+    path = Path(identity)
+    try:
+        path = path.expanduser().absolute()
+        there = path.is_file()
+    except (OSError, RuntimeError):  # too long to be one, or in the home of nobody
+        there = False
+    if not there:
         raise Problem(f'The identity file "{identity}" is not there.', remedy="Check the path.")
     return path
 

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 from app import jobs
 from app.errors import Problem
 from app.models import Event, Job
-from app.services import backups, deployments, fleet, pins, removing, verifying, versions
+from app.services import (
+    backups,
+    deployments,
+    fleet,
+    pins,
+    rehearsing,
+    removing,
+    verifying,
+    versions,
+)
 from app.services.together import Crew
 
 if TYPE_CHECKING:
@@ -106,6 +115,15 @@ def _verify(work: Workspace, subject: str) -> Events:
         yield replace(event, data={**data, **failed})
 
 
+def _rehearse(work: Workspace, subject: str) -> Events:
+    """A pipeline with all of its stages; the first rows of what each gave are kept with the job."""
+    for event in rehearsing.rehearse(work, subject):
+        if event.kind == "result":
+            stages = [{**each, **rehearsing.brief(each)} for each in event.data["stages"]]
+            event = replace(event, data={**event.data, "answer": None, "stages": stages})
+        yield event
+
+
 def _restore_store(work: Workspace, subject: str, undo: bool = False) -> Events:
     return backups.restore(work, None if undo else subject)
 
@@ -140,6 +158,7 @@ VERBS: dict[str, Callable[..., Events]] = {
     "restore-store": _restore_store,
     "pin": _pinned(True),
     "unpin": _pinned(False),
+    "test": _rehearse,
     **{
         verb.__name__: _each(verb)
         for verb in (
@@ -148,5 +167,5 @@ VERBS: dict[str, Callable[..., Events]] = {
         )
     },
 }
-COMMANDS = {"check": "location check"}
+COMMANDS = {"check": "location check", "test": "pipeline test"}
 OF_NO_MODEL = ("check", "verify", "backup", "restore-store")

@@ -61,7 +61,7 @@ def check(store: Store, name: str, configuration: Configuration) -> None:
     graph = graph_of(configuration)
     for stage in graph.stages.values():
         if stage.instance:
-            _check_known(store, name, stage)
+            check_known(store, name, stage)
     _check_depth(store, name, configuration.stages, graph.max_hops)
 
 
@@ -72,7 +72,8 @@ def kind_of(store: Store, configuration: Configuration) -> str | None:
     return configuration.input or (INPUTS[asked.kind] if asked else None)
 
 
-def _check_known(store: Store, name: str, stage: Stage) -> None:
+def check_known(store: Store, name: str, stage: Stage) -> None:
+    """Raise NotFound where the model that a stage asks, or its version, is not known here."""
     instance, version = stage.instance, stage.version
     model = store.models.find(instance)
     if model is None:
@@ -186,18 +187,24 @@ SHOWN = ("name", "instance", "combine", "weights", "after", "when", "optional", 
 
 
 def described(
-    store: Store,
-    configuration: Configuration,
-    location: str | None,
-    rows: Iterable[Mapping[str, Any]],
+    configuration: Configuration, location: str | None, rows: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """The stages in the order in which they are asked. rows: those of instances.status.
 
     location: where the pipeline is, if it is anywhere.
     """
-    graph = graph_of(configuration)
+    return described_of(graph_of(configuration), configuration.stages, location, rows)
+
+
+def described_of(
+    graph: Graph,
+    written: Iterable[Mapping[str, Any]],
+    location: str | None,
+    rows: Iterable[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """The same of a graph and the stages that it was made of."""
     known = {(row["model"], row["location"]): row for row in rows}
-    stages = {each["name"]: each for each in configuration.stages}
+    stages = {each["name"]: each for each in written}
     made = []
     for level, names in enumerate(graph.levels, 1):
         for name in names:
@@ -207,6 +214,7 @@ def described(
             made.append(
                 {
                     **{key: stage[key] for key in SHOWN},
+                    "after": list(graph.stages[name].after),
                     "level": level,
                     "pinned": stage["version"],
                     "location": place if stage["instance"] else None,

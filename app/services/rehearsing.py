@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import json
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 Events = Iterator[Event]
 Member = tuple[Model, Version]
+SHOWN, LONGEST = 5, 400
+"""Rows of an output that are shown, and characters of each."""
 
 
 def rehearse(work: Workspace, what: str, data: bytes | None = None) -> Events:
@@ -61,6 +64,15 @@ def rehearse(work: Workspace, what: str, data: bytes | None = None) -> Events:
         "started": said["started"],
     }
     yield Event("result", f"{model.name} answered.", data=result)
+
+
+def brief(stage: Mapping[str, Any], most: int = SHOWN, longest: int = LONGEST) -> dict[str, Any]:
+    """The first rows of what a stage gave, a line of JSON each, cut short, and how many more."""
+    output = stage["output"]
+    rows = output if isinstance(output, list) else [output]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows[:most]]
+    lines = [line if len(line) <= longest else f"{line[: longest - 1]}…" for line in lines]
+    return {"output": lines, "more": max(0, len(rows) - most)}
 
 
 def _sample(store: Store, model: Model, version: Version) -> bytes:

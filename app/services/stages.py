@@ -32,7 +32,7 @@ def show(work: Workspace, reference: str, *, to: str | None = None) -> dict[str,
                 f"{name} is no pipeline: it has no stages.", remedy=f"rhythmicml show {name}"
             )
         here = deployed["location"] if deployed else version.configuration.location
-        stages = pipelines.described(store, version.configuration, here, rows)
+        stages = pipelines.described(version.configuration, here, rows)
     return {
         "model": name,
         "version": version.number,

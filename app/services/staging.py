@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.deployer import tunnels
 from app.deployer.plan import PUBLIC, Found, Wanted
-from app.errors import NotFound, Problem
+from app.errors import NotFound, Problem, StagesMissing
 from app.models import Configuration, Location
 from app.scoring.schema import Schema
 from app.scoring.schema import parse as parse_schema
@@ -182,7 +182,8 @@ def _refuse(wanted: Wanted, here: Location, wrong: Mapping[str, Why]) -> None:
     remedy = ordered[0][1].remedy or (
         f"rhythmicml deploy {wanted.name} --to {here.name} --with-stages deploys what is missing."
     )
-    raise Problem(
+    kind = StagesMissing if all(why.comes for why in wrong.values()) else Problem
+    raise kind(
         f"{wanted.name} cannot be deployed on {here.name}: stage{'s' * (len(wrong) > 1)} {names} "
         "cannot be asked.",
         cause="; ".join(why.cause for _, why in ordered) + ".",

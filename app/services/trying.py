@@ -51,15 +51,37 @@ def sample_of(store: Store, model: Model, version: Version) -> str:
 
 def ask(work: Workspace, name: str, body: str, place: str) -> Answer:
     """Send a body of JSON. Raises Problem when it is none, or when the instance refuses it."""
-    try:
-        json.loads(body)
-    except ValueError as error:
-        raise Problem("The request is not JSON.", cause=str(error)) from error
+    _must_be_json(body)
     began = time.perf_counter()
     said: dict[str, Any] = instances.score(work, name, body.encode(), to=place)
     took = time.perf_counter() - began
     text = json.dumps(said["answer"], indent=2, ensure_ascii=False)
     return Answer(text, took, said["version"] or "", said["release"] or "")
+
+
+def trace(work: Workspace, name: str, body: str, place: str) -> dict[str, Any]:
+    """Ask a deployed pipeline: {"predictions", "stages": [{"name", "instance", "version", "ms",
+    "rows", "output"}]}."""
+    _must_be_json(body)
+    said = instances.score(work, name, body.encode(), to=place, trace=True)
+    found = said["answer"]
+    if not isinstance(found, dict) or "stages" not in found:
+        raise Problem(f"{name} on {place} is no pipeline: it has no stages.")
+    with work.open_store() as store:
+        every = store.versions.all(store.models.get(name))
+    number = said["version"]
+    version = next((each for each in every if str(each.number) == number), None)
+    stages = version.configuration.stages if version else ()
+    asked = {each["name"]: each["instance"] for each in stages}
+    traced = [{**each, "instance": asked.get(each["name"], "")} for each in found["stages"]]
+    return {**found, "stages": traced}
+
+
+def _must_be_json(body: str) -> None:
+    try:
+        json.loads(body)
+    except ValueError as error:
+        raise Problem("The request is not JSON.", cause=str(error)) from error
 
 
 def snippets(url: str, body: str) -> dict[str, str]:

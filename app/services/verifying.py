@@ -5,12 +5,15 @@ A finding is {"kind", "where", "what", "remedy"}, with "name" and "version" wher
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from app.deployer import plan as planning
 from app.deployer import tunnels, units
 from app.deployer.apply import Tell, watched
+from app.errors import Problem
 from app.models import Event, FileEntry, Location
 from app.store import manifest
 from app.words import size
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 Finding = dict[str, Any]
 
+CHANGED = ("release", "unit")
+"""Kinds of findings that say that an instance was changed on its host."""
 EVERY = 64 << 20
 """Bytes of the store between two events."""
 
@@ -44,7 +49,15 @@ def verify(work: Workspace, location: str | None = None) -> Iterator[Event]:
         *_units(said, base, place),
         *_unknown(work, said, place),
     ]
+    _keep(work, location, findings)
     yield _result(findings, said["files"], said["bytes"], location)
+
+
+def _keep(work: Workspace, location: str, findings: list[Finding]) -> None:
+    """Whose files were changed there, for the state of those instances."""
+    changed = {each["name"] for each in findings if each["kind"] in CHANGED and each.get("name")}
+    with contextlib.suppress(Problem), work.open_recorded() as recorded:
+        recorded.keep_modified(location, time.time(), changed)
 
 
 def _ask(road: Road, tell: Tell) -> Any:

@@ -9,7 +9,7 @@ from flask import Blueprint, render_template, request
 from app.errors import Problem
 from app.services import fleet, orders
 from app.services.orders import Order
-from app.views import jobs
+from app.views import jobs, pipelines
 
 if TYPE_CHECKING:
     from app.views.live import Live
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
 OPTIONS = {
     "commit": ("message",),
-    "deploy": ("to", "message", "stop_first"),
+    "deploy": ("to", "message", "stop_first", "with_stages"),
     "undeploy": ("to", "purge"),
     "remove": ("undeploy",),
     "restore-store": ("undo",),
     "backup": (),
     "verify": (),
     "check": (),
+    "test": (),
 }
-FLAGS = ("stop_first", "purge", "undeploy", "undo")
+FLAGS = ("stop_first", "with_stages", "purge", "undeploy", "undo")
 
 
 def blueprint(work: Workspace, live: Live) -> Blueprint:
@@ -50,7 +51,8 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
     def plan(name: str) -> Any:
         order = _order("deploy", request.form["subject"])
         if "@" not in order.subject:  # a plan must not make a version
-            return render_template("plan.html", rows=[], order=order, uncommitted=True)
+            piped = pipelines.is_pipeline(work, name, None)
+            return render_template("plan.html", rows=[], order=order, uncommitted=True, piped=piped)
         try:
             *_, result = fleet.deploy(work, order.subject, dry_run=True, **order.options)
             rows = result.data.get("locations") or [result.data]

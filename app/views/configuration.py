@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, make_response, render_template, request
 
 from app.configuration.values import Fault
 from app.errors import Problem, Stale
 from app.models import Version
 from app.services import configuring, merging
+from app.views.undo import Texts, Undo, undoable
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
@@ -45,7 +46,7 @@ class Editing:
         return {} if self.raw else configuring.fields(self.draft)
 
 
-def blueprint(work: Workspace) -> Blueprint:
+def blueprint(work: Workspace, texts: Texts) -> Blueprint:
     pages = Blueprint("configuration", __name__)
 
     @pages.post("/models/<name>/configuration/check")
@@ -67,11 +68,20 @@ def blueprint(work: Workspace) -> Blueprint:
         if sent.faults:  # said beside what is typed, which stays
             beside = {"HX-Retarget": "#verdict", "HX-Reswap": "innerHTML"}
             return check(name), beside
+        before = configuring.read(work, name)
         source = saved_or_merge(work, name, sent)
         if isinstance(source, str):
             return source
         done = Editing(source.text, source.text, source.digest, raw=sent.raw, saved=True)
-        return render_template("configuration_edit.html", name=name, editing=done)
+        page = render_template("configuration_edit.html", name=name, editing=done)
+        return with_undo(page, texts, name, before, source, "configuration")
+
+    @pages.post("/models/<name>/<any(configuration,metadata):tab>/undo")
+    def undo(name: str, tab: str) -> Any:
+        """The file as it was before it was saved, unless it is another one by now."""
+        digest = request.form["digest"]
+        configuring.save(work, name, texts.before(name, digest), digest)
+        return "", 204, {"HX-Redirect": f"/models/{name}/{tab}"}
 
     return pages
 
@@ -86,6 +96,23 @@ def saved_or_merge(work: Workspace, name: str, sent: Editing) -> configuring.Sou
             "configuration_merge.html", name=name, editing=sent, theirs=theirs, problem=stale,
             merged=merging.merge(sent.base, theirs.text, sent.draft),
         )  # fmt: skip
+
+
+def with_undo(
+    page: str,
+    texts: Texts,
+    name: str,
+    before: configuring.Source,
+    now: configuring.Source,
+    tab: str,
+) -> Any:
+    """The page after a save, with the offer to take it back, if there was another file to keep."""
+    if not before.digest or before.text == now.text or configuring.check(before.text):
+        return page
+    texts.keep(name, now.digest, before.text)
+    words = f"The {tab} of {name} is saved."
+    undo = Undo(words, f"/models/{name}/{tab}/undo", {"digest": now.digest})
+    return undoable(make_response(page), undo)
 
 
 def tab(work: Workspace, name: str, version: Version | None, number: int | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from flask import Blueprint, make_response, render_template, request
 from app.errors import NotFound, Problem
 from app.models import Model, Version
 from app.services import instances, versions
-from app.views import asking, configuration, metadata, timeline
+from app.views import asking, configuration, metadata, pipelines, timeline
 from app.views.undo import Undo, undoable
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TABS = {
     "overview": "Overview",
+    "stages": "Stages",
     "files": "Files",
     "versions": "Versions",
     "configuration": "Configuration",
@@ -29,7 +30,8 @@ TABS = {
     "instances": "Instances",
     "history": "History",
 }
-STILL = ("configuration", "metadata", "try")
+OF_MODELS = tuple(key for key in TABS if key != "stages")
+STILL = ("configuration", "metadata", "try", "stages")
 """Tabs that no news replace, since somebody types there."""
 LOG_LINES = 200
 
@@ -54,10 +56,13 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
             "metadata": partial(metadata.tab, work),
             "versions": partial(timeline.tab, work, live),
             "try": partial(asking.tab, work, live),
+            "stages": partial(pipelines.tab, work, live),
         }  # fmt: skip
         more = tabs.get(tab)
+        piped = pipelines.is_pipeline(work, name, about["version"])
+        shown = {key: words for key, words in TABS.items() if piped or key in (tab, *OF_MODELS)}
         return render_template(
-            "dashboard.html", page="catalogue", tab=tab, tabs=TABS, still=tab in STILL, **about,
+            "dashboard.html", page="catalogue", tab=tab, tabs=shown, still=tab in STILL, **about,
             **(more(name, about["version"], number) if more else {}),
         )  # fmt: skip
 

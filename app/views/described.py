@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -24,13 +25,34 @@ PLAIN: dict[Any, Schema] = {
     bool: {"type": "boolean"},
     type(None): {"type": "null"},
 }
+KINDS = {
+    "boolean": bool,
+    "string": str,
+    "integer": int,
+    "texts": list,
+    "values": dict,
+    "object": dict,
+}
+TEXTS: Schema = {"type": "array", "items": {"type": "string", "pattern": TEXT}}
+VALUE: Schema = {
+    "anyOf": [*({"type": kind} for kind in ("number", "boolean")), TEXTS["items"], TEXTS]
+}
+SHAPES: dict[str, Schema] = {
+    "texts": TEXTS,
+    "values": {
+        "type": "object",
+        "propertyNames": {"pattern": TEXT},
+        "additionalProperties": VALUE,
+    },
+    "object": OBJECT,
+}
 PARAMETER = re.compile(r"<(?:(int)(?:\([^)]*\))?:)?(\w+)>")
 REFUSALS = {
     400: "It could not be done: a Problem says why, and what helps",
     401: "No token, or a wrong one",
     403: "Another page asks, or another host is meant",
     404: "Something that is named is not there",
-    409: "Somebody else is at it",
+    409: "Somebody else is at it, or changed it meanwhile",
     413: "The body is too large",
     415: "The body is not JSON",
     422: "The request is not as described here",
@@ -45,7 +67,11 @@ class Malformed(Problem):
 
 @dataclass(frozen=True)
 class Field:
-    """A value of a body or of the query. kind: string, integer or boolean."""
+    """A value of a body or of the query. secret: it is never said back.
+
+    kind: string, integer, boolean, texts (a list of them), values (an object of plain ones) or
+    object.
+    """
 
     name: str
     about: str
@@ -54,31 +80,41 @@ class Field:
     least: int = 0
     most: int = LARGEST
     pattern: str = TEXT
+    secret: bool = False
 
     @property
     def schema(self) -> Schema:
+        if self.kind in SHAPES:
+            return SHAPES[self.kind]
         if self.kind == "boolean":
             return {"type": "boolean"}
         if self.kind == "integer":
             return {"type": "integer", "minimum": self.least, "maximum": self.most}
-        lengths = {"minLength": self.least, "maxLength": min(self.most, 10_000)}
+        lengths = {"minLength": self.least, "maxLength": self.longest}
         return {"type": "string", "pattern": self.pattern, **lengths}
+
+    @property
+    def longest(self) -> int:
+        return 10_000 if self.most == LARGEST else self.most
 
     def read(self, value: Any) -> Any:
         """The value, if it may be one."""
-        kinds = {"boolean": bool, "string": str, "integer": int}
         if self.kind == "integer" and isinstance(value, float) and value.is_integer():
             value = int(value)
-        fits = type(value) is kinds[self.kind]
+        fits = type(value) is KINDS[self.kind]
         if fits and isinstance(value, str):
-            lengths = self.least <= len(value) <= min(self.most, 10_000)
+            lengths = self.least <= len(value) <= self.longest
             fits = lengths and bool(re.search(self.pattern, value)) and _is_text(value)
+        elif fits and self.kind == "texts":
+            fits = all(map(_is_plain_text, value))
+        elif fits and self.kind == "values":
+            fits = all(_is_plain_text(key) and _is_plain(held) for key, held in value.items())
         elif fits and self.kind == "integer":
             fits = self.least <= value <= self.most
         if not fits:
             raise Malformed(
                 f'"{self.name}" does not fit.',
-                cause=f"{_shortened(value)} is not {_words(self.schema)}.",
+                cause=f"{'It' if self.secret else _shortened(value)} is not {_words(self)}.",
                 remedy=f"It is: {self.about}.",
             )
         return value
@@ -169,12 +205,31 @@ def _shortened(value: Any) -> str:
     return text if len(text) < 60 else text[:59] + "…"
 
 
-def _words(schema: Schema) -> str:
-    if schema["type"] == "string":
+def _is_plain_text(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value and _is_text(value)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a number, true or false, a text, or a list of texts."""
+    if isinstance(value, list):
+        return all(map(_is_plain_text, value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) or _is_plain_text(value)
+
+
+def _words(field: Field) -> str:
+    schema = field.schema
+    if field.kind == "string":
         return f"text of {schema['minLength']} to {schema['maxLength']} characters as described"
-    if schema["type"] == "integer":
+    if field.kind == "integer":
         return f"a whole number from {schema['minimum']} to {schema['maximum']}"
-    return "true or false"
+    return {
+        "boolean": "true or false",
+        "texts": "a list of texts",
+        "values": "an object of numbers, texts, lists of texts, true or false",
+        "object": "an object",
+    }[field.kind]
 
 
 def document(routes: Iterable[Route], prefix: str, title: str, version: str) -> Schema:

@@ -24,7 +24,7 @@ OPEN = ("/static/", "/bootstrap")
 """What is answered without the secret: files of the program, and the way to get the secret."""
 
 API = "/api/v1/"
-"""What programs ask, by a token in place of the cookie (app/views/api.py)."""
+"""What programs ask, by a token in place of the cookie (app/views/api)."""
 
 UNKNOWN = "Open RhythmicML's pages with: rhythmicml ui; the token of scripts: rhythmicml ui-token"
 

@@ -1,14 +1,19 @@
-"""How the instances are, asked from their hosts while somebody looks."""
+"""How the instances are, asked from their hosts as long as the program is open.
+
+On the same ways comes what they recorded. The feed tells windows of `instances`, when one is
+another way than before, and of `monitoring`, whenever there are new figures.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import defaultdict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem
-from app.services import instances
+from app.services import collecting
 from app.views.traffic import Meter, Traffic
 
 if TYPE_CHECKING:
@@ -16,18 +21,19 @@ if TYPE_CHECKING:
     from app.workspace import Workspace
 
 ASK_EVERY = 15.0
-WATCH_EVERY = 30.0
-"""Seconds between two answers while a window is open, so that its figures are of now."""
+"""Seconds between two answers, for as long as the program is open."""
 
 
 class Live:
-    """The last answer about each instance. Asked anew while somebody looks, and after changes."""
+    """The last answer about each instance. Asked anew every 15 s, and after changes."""
 
     def __init__(self, work: Workspace, feed: Feed) -> None:
         self._work = work
         self._feed = feed
         self._rows: dict[tuple[str, str], dict[str, Any]] = {}
         self._meters: dict[tuple[str, str], Meter] = defaultdict(Meter)
+        self._asking: set[str] = set()  # locations
+        self._taking = threading.Lock()
         self._wanted = threading.Event()
         self._asked = -ASK_EVERY
         self._ended = False
@@ -51,26 +57,46 @@ class Live:
             self._wanted.set()
 
     def watch(self) -> None:
-        """Ask whenever it is wanted, and while a window is open, until `end`; for a thread."""
+        """Ask every so often, and whenever it is wanted, until `end`; for a thread."""
         while not self._ended:
-            wanted = self._wanted.wait(WATCH_EVERY)
+            self._wanted.wait(ASK_EVERY)
             self._wanted.clear()
-            if not self._ended and (wanted or self._feed.listeners):
+            if not self._ended:
                 self._asked = time.monotonic()
-                self._ask()
+                with suppress(Problem):  # the store is away; it may come back
+                    self._begin()
 
     def end(self) -> None:
         self._ended = True
         self._wanted.set()
 
-    def _ask(self) -> None:
+    def _begin(self) -> None:
+        """Ask each location that is not being asked; one that is silent keeps no other waiting."""
+        with self._work.open_store() as store:
+            known = {(each.model, each.location) for each in store.instances.all()}
+        for location in {place for _, place in known} - self._asking:
+            self._asking.add(location)
+            threading.Thread(target=self._ask, args=(location,), daemon=True).start()
+        with self._taking:
+            self._rows = {key: row for key, row in self._rows.items() if key in known}
+
+    def _ask(self, location: str) -> None:
         try:
-            rows = {(r["model"], r["location"]): r for r in instances.status(self._work)}
-        except Problem:  # a model that went away while it was asked about
+            self._take(location, collecting.collect(self._work, to=location))
+        except Problem:  # what went away while it was asked about
             return
-        for key, row in rows.items():
+        finally:
+            self._asking.discard(location)
+
+    def _take(self, location: str, rows: list[dict[str, Any]]) -> None:
+        found = {(row["model"], row["location"]): row for row in rows}
+        now = time.monotonic()
+        for key, row in found.items():
             if row["requests"] is not None:
-                self._meters[key].read(self._asked, row["requests"])
-        changed, self._rows = rows != self._rows, rows
+                self._meters[key].read(now, row["requests"])
+        with self._taking:
+            others = {key: row for key, row in self._rows.items() if key[1] != location}
+            changed, self._rows = {**others, **found} != self._rows, {**others, **found}
         if changed:
             self._feed.say("instances")
+        self._feed.say("monitoring")

@@ -10,14 +10,15 @@ from app.errors import Problem
 from app.models import Version
 from app.services import configuring, describing
 from app.services.describing import Description
-from app.views.configuration import Editing, saved_or_merge
+from app.views.configuration import Editing, saved_or_merge, with_undo
 from app.views.markdown import rendered
+from app.views.undo import Texts
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
 
 
-def blueprint(work: Workspace) -> Blueprint:
+def blueprint(work: Workspace, texts: Texts) -> Blueprint:
     pages = Blueprint("metadata", __name__)
 
     @pages.get("/models/<name>/metadata/row")
@@ -34,10 +35,12 @@ def blueprint(work: Workspace) -> Blueprint:
         base, digest = request.form["base"], request.form["digest"]
         said = _said(describing.parse(base))
         sent = Editing(describing.written(base, said), base, digest)
+        before = configuring.read(work, name)
         source = saved_or_merge(work, name, sent)
         if isinstance(source, str):
             return source
-        return render_template("metadata_edit.html", name=name, saved=True, **_shown(source))
+        page = render_template("metadata_edit.html", name=name, saved=True, **_shown(source))
+        return with_undo(page, texts, name, before, source, "metadata")
 
     return pages
 

@@ -20,17 +20,20 @@ from flask import (
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app import config, words
-from app.errors import Busy, NotFound, Problem
+from app.errors import Busy, NotFound, Problem, Stale
 from app.views import (
     actions,
     api,
     asking,
     catalogue,
+    chart_pages,
     configuration,
     dashboard,
     jobs,
     metadata,
+    monitoring,
     palette,
+    pipelines,
     receiving,
     settings,
     timeline,
@@ -39,15 +42,17 @@ from app.views import (
 )
 from app.views.answers import Answers
 from app.views.described import Malformed, NotJson
+from app.views.figures import figure
 from app.views.guard import CSRF_HEADER
 from app.views.markdown import inline, rendered
 from app.views.marks import marked
+from app.views.undo import Texts
 
 if TYPE_CHECKING:
     from app.views.server import Server
     from app.workspace import Workspace
 
-STATUS = {NotFound: 404, Busy: 409, NotJson: 415, Malformed: 422}
+STATUS = {NotFound: 404, Busy: 409, Stale: 409, NotJson: 415, Malformed: 422}
 
 
 def create_app(work: Workspace, server: Server) -> Flask:
@@ -62,8 +67,10 @@ def create_app(work: Workspace, server: Server) -> Flask:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
         ago=words.ago,
+        figure=figure,
         size=words.size,
         duration=words.duration,
+        milliseconds=words.milliseconds,
         marked=marked,
         inline=inline,
         markdown=rendered,
@@ -72,14 +79,17 @@ def create_app(work: Workspace, server: Server) -> Flask:
     answers = Answers()
     work = replace(work, ask=answers.ask)
     _log_to(work.home / "log", app.logger)
-    for part in (catalogue, dashboard, jobs, actions):
+    for part in (catalogue, pipelines, dashboard, jobs, actions, monitoring, chart_pages):
         app.register_blueprint(part.blueprint(work, live))
-    for editor in (asking, configuration, metadata, palette, timeline, upkeep):
-        app.register_blueprint(editor.blueprint(work))
+    for viewer in (asking, palette, timeline, upkeep):
+        app.register_blueprint(viewer.blueprint(work))
+    texts = Texts()
+    for editor in (configuration, metadata):
+        app.register_blueprint(editor.blueprint(work, texts))
     app.register_blueprint(tunnels.blueprint(work, server.tunnels))
     app.register_blueprint(settings.blueprint(work, answers))
     app.register_blueprint(receiving.blueprint())
-    app.register_blueprint(api.blueprint(work))
+    app.register_blueprint(api.blueprint(work, answers))
     _frame(app, work, server)
     _errors(app)
     return app

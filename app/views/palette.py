@@ -28,9 +28,13 @@ class Entry:
 
 PAGES = (
     Entry("Catalogue", "page", "/"),
+    Entry("Pipelines", "page", "/pipelines"),
+    Entry("Monitoring", "page", "/monitoring"),
+    Entry("Hosts", "page", "/hosts"),
     Entry("Jobs", "page", "/jobs"),
     Entry("Settings", "page", "/settings"),
     Entry("Add a model…", "action", get="/models/new"),
+    Entry("New pipeline…", "action", get="/pipelines/new"),
     Entry("Add a location…", "action", get="/locations/new"),
 )
 

@@ -92,13 +92,39 @@ document.addEventListener("htmx:beforeRequest", (event) => {
 });
 
 document.addEventListener("htmx:beforeSwap", (event) => {
-  const source = event.detail.requestConfig.triggeringEvent;
-  if (source && source.type.startsWith("sse:") && inUse(event.detail.requestConfig.elt)) event.detail.shouldSwap = false;
+  const { triggeringEvent: source, elt } = event.detail.requestConfig;
+  // What a part asks for as it is shown comes without an event.
+  const unasked = source ? source.type.startsWith("sse:") : elt.hasAttribute("hx-trigger");
+  const late = source && source.type === "refresh" && elt.querySelector(".rename input:focus");
+  if (late || (unasked && inUse(elt))) event.detail.shouldSwap = false;
+});
+
+// What replaces a part hears of news only when it has settled: what came to the old one since it
+// asked is told to the new one.
+const TOPICS = ["models", "instances", "jobs", "locations", "settings"];
+const missed = new Map();
+
+function miss({ currentTarget: part, type }) {
+  missed.set(part.id, { part, type });
+}
+
+document.addEventListener("htmx:beforeRequest", ({ detail: { elt: part } }) => {
+  if (!part.id || !(part.getAttribute("hx-trigger") || "").includes("sse:")) return;
+  for (const topic of TOPICS) part.addEventListener(`sse:${topic}`, miss, { once: true });
+});
+document.addEventListener("htmx:afterSettle", () => {
+  for (const [id, { part, type }] of missed) {
+    if (part.isConnected) continue;
+    missed.delete(id);
+    const now = document.getElementById(id);
+    if (now) htmx.trigger(now, type);
+  }
 });
 
 // A name that is being changed: what it was comes back with Esc, or when one goes elsewhere.
 function leaveName(field) {
   const row = field.closest("tbody[id]");
+  field.blur();
   if (row) htmx.trigger("#rows", "refresh");
   else location.reload();
 }
@@ -113,7 +139,9 @@ document.addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("htmx:afterRequest", (event) => {
-  if (event.target.matches(".rename") && event.detail.successful && document.getElementById("rows")) htmx.trigger("#rows", "refresh");
+  if (!event.target.matches(".rename") || !event.detail.successful || !document.getElementById("rows")) return;
+  document.activeElement.blur();
+  htmx.trigger("#rows", "refresh");
 });
 
 // One click, one order.
@@ -142,7 +170,7 @@ function move(step) {
   if (next) next.focus();
 }
 
-const GOES = { c: "/", j: "/jobs", s: "/settings" };
+const GOES = { c: "/", p: "/pipelines", m: "/monitoring", j: "/jobs", s: "/settings" };
 let going = false;
 
 document.addEventListener("keydown", (event) => {

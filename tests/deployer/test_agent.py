@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from app import frozen
 from app.deployer import local, starting
 from app.deployer.agent import failure, frames, host, run
 from app.deployer.road import open_local
@@ -67,18 +68,24 @@ def test_agent_imports_only_the_standard_library_and_itself():
                 assert top in sys.stdlib_module_names or top == starting.PACKAGE, path
 
 
-def test_single_file_starts_itself(monkeypatch):
-    monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert starting.local_command("local") == [sys.executable, starting.FLAG, "local"]
+@pytest.fixture
+def single_file(monkeypatch):
+    monkeypatch.setattr(frozen, "FROZEN", True)
+    frozen.python.cache_clear()
+    yield
+    frozen.python.cache_clear()
 
 
-def test_single_file_runs_the_agent(tmp_path, monkeypatch):
-    code = "import sys; from app.deployer.starting import run_agent; run_agent(sys.argv[-1])"
-    command = [sys.executable, "-c", code, "local"]
-    monkeypatch.setattr(local, "local_command", lambda mode: command)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+def test_single_file_runs_the_agent_on_a_python_of_the_machine(tmp_path, single_file):
+    assert starting.local_command("local")[0] == frozen.python() != sys.executable
     with open_local(tmp_path / "base") as road:
         assert road.hello["mode"] == "local"
+
+
+def test_single_file_without_a_python_is_one_problem(tmp_path, monkeypatch, single_file):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Problem, match="no Python on this machine"):
+        starting.local_command("local")
 
 
 def test_base_that_cannot_be_made_is_one_problem(tmp_path):

@@ -306,3 +306,9 @@ def test_no_rows_have_the_columns_that_are_known():
     assert known(outputs=(("y", "float64"), ("z", "string"))).nothing().names == ("y", "z")
     assert known(outputs=(("predict", "float64", (2,)),)).nothing().kind == "array"
     assert known(outputs=(("predict", "string"),)).nothing().kind == "json"
+
+
+def test_a_model_that_takes_json_as_it_is_is_given_records():
+    """It would go through the names of columns, where it was written for rows."""
+    asked = wire.asking(frame(a=numbers(1.5, 2.5), b=["x", None]), Known("m", 1, "v1", "json", ()))
+    assert json.loads(asked.parts[0]) == {"inputs": [{"a": 1.5, "b": "x"}, {"a": 2.5, "b": None}]}

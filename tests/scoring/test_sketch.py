@@ -235,3 +235,10 @@ def test_rows_add_up_in_any_order(seed):
 def test_what_is_no_row_is_refused(packed):
     with pytest.raises(ValueError, match="not a body"):
         samples.unpack(packed)
+
+
+def test_many_add_up_as_one_by_one():
+    every = [sketch.of([n * 1.7**k for k in range(40)], most=32) for n in (1, -2, 3)]
+    one_by_one = sketch.merge(sketch.merge(every[0], every[1]), every[2])
+    assert sketch.merge_many(every) == one_by_one
+    assert sketch.merge_many([]) == sketch.of([])

@@ -117,6 +117,8 @@ def test_default_and_removal(work, server):
         ("srv", {"privilege": "super"}),
         ("srv", {"base": "relative"}),
         ("srv", {"identity": "/no/such/key"}),
+        ("srv", {"identity": "k" * 4096}),
+        ("srv", {"identity": "~nobody-at-all/key"}),
         ("srv", {"accept_key": "yes"}),
     ],
 )

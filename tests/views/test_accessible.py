@@ -13,6 +13,8 @@ OPENED = (
     ("/", "Find anything", "choose"),
     ("/settings", "Add location", "Connect and add"),
     ("/settings", "Check", "There and back"),
+    ("/settings", "Back up, put back…", "Put a backup in place"),
+    ("/settings", "Set…", "It is shown nowhere"),
     ("/models/churn/instances", "Stop", "Leave it"),
     ("/models/churn/instances", "Log", "Log of churn"),
     ("/models/churn/versions", "Restore…", "Put v2 back"),
@@ -25,7 +27,7 @@ TABS = ("", "/files", "/versions", "/configuration", "/metadata", "/try", "/inst
 
 @pytest.fixture
 def filled(work, tmp_path):
-    """A store with a model of two versions, one that has none, and a failed job's trace."""
+    """A store with a model of two versions, one that has none, one with a secret."""
     client = Client(work.home)
     folder = write_model(tmp_path / "churn", "churn")
     toml = folder / "rhythmicml.toml"
@@ -40,6 +42,11 @@ def filled(work, tmp_path):
     client("commit", "churn", "-m", "retrained")
     (folder / "more.txt").write_text("not committed")
     client("add", str(write_model(tmp_path / "new", "new")))
+    told = write_model(tmp_path / "told", "told")
+    with (told / "rhythmicml.toml").open("a") as file:
+        file.write('[deploy]\nsecrets = ["API_KEY"]\n')
+    client("add", str(told))
+    client("commit", "told")
     yield client
     client("undeploy", "churn", "--purge", "--yes")
 
@@ -70,6 +77,10 @@ def test_axe_finds_nothing(page, server, filled, theme):
         page.get_by_role("button", name=button, exact=True).first.click()
         expect(page.get_by_text(ready).first).to_be_visible()
         told[f"{path} {button}"] = findings(page)
+    page.goto(server.address)
+    page.get_by_role("link", name="Jobs").click()
+    expect(page.locator("#drawer #jobs")).to_be_visible()
+    told["jobs"] = findings(page)
     page.goto(f"{server.address}/models/churn/versions")
     page.get_by_label("More for v1", exact=True).click()
     told["menu"] = findings(page)

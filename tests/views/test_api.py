@@ -11,9 +11,11 @@ from contextlib import closing
 
 import pytest
 from client import ROOT, Client, write_model
+from deployer.sshd import Sshd, make_key
 
 from app.services import ui_token
 from app.views import api
+from app.views.answers import Answers
 
 
 class Script:
@@ -103,11 +105,160 @@ def test_deployment_from_plan_to_undeploy(script, work, tmp_path):
         assert [each["kind"] for each in later["events"]] == ["result"]
         (instance,) = script.done("/instances?model=churn")
         assert (instance["state"], instance["version"]) == ("serving", 1)
+        said = script.done("/models/churn/ask", {"request": {"inputs": [[1, 2, 3]]}})
+        assert (said["answer"]["predictions"], said["version"]) == ([12.0], "1")
+        status, problem, _ = script("POST", "/models/churn/ask", {"request": {"in": 1}})
+        assert (status, "churn" in problem["error"]["what"]) == (400, True)
+        pinned = script.ended(script.done("/models/churn/pin", {"version": 1}))
+        assert pinned["outcome"]["pinned"] == [1]
+        unpinned = script.ended(script.done("/models/churn/unpin", {"version": 1}))
+        assert unpinned["outcome"]["pinned"] == []
     finally:
         gone = script.ended(script.done("/models/churn/undeploy", {"purge": True}))
     assert gone["state"] == "done"
-    assert [each["kind"] for each in script.done("/jobs?limit=2")] == ["undeploy", "deploy"]
+    assert [each["kind"] for each in script.done("/jobs?limit=4")] == [
+        *("undeploy", "unpin", "pin", "deploy")
+    ]
     assert script.done(f"/jobs/{job['id']}/cancel", {})["state"] == "done"
+
+
+@pytest.fixture
+def churn(script, tmp_path):
+    """The folder of a model with one version, that names a secret."""
+    folder = write_model(tmp_path / "churn", "churn")
+    with (folder / "rhythmicml.toml").open("a") as file:
+        file.write('[deploy]\nsecrets = ["API_KEY"]\n')
+    script.done("/models", {"folder": str(folder)})
+    script.done("/models/churn/versions", {"message": "first"})
+    return folder
+
+
+def test_version_is_put_back_and_another_forgotten(script, churn):
+    weights = churn / "artifacts" / "weights.json"
+    first = weights.read_text()
+    weights.write_text('{"factor": 3.0}')
+    status, said, _ = script("POST", "/models/churn/versions/1/restore")
+    assert (status, "in no version" in said["error"]["what"]) == (400, True)
+    restored = script.done("/models/churn/versions/1/restore", {"commit_first": True})
+    assert (restored["committed"]["number"], weights.read_text()) == (2, first)
+    script.done("/models/churn/versions/2/restore", {})
+    (churn / "more.txt").write_text("x")
+    script.done("/models/churn/versions", {})
+    status, gone, _ = script("DELETE", "/models/churn/versions/2")
+    assert (status, gone["number"]) == (200, 2)
+    assert [each["number"] for each in script.done("/models/churn/versions")] == [3, 1]
+    status, said, _ = script("DELETE", "/models/churn/versions/3")
+    assert (status, "it is the newest" in said["error"]["what"]) == (400, True)
+
+
+def test_what_a_model_says_of_itself_is_changed(script, work, churn):
+    status, said, _ = script(
+        "PATCH", "/models/churn/description",
+        {"description": "Who *leaves*", "set": {"auc": 0.91, "by": "Ana"}, "tag": ["q3", "q4"]},
+    )  # fmt: skip
+    assert (status, said["tags"], said["values"]) == (200, ["q3", "q4"], {"auc": 0.91, "by": "Ana"})
+    script("PATCH", "/models/churn/description", {"unset": ["by"], "untag": ["q3"]})
+    now = script.done("/models/churn/description")
+    assert now == {"description": "Who *leaves*", "tags": ["q4"], "values": {"auc": 0.91}}
+    assert now == Client(work.home)("describe", "churn")
+    for unfit in ({"auc": None}, {"auc": {}}, {"a\0": 1}, {"auc": ["x", 1]}, {"auc": float("inf")}):
+        body = {"set": unfit}
+        assert script("PATCH", "/models/churn/description", body)[0] == 422, unfit
+    assert script("PATCH", "/models/churn/description", {"tag": "q3"})[0] == 422
+    toml = churn / "rhythmicml.toml"
+    toml.write_text(toml.read_text().replace('"q4"]', '"q4"], on = 2026-10-01'))
+    assert script.done("/models/churn/description")["values"]["on"] == "2026-10-01"
+
+
+def test_of_two_edits_of_a_configuration_the_second_is_told(script, churn):
+    toml = churn / "rhythmicml.toml"
+    source = script.done("/models/churn/configuration")
+    assert source["text"] == toml.read_text()
+    longer = source["text"] + "# a comment\n" * 2_000
+    status, saved, _ = script("PUT", "/models/churn/configuration", {**source, "text": longer})
+    assert (status, toml.read_text()) == (200, longer)
+    status, said, _ = script("PUT", "/models/churn/configuration", source)
+    assert (status, said["error"]["kind"], toml.read_text()) == (409, "Stale", longer)
+    wrong = {**saved, "text": "[deploy]\nkeep = 0\n"}
+    status, said, _ = script("PUT", "/models/churn/configuration", wrong)
+    assert (status, "keep" in said["error"]["what"], toml.read_text()) == (400, True, longer)
+    assert script("PUT", "/models/churn/configuration", {"text": ""})[0] == 422
+
+
+VALUE = "hunter2-and-more"
+
+
+def test_secret_is_set_listed_and_forgotten_and_never_told(script, work, churn, monkeypatch):
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    one = "/models/churn/secrets/API_KEY"
+    answers = [script("PUT", one, {"value": VALUE})]
+    assert (answers[0][0], "no keyring" in answers[0][1]["error"]["what"]) == (400, True)
+    answers.append(script("PUT", one, {"value": VALUE, "file": True}))
+    assert answers[-1][1] == {"model": "churn", "name": "API_KEY", "location": None, "kept": "file"}
+    answers.append(script("GET", "/models/churn/secrets"))
+    assert answers[-1][1] == Client(work.home)("secret", "list", "churn")
+    for unfit in ({"value": [VALUE]}, {"value": VALUE + "\0"}, {"value": VALUE * 9_999}):
+        answers.append(script("PUT", one, unfit))
+        assert (answers[-1][0], answers[-1][1]["error"]["what"]) == (
+            422,
+            '"value" does not fit.',
+        )
+    answers.append(script("PUT", "/models/churn/secrets/OTHER", {"value": VALUE}))
+    assert answers[-1][0] == 404
+    assert script("DELETE", one)[0] == 200
+    assert script("DELETE", one)[0] == 404
+    assert VALUE not in str([said for _, said, _ in answers])
+    log = work.home / "log" / "ui.log"
+    assert not log.exists() or VALUE not in log.read_text()
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """A real sshd, that admits the key beside it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    (tmp_path / "sshd" / "home").mkdir(parents=True)
+    settings = f"SetEnv HOME={tmp_path}/sshd/home PATH=/usr/bin:/bin"
+    with Sshd(tmp_path / "sshd", settings) as sshd:
+        sshd.admit(make_key(tmp_path / "key"))
+        yield sshd
+
+
+def test_location_is_added_by_its_fingerprint_changed_and_forgotten(script, work, host, tmp_path):
+    asked = {"name": "srv", "url": host.url, "identity": str(tmp_path / "key")}
+    asked["base"] = str(tmp_path / "sshd" / "base")
+    status, said, _ = script("POST", "/locations", asked)
+    assert (status, said["error"]["kind"]) == (400, "NotTrusted")
+    wrong = {**asked, "accept_key": "SHA256:" + "A" * 43}
+    assert script("POST", "/locations", wrong)[1]["error"]["kind"] == "NotTrusted"
+    added = script.done("/locations", {**asked, "accept_key": said["error"]["fingerprint"]})
+    assert (added["name"], added["url"], added["default"]) == ("srv", host.url, False)
+    assert 0 < script.done("/locations/srv/check")["latency"] < 5
+    status, changed, _ = script("PATCH", "/locations/srv", {"internet": "never"})
+    assert (status, changed["internet"]) == (200, "never")
+    assert script("PATCH", "/locations/srv", {"internet": "perhaps"})[0] == 422
+    assert script.done("/locations/srv/default", {})["default"]
+    assert script.done("/locations") == Client(work.home)("location", "list")
+    assert script.done("/locations/srv/forget-key", {})["forgotten"] >= 1
+    assert script("GET", "/locations/srv/check")[1]["error"]["kind"] == "NotTrusted"
+    assert script("DELETE", "/locations/srv")[1] == {"removed": "srv"}
+    assert [each["name"] for each in script.done("/locations")] == ["local"]
+    assert script("DELETE", "/locations/local")[0] == 400
+    assert script("DELETE", "/locations/srv")[0] == 404
+
+
+def test_store_is_verified_and_kept_by_jobs_and_a_job_is_tried_again(script, churn, tmp_path):
+    verified = script.ended(script.done("/verify", {}))
+    assert (verified["state"], verified["outcome"]["findings"]) == ("done", [])
+    assert script("POST", "/verify", {"location": "nowhere"})[0] == 404
+    kept = script.ended(script.done("/backup", {"folder": str(tmp_path / "kept")}))
+    assert (kept["state"], kept["outcome"]["versions"]) == ("done", 1)
+    (tmp_path / "kept" / "backup.json").unlink()
+    status, job, headers = script("POST", f"/jobs/{kept['id']}/retry")
+    assert (status, headers["Location"]) == (202, f"{api.PREFIX}/jobs/{job['id']}")
+    assert script.ended(job)["state"] == "done"
+    assert (tmp_path / "kept" / "backup.json").exists()
+    assert script("POST", "/jobs/99/retry")[0] == 404
 
 
 def test_what_does_not_fit_is_refused_by_name(script, tmp_path):
@@ -188,7 +339,7 @@ def test_document_tells_every_route_and_the_application_has_no_other(server, scr
     assert there - told == {("GET", f"{api.PREFIX}/openapi.json")}
     assert told - there == set()
     names = [each["operationId"] for path in document["paths"].values() for each in path.values()]
-    assert len(names) == len(set(names)) == len(api.table(work))
+    assert len(names) == len(set(names)) == len(api.table(work, Answers()))
     known = document["components"]
     for found in re.findall(r'"#/components/(\w+)/(\w+)"', json.dumps(document)):
         assert found[1] in known[found[0]]

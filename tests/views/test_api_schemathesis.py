@@ -9,6 +9,7 @@ from scoring.conftest import environment
 
 from app.services import ui_token
 from app.views import api, keys
+from app.views.api.deployments import ORDERS
 
 # What fits the document may still be refused for what is there (400, 404, 409), never as unfit.
 CONFIG = """
@@ -18,14 +19,17 @@ expected-statuses = ["2xx", "400", "401", "403", "404", "409", "429"]
 [phases.stateful.inference]
 algorithms = []
 """
-# Half of the names are those of things that are there; no folder is one of this machine. Orders go
-# to a location that is not there, so that their jobs end at once. What is there stays, but for
-# "gone".
+# Half of the names are those of things that are there; no folder is one of this machine, and no
+# server another one. Orders go to a location that is not there, so that their jobs end at once.
+# What is there stays, but for "gone".
 HOOKS = """
 import random
 import schemathesis
 
-THERE = {{"model": ["churn", "churn", "bare", "gone"], "number": [1, 2], "name": ["local"]}}
+THERE = {{
+    "model": ["churn", "churn", "bare", "gone"], "number": [1, 2], "name": ["local"],
+    "secret": ["KEY"],
+}}
 
 @schemathesis.hook
 def map_path_parameters(ctx, parameters):
@@ -41,8 +45,13 @@ def map_body(ctx, body):
     folder = body.get("folder") if isinstance(body, dict) else None
     if isinstance(folder, str) and folder[:1] in ("/", "~") and "\\0" not in folder[:10_000]:
         body["folder"] = {folder!r} if random.random() < 0.5 else "/nowhere"
+        if ctx.operation.path.endswith("/backup"):
+            body["folder"] = {kept!r}
     if isinstance(body, dict) and ctx.operation.path.endswith(tuple({verbs!r})):
         body["to"] = "nowhere"
+    url = body.get("url") if isinstance(body, dict) else None
+    if isinstance(url, str) and 0 < len(url) <= 1000 and "\\0" not in url:
+        body["url"] = "ssh://nobody@127.0.0.1:1"
     return body
 """
 
@@ -52,10 +61,12 @@ def run(server, work, folder, cases, *options):
     for name in ("churn", "bare", "gone"):
         client("add", str(write_model(folder / name, name)))
     client("commit", "churn")
-    write_model(folder / "churn", "churn", factor=3.0)
+    with (write_model(folder / "churn", "churn", factor=3.0) / "rhythmicml.toml").open("a") as toml:
+        toml.write('[deploy]\nsecrets = ["KEY"]\n')
     client("commit", "churn")
-    verbs = [f"/{verb}" for verb in api.ORDERS]
-    hooks = HOOKS.format(folder=str(write_model(folder / "new", "new")), verbs=verbs)
+    verbs = [f"/{verb}" for verb in ORDERS]
+    new, kept = str(write_model(folder / "new", "new")), str(folder / "kept")
+    hooks = HOOKS.format(folder=new, verbs=verbs, kept=kept)
     (folder / "hooks.py").write_text(hooks)
     (folder / "schemathesis.toml").write_text(CONFIG)
     python = environment(("schemathesis==4.32.5",), "3.11") / "bin" / "python"
@@ -92,6 +103,7 @@ def run(server, work, folder, cases, *options):
 def test_no_made_up_request_finds_a_fault(server, work, tmp_path, monkeypatch, cases, options):
     # It tries wrong tokens at every address, more than anybody may in a minute.
     monkeypatch.setattr(keys.Keys, "guessed", lambda self: False)
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
     done = run(server, work, tmp_path, cases, *options)
     said = done.stdout + done.stderr
     start = max(0, said.find("= FAILURES"))

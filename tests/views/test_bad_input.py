@@ -1,7 +1,9 @@
 """What goes wrong around the pages is said on them, and nothing is lost."""
 
 import os
+import re
 import shutil
+import time
 
 import pytest
 from client import Client, write_model
@@ -59,7 +61,8 @@ def test_folder_that_cannot_be_read_is_said_on_every_tab(page, server, work, chu
         expect(tabs.nth(number)).to_have_attribute("aria-current", "page")
         expect(page.get_by_text("made a mistake")).to_have_count(0)
     page.get_by_role("link", name="Overview").click()
-    expect(page.get_by_text("folder:")).to_be_visible()
+    said = re.compile(f"{re.escape(str(churn))}|is a pipe")
+    expect(page.locator("div.next")).to_contain_text(said)
     page.goto(f"{server.address}/models/churn/configuration?v=1")  # what is kept is there
     expect(page.locator("pre.file")).to_contain_text("churn")
 
@@ -169,16 +172,38 @@ def test_job_of_a_program_that_was_killed_is_told_as_interrupted(page, server, w
     expect(page.locator("#drawer .job-state")).to_have_text("interrupted")
     expect(page.locator("#drawer")).to_contain_text("RhythmicML ended while this ran.")
     page.get_by_role("button", name="Try again").click()
-    page.get_by_role("button", name="Commit churn", exact=True).last.click()
+    page.locator("#drawer").get_by_role("button", name="Commit churn", exact=True).click()
     expect(page.locator("#drawer .result")).to_contain_text("Nothing changed since v1.")
+
+
+def fill(folder, folders):
+    for part in range(folders):
+        (folder / f"p{part}").mkdir()
+        for number in range(1000):
+            (folder / f"p{part}" / f"{number}").touch()
+
+
+@pytest.mark.faults
+def test_a_million_files_are_counted_while_another_window_is_answered(page, server, work, tmp_path):
+    """As a data set left in the folder: counted in 16 s, with 470 MB, on 2 cores."""
+    folder = write_model(tmp_path / "many", "many")
+    fill(folder, 1000)
+    page.goto(server.address)
+    other = page.context.new_page()
+    page.get_by_role("button", name="Add your model").click()
+    page.get_by_label("Folder", exact=True).fill(str(folder))
+    began = time.monotonic()
+    other.goto(f"{server.address}/settings")
+    expect(other.get_by_role("heading", name="Locations")).to_be_visible()
+    answered = time.monotonic() - began
+    expect(page.locator("#drawer")).to_contain_text("1000005 files", timeout=180_000)
+    print(f"answered in {answered:.1f} s, counted in {time.monotonic() - began:.1f} s")
+    assert answered < 10
 
 
 def test_a_hundred_thousand_files_are_counted_or_refused_in_time(page, server, work, tmp_path):
     folder = write_model(tmp_path / "many", "many")
-    for part in range(100):
-        (folder / f"p{part}").mkdir()
-        for number in range(1000):
-            (folder / f"p{part}" / f"{number}").touch()
+    fill(folder, 100)
     page.goto(server.address)
     page.get_by_role("button", name="Add your model").click()
     page.get_by_label("Folder", exact=True).fill(str(folder))

@@ -74,6 +74,46 @@ def test_restored_version_is_taken_back(page, server, work, churn):
     assert "5" in (churn / "artifacts" / "weights.json").read_text()
 
 
+def save_workers(page, server, count):
+    page.goto(f"{server.address}/models/churn/configuration")
+    page.get_by_label("workers", exact=True).fill(count)
+    page.get_by_role("button", name="Save rhythmicml.toml").click()
+    expect(page.locator("#toasts")).to_contain_text("The configuration of churn is saved.")
+
+
+def test_saved_configuration_and_metadata_are_taken_back(page, server, work, churn):
+    toml = churn / "rhythmicml.toml"
+    first = toml.read_text()
+    save_workers(page, server, "3")
+    assert "workers = 3" in toml.read_text()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_label("workers", exact=True)).to_have_value("")
+    assert toml.read_text() == first
+
+    page.get_by_role("link", name="Metadata").click()
+    page.get_by_label("Tags").fill("q3")
+    page.get_by_role("button", name="Save metadata").click()
+    expect(page.locator("#toasts")).to_contain_text("The metadata of churn is saved.")
+    assert "q3" in toml.read_text()
+    page.get_by_role("navigation", name="Main").get_by_text(
+        "Catalogue"
+    ).click()  # it outlasts a change of page
+    page.get_by_role("button", name="Undo").click()
+    page.wait_for_url("**/models/churn/metadata")
+    expect(page.get_by_label("Tags")).to_have_value("")
+    assert toml.read_text() == first
+
+
+def test_configuration_that_was_changed_meanwhile_is_not_taken_back(page, server, work, churn):
+    save_workers(page, server, "3")
+    toml = churn / "rhythmicml.toml"
+    later = toml.read_text() + "# by hand\n"
+    toml.write_text(later)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#toasts .toast-problem")).to_contain_text("was changed since")
+    assert toml.read_text() == later
+
+
 def test_model_that_runs_is_taken_away_and_removed_in_one_go(page, server, work, churn):
     client = Client(work.home)
     client("deploy", "churn", "--to", "local")

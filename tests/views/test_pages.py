@@ -67,7 +67,7 @@ def test_main_job_from_an_empty_catalogue_to_removal(page, server, tmp_path, wor
     )
     page.goto(server.address)
     page.get_by_label("More for churn").click()
-    page.get_by_role("button", name="Rename or remove…").click()
+    page.get_by_role("button", name="Remove…").click()
     page.get_by_label("Type churn to go on").fill("churn")
     page.get_by_role("button", name="Remove churn and 1 version", exact=True).click()
     expect(page.get_by_text("A folder becomes an endpoint")).to_be_visible()

@@ -77,8 +77,11 @@ class Graph(NamedTuple):
         )
 
 
-def parse(scoring: Mapping[str, Any]) -> Graph:
-    """The graph of the "stages" and "pipeline" in it. Raises ValueError with a sentence."""
+def parse(scoring: Mapping[str, Any], *, whole: bool = True) -> Graph:
+    """The graph of the "stages" and "pipeline" in it. Raises ValueError with a sentence.
+
+    whole: whether something has to take what each stage gives; not so while it is being built.
+    """
     said, about = scoring.get("stages") or (), scoring.get("pipeline") or {}
     if not said:
         raise ValueError("A pipeline needs a [[stage]].")
@@ -93,7 +96,7 @@ def parse(scoring: Mapping[str, Any]) -> Graph:
     _check_names(stages)
     levels = _levels(stages)
     output = str(about.get("output") or next(reversed(stages)))
-    _check_output(stages, output)
+    _check_output(stages, output, whole)
     order = tuple(name for level in levels for name in level)
     parallel = _count(about, "parallel", PARALLEL)
     return Graph(stages, order, levels, output, parallel, _count(about, "max_hops", MAX_HOPS))
@@ -241,9 +244,14 @@ def _cycle(left: Mapping[str, Stage]) -> list[str]:
     return path[path.index(path[-1]) :]
 
 
-def _check_output(stages: Mapping[str, Stage], output: str) -> None:
+def _check_output(stages: Mapping[str, Stage], output: str, whole: bool) -> None:
     if output not in stages:
         raise ValueError(f'There is no stage "{output}", which [pipeline] has as `output`.')
+    if whole:
+        _check_used(stages, output)
+
+
+def _check_used(stages: Mapping[str, Stage], output: str) -> None:
     used, more = {output}, [output]
     while more:
         found = set(_needs(stages[more.pop()])) - used - {INPUT}

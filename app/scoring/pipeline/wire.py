@@ -118,7 +118,7 @@ def asking(outputs: Outputs, stage: Known) -> Asking:
         return Asking("/score", [encode(table.plain(outputs))], _JSON)
     tensors = _tensors(outputs, stage.kind) if stage.tensors else None
     if tensors is None:
-        return Asking("/score", [encode({"inputs": _as_json(outputs)})], _JSON)
+        return Asking("/score", [encode({"inputs": _as_json(outputs, stage.kind)})], _JSON)
     body, size = oip.ask(tensors, [(one.name, one.type != "string") for one in stage.outputs])
     header = b"Inference-Header-Content-Length: %d\r\n" % size
     return Asking(stage.infer, body, b"Content-Type: application/octet-stream\r\n" + header)
@@ -127,9 +127,11 @@ def asking(outputs: Outputs, stage: Known) -> Asking:
 _JSON = b"Content-Type: application/json\r\n"
 
 
-def _as_json(outputs: Outputs) -> Any:
-    """A table as columns, which are fewer names than records."""
+def _as_json(outputs: Outputs, kind: str) -> Any:
+    """A table as columns, which are fewer names; as records for a model that takes any JSON."""
     if outputs.kind == "table" and outputs.names:
+        if kind == "json":
+            return outputs.records()
         return {name: column.rows() for name, column in zip(outputs.names, outputs.columns)}
     return table.plain(outputs)
 

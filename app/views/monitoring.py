@@ -1,0 +1,110 @@
+"""Monitoring: all instances at a glance, one over time, the hosts below them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, render_template, request
+
+from app.errors import NotFound
+from app.services import monitoring, watched
+from app.views.figures import row_shown
+
+if TYPE_CHECKING:
+    from app.views.live import Live
+    from app.workspace import Workspace
+
+SHOWN = 100
+"""Rows before "Show more"."""
+RANGES = {
+    "15m": ("15 min", 900),
+    "1h": ("1 h", 3600),
+    "6h": ("6 h", 21_600),
+    "24h": ("24 h", 86_400),
+    "7d": ("7 days", 7 * 86_400),
+    "30d": ("30 days", 30 * 86_400),
+    "90d": ("90 days", 90 * 86_400),
+}
+WORDS = {key: words for key, (words, _) in RANGES.items()}
+"""Range → what it is called."""
+COLUMNS = (
+    ("model", "Model", "name"),
+    ("location", "Location", "where"),
+    ("state", "State", ""),
+    ("requests", "Requests", "right wide"),
+    ("p50", "p50", "right small p50"),
+    ("p95", "p95", "right small p95"),
+    ("p99", "p99", "right small p99"),
+    ("errors", "Errors", "right small"),
+    ("memory", "Memory", "right small memory"),
+    ("", "The last hour", "drawn"),
+)
+"""Order, words and looks of each column of the list."""
+
+
+def blueprint(work: Workspace, live: Live) -> Blueprint:
+    pages = Blueprint("monitoring", __name__)
+
+    @pages.get("/monitoring")
+    def index() -> Any:
+        live.refresh()
+        return render_template("monitoring.html", page="monitoring", **_listed(work, live))
+
+    @pages.get("/monitoring/rows")
+    def rows() -> Any:
+        live.refresh()
+        return render_template("monitoring_rows.html", **_listed(work, live))
+
+    return pages
+
+
+def _listed(work: Workspace, live: Live) -> dict[str, Any]:
+    asked = {key: request.args.get(key, "")[:200] for key in ("q", "state", "location")}
+    order = request.args.get("order", "state")
+    shown = request.args.get("shown", SHOWN, type=int)
+    everything = _everything(work, live)
+    chosen = watched.choose(
+        everything, asked["q"], state=asked["state"], location=asked["location"], order=order
+    )
+    return {
+        "rows": [row_shown(row) for row in chosen[:shown]],
+        "more": max(0, len(chosen) - shown),
+        "shown": shown,
+        "asked": asked,
+        "order": order,
+        "ascending": ("state", *watched.BY_NAME),
+        "columns": COLUMNS,
+        "total": len(everything),
+        "states": _states(everything, asked["state"]),
+    }
+
+
+def _states(rows: list[dict[str, Any]], asked: str) -> list[tuple[str, str, int]]:
+    """What one can choose: (state, its word, how many), those that there are and the asked one."""
+    counts = Counter(state for row in rows for state in watched.states(row))
+    named = [state for state in (*watched.WORST, "outdated") if counts[state] or state == asked]
+    return [("", "All", len(rows)), *((each, each.capitalize(), counts[each]) for each in named)]
+
+
+def range_asked() -> str:
+    asked = request.args.get("range", "")
+    return asked if asked in RANGES else "1h"
+
+
+def row_of(work: Workspace, live: Live, name: str, location: str) -> dict[str, Any]:
+    """The one of the list; of what is no more, only what was recorded is left. Raises NotFound."""
+    for row in _everything(work, live):
+        if (row["model"], row["location"]) == (name, location):
+            return row_shown(row)
+    if (name, location) in monitoring.history(work):
+        return {"model": name, "location": location, "state": "gone", "version": None}
+    raise NotFound(f"Nothing was recorded of {name} on {location}.")
+
+
+def _everything(work: Workspace, live: Live) -> list[dict[str, Any]]:
+    """The state is the last answer of the host, where that is newer than what was kept."""
+    return [
+        {**row, "state": live.row(row)["state"] or row["state"] or "unknown"}
+        for row in monitoring.overview(work)
+    ]

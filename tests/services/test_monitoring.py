@@ -1,0 +1,136 @@
+"""What was collected, as rows and charts: made of rows as fronts write them."""
+
+import time
+
+import pytest
+
+from app.models import Instance
+from app.scoring import samples, sketch
+from app.services import monitoring, series
+from app.store.recorded import Happened, Sample
+
+NOW = 1_800_000_000
+MADE = {"requests": {"200": 90, "404": 5, "500": 5}, "seconds": 10.0, "cpu": 5.0, "memory": 1000}
+
+
+def row(at, step=10, release="v1-a", version=1, skew=0.0, **body):
+    body = {**samples.empty(), **MADE, "latency": sketch.of([0.1] * 90 + [2.0] * 10), **body}
+    counts = body["requests"]
+    failed = counts.get("500", 0)
+    seconds = body["seconds"]
+    total = sum(counts.values())
+    packed = samples.pack(body)
+    return Sample(step, at, release, version, skew, seconds, total, failed, False, packed)
+
+
+def keep(work, rows, happened=(), skew=0.0):
+    with work.open_store() as store:
+        store.instances.upsert(Instance("churn", "local", 8080, "v1-a", 1, "serving"))
+    with work.open_recorded() as recorded, recorded.write():
+        recorded.put(recorded.source("churn", "local"), rows, happened)
+        recorded.heard("local", time.time(), skew)
+
+
+def test_a_chart_has_one_axis_and_a_gap_where_nothing_was_recorded(work):
+    keep(work, [row(NOW), row(NOW + 10), row(NOW + 40)])
+    said = monitoring.series(work, "churn", "local", NOW, NOW + 60)
+    assert said["at"] == list(range(NOW, NOW + 60, 10))
+    assert said["requests"] == [10.0, 10.0, None, None, 10.0, None]
+    assert said["errors"][0] == pytest.approx(0.05)
+    assert said["cpu"][0] == pytest.approx(0.5)
+    assert said["p50"][0] == pytest.approx(0.1, rel=0.01)
+    assert said["p99"][0] == pytest.approx(2.0, rel=0.01)
+    assert all(len(said[name]) == 6 for name in series.COLUMNS)
+
+
+@pytest.mark.parametrize("days", [1 / 96, 0.25, 1, 7, 30, 90, 1000])
+def test_a_chart_has_at_most_600_points(work, days):
+    keep(work, [row(NOW)])
+    said = monitoring.series(work, "churn", "local", NOW - days * 86400 + 13, NOW + 13)
+    assert 1 < len(said["at"]) <= 600
+    assert sum(each or 0 for each in said["requests"]) > 0
+
+
+def test_wide_rows_are_spread_over_the_points_they_cover(work):
+    keep(work, [row(NOW, 900, requests={"200": 1800}, seconds=900.0)])
+    said = monitoring.series(work, "churn", "local", NOW - 600, NOW + 1500)
+    inside = [
+        v for at, v in zip(said["at"], said["requests"], strict=False) if NOW <= at < NOW + 900
+    ]
+    assert inside == pytest.approx([2.0] * len(inside))
+    outside = [
+        v for at, v in zip(said["at"], said["requests"], strict=False) if not NOW <= at < NOW + 900
+    ]
+    assert set(outside) == {None}
+
+
+def test_a_coarser_row_takes_the_place_of_the_finer_ones(work):
+    keep(work, [row(NOW + n) for n in (0, 10, 20, 60)])
+    keep(work, [row(NOW, 60, requests={"200": 300}, seconds=30.0)])
+    with work.open_recorded() as recorded:
+        found = recorded.samples(1, NOW, NOW + 900)
+    assert [(each.step, each.at, each.requests) for each in found] == [
+        (60, NOW, 300),
+        (10, NOW + 60, 100),
+    ]
+
+
+def test_rows_of_columns_alone_replace_nothing_and_count_nothing(work):
+    keep(work, [row(NOW), row(NOW, 900, requests={}, seconds=0)])
+    with work.open_recorded() as recorded:
+        assert [each.step for each in recorded.samples(1, NOW, NOW + 10)] == [10]
+
+
+def test_fronts_beside_each_other_are_one_point(work):
+    keep(work, [row(NOW), row(NOW, release="v2-b", version=2)])
+    said = monitoring.series(work, "churn", "local", NOW, NOW + 10)
+    assert (said["requests"], said["memory"]) == ([20.0], [2000])
+    only = monitoring.series(work, "churn", "local", NOW, NOW + 10, version=2)
+    assert (only["requests"], only["memory"]) == ([10.0], [1000])
+
+
+def test_a_clock_that_is_ahead_is_corrected(work):
+    skew = 3600.0
+    event = Happened("f", 1, NOW + skew + 5, skew, "worker", '{"how": "killed by SIGKILL"}')
+    keep(work, [row(NOW + 3600, skew=skew)], [event], skew)
+    said = monitoring.series(work, "churn", "local", NOW, NOW + 20)
+    assert said["requests"] == [10.0, None]
+    assert [(m["at"], m["words"]) for m in said["marks"]] == [
+        (NOW + 5, "a worker has ended: killed by SIGKILL")
+    ]
+    assert said["skew"] == skew
+
+
+def test_a_row_that_is_no_row_is_left_out(work):
+    keep(work, [row(NOW), row(NOW + 10)._replace(body=b"\x00nonsense")])
+    said = monitoring.series(work, "churn", "local", NOW, NOW + 20)
+    assert said["requests"] == [10.0, None]
+
+
+def test_the_overview_says_how_it_is_now(work):
+    now = int(time.time()) // 10 * 10
+    keep(work, [row(now - 20), row(now - 10)])
+    (said,) = monitoring.overview(work)
+    assert (said["model"], said["requests"], said["stale"]) == ("churn", 10.0, False)
+    assert said["p95"] == pytest.approx(2.0, rel=0.01)
+    assert len(said["spark"]) == 30
+    assert sum(each or 0 for each in said["spark"]) > 0
+    assert monitoring.latest(work, "churn", "local")["versions"] == [1]
+
+
+def test_the_overview_of_long_ago_has_no_figures_of_now(work):
+    keep(work, [row(NOW - 100 * 86400)])
+    (said,) = monitoring.overview(work)
+    assert (said["requests"], said["stale"]) == (None, True)
+    assert said["state"] == ""
+    assert said["spark"] == [None] * 30
+
+
+def test_what_was_never_asked_has_empty_columns(work):
+    with work.open_store():
+        pass
+    assert monitoring.overview(work) == []
+    said = monitoring.series(work, "nobody", "local", NOW, NOW + 100)
+    assert set(said["p50"]) == {None}
+    assert said["marks"] == []
+    assert monitoring.latest(work, "nobody", "local")["at"] is None
