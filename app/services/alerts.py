@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.errors import NotFound, Problem
 from app.services import facts, hysteresis, limits, message, person, rules, telling
+from app.services.notices import plain
 from app.services.rules import Facts, HostFacts, Reading
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _begin(recorded: Recorded, reading: Reading, now: float) -> Event:
     told = not recorded.alerts.told_since(reading.key, now - QUIET)
     number = recorded.alerts.add({
         **dict(zip(("rule", "model", "location", "subject"), reading.key, strict=True)),
-        "words": reading.words[:500], "value": reading.value, "began": now, "told": told,
+        "words": plain(reading.words, 500), "value": reading.value, "began": now, "told": told,
     })  # fmt: skip
     return Event(number, message.BEGAN, told)
 
@@ -157,7 +158,7 @@ def listed(work: Workspace, *, open_only: bool = True, limit: int = 100) -> list
 
 
 def _shown(row: Row) -> Row:
-    title = message.RULES[row["rule"]][0]
+    title = message.RULES[row["rule"]]
     return {**row, "told": bool(row["told"]), "about": message.about(row), "title": title}
 
 

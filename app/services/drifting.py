@@ -21,6 +21,8 @@ EVERY = 4 * 3600.0
 """Seconds between two looks at one instance."""
 LEAST = 500
 """Values on either side below which nothing is said of a column."""
+LONGEST = 200
+"""Characters of a column's name; of a longer one nothing is said."""
 MOST = 20
 """Columns that are told about, the furthest ones: a host may name as many as it likes."""
 
@@ -54,7 +56,7 @@ def scores(before: Iterable[Sample], now: Iterable[Sample]) -> dict[str, float]:
     """Column → how far it has moved, the furthest ones first. Pure."""
     was, is_now = whole(before), whole(now)
     found: dict[str, float] = {}
-    for name in was.keys() & is_now.keys():
+    for name in (each for each in was.keys() & is_now.keys() if len(each) <= LONGEST):
         with contextlib.suppress(*UNREADABLE, ArithmeticError):
             if min(was[name]["count"], is_now[name]["count"]) >= LEAST:
                 found[name] = float(drift.compare(was[name], is_now[name])["score"])

@@ -46,7 +46,7 @@ def line(event: str, row: Mapping[str, Any]) -> str:
     if event == TEST:
         return str(row["words"])
     if event == ENDED:
-        return f"{about(row)}: {_rule(event, row)} (it was: {row['words']})"
+        return f"{about(row)}: {_rule(event, row)}. It was: {row['words']}"
     return f"{about(row)}: {row['words']}"
 
 
@@ -58,19 +58,20 @@ def about(row: Mapping[str, Any]) -> str:
 
 
 RULES = {
-    "down": ("does not answer", "answers again"),
-    "errors": ("too many errors", "no longer too many errors"),
-    "p95": ("too slow", "no longer too slow"),
-    "memory": ("memory almost used up", "has memory again"),
-    "disk": ("disk almost full", "has room on its disk again"),
-    "certificate": ("certificate ends soon", "has a newer certificate"),
-    "drift": ("a column has moved", "a column is as before again"),
+    "down": "does not answer",
+    "errors": "too many errors",
+    "p95": "too slow",
+    "memory": "memory almost used up",
+    "disk": "disk almost full",
+    "certificate": "certificate ends soon",
+    "drift": "a column has moved",
 }
-"""Rule → in few words: what is wrong, and that it is not any more."""
+"""Rule → what is wrong, in few words."""
 
 
 def _rule(event: str, row: Mapping[str, Any]) -> str:
-    return RULES[row["rule"]][event == ENDED]
+    words = RULES[row["rule"]]
+    return f"over ({words})" if event == ENDED else words
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -51,7 +51,7 @@ def want(work: Workspace, yes: bool) -> None:
 
 def show(title: str, text: str) -> str:
     """Show a notice; returns why it was not shown, "" when it was. Takes 2 s at most."""
-    title, text = _plain(title, LONGEST["title"]), _plain(text, LONGEST["text"])
+    title, text = plain(title, LONGEST["title"]), plain(text, LONGEST["text"])
     try:
         if sys.platform == "darwin":
             _by_script(title, text)
@@ -66,8 +66,8 @@ def show(title: str, text: str) -> str:
     return ""
 
 
-def _plain(text: str, longest: int) -> str:
-    """Text that a desktop can take: it may come from a host, with anything in it."""
+def plain(text: str, longest: int) -> str:
+    """Text that a desktop and a terminal can take: it may come from a host, with anything in it."""
     whole = text.encode("utf-8", "replace").decode()
     kept = "".join(each if each.isprintable() or each == "\n" else " " for each in whole)
     return kept if len(kept) <= longest else f"{kept[: longest - 1]}…"

@@ -59,6 +59,13 @@ def test_an_alert_begins_once_and_ends_once(work, looked):
     assert was["began"] < was["ended"]
 
 
+def test_words_of_a_host_are_text_for_a_terminal(work, looked):
+    looked(instance(state="failing", error="\x1b[2J\u202eevil\n" + "x" * 9000), times=6)
+    (alert,) = alerts.listed(work)
+    assert alert["words"].startswith("It does not answer (failing).  [2J evil\nxx")
+    assert len(alert["words"]) == 500
+
+
 def test_one_that_comes_and_goes_is_told_once_in_half_an_hour(work, looked):
     rows = [row for _ in range(6) for row in (FAILING, instance())]
     told = [each for row in rows for each in looked(row, times=6) if each[1]]

@@ -368,5 +368,5 @@ def test_a_message_of_many_names_ten():
 def test_a_message_says_what_is_over_again_and_of_which_host():
     row = {**ROW, "rule": "disk", "model": "", "words": "Disk: 97 GB of 100 GB is in use."}
     said = message.of([(message.ENDED, row)], "laptop")
-    assert said.title == "The host ams: has room on its disk again"
-    assert said.text == f"{said.title} (it was: {row['words']})"
+    assert said.title == "The host ams: over (disk almost full)"
+    assert said.text == f"{said.title}. It was: {row['words']}"
