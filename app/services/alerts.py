@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,7 +50,7 @@ def evaluate(work: Workspace, rows: Sequence[Row], now: float | None = None) -> 
         known = {(each.model, each.location) for each in store.instances.all()}
         judged = [_judged(store, each, now) for each in seen]
         with recorded.write():
-            events = [event for each in judged for event in _apply(recorded, each, now)]
+            events = _apply(recorded, judged, now)
             for row in _gone(recorded, known):
                 events.append(_end(recorded, row, now)._replace(told=False))
             telling.post(work, recorded, [(e.number, e.kind) for e in events if e.told])
@@ -83,16 +84,21 @@ def _judged(store: Store, seen: Facts | HostFacts, now: float) -> Judged:
     return Judged(seen.model, seen.location, readings, whole)
 
 
-def _apply(recorded: Recorded, judged: Judged, now: float) -> Iterator[Event]:
+def _apply(recorded: Recorded, judged: Sequence[Judged], now: float) -> list[Event]:
     """Write down what readings come to; what there is no reading of any more is over."""
-    open_ones = recorded.alerts.all(open_only=True)
-    mine = {_key(row): row for row in open_ones if _key(row)[1:3] == judged[:2]}
     runs = recorded.alerts.runs()
-    for reading in judged.readings:
-        yield from _follow(recorded, reading, mine.get(reading.key), runs, now)
-    for key in mine.keys() - {each.key for each in judged.readings}:
-        if key[0] != "drift" or judged.whole:
-            yield _end(recorded, mine[key], now)
+    there: dict[tuple[str, str], dict[Key, Row]] = defaultdict(dict)
+    for row in recorded.alerts.all(open_only=True):
+        there[row["model"], row["location"]][_key(row)] = row
+    found: list[Event] = []
+    for each in judged:
+        mine = there[each.model, each.location]
+        for reading in each.readings:
+            found += _follow(recorded, reading, mine.get(reading.key), runs, now)
+        for key in mine.keys() - {reading.key for reading in each.readings}:
+            if key[0] != "drift" or each.whole:
+                found.append(_end(recorded, mine[key], now))
+    return found
 
 
 def _follow(

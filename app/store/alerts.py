@@ -89,8 +89,9 @@ class Alerts:
         return bool(self._database.tuples(sql, [*key, since]))
 
     def forget_before(self, at: float) -> None:
-        """Drop those that ended before then."""
+        """Drop those that ended before then, and readings that nothing came of since."""
         self._database.execute("DELETE FROM alerts WHERE ended < ?", [at])
+        self._database.execute("DELETE FROM runs WHERE at < ?", [at])
 
     # Readings on their way to become an alert, or the end of one
 
