@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
+from app.errors import Problem
 from app.services import references
 from app.services.attempts import attempting
 from app.services.places import location_of, releases_of, status_of
@@ -28,9 +30,7 @@ def pin(
         chosen = releases_of(status, number, location.name)
         entry = attempt.entry(number)
         pinned = attempt.road.call("pin", name=name, releases=chosen, stay=stay, entry=entry)
-    return {
-        "model": name,
-        "version": number,
-        "location": location.name,
-        "pinned": sorted({version_of[each] for each in pinned if each in version_of}),
-    }
+    numbers = sorted({version_of[each] for each in pinned if each in version_of})
+    with contextlib.suppress(Problem), work.open_recorded() as recorded:
+        recorded.keep_pinned(name, location.name, numbers)
+    return {"model": name, "version": number, "location": location.name, "pinned": numbers}
