@@ -300,8 +300,7 @@ def serve(wanted: Wanted, found: Found) -> list[Step]:
     name, release = wanted.name, wanted.release
     on = next((each for each in found.serving if each.release == release), None)
     opening = _opening(wanted, found)
-    confided = confide(wanted, found)
-    steps = [*_certify(wanted), *confided, *_listen(wanted, found)]
+    steps = [*_certify(wanted), *confide(wanted, found), *_listen(wanted, found)]
     if on is None or not on.ready:
         others = _others(found, release)
         if wanted.stop_first and others:
@@ -312,7 +311,7 @@ def serve(wanted: Wanted, found: Found) -> list[Step]:
         beside = f" beside {others}" if others else ""
         args = {"name": name, "release": release, "within": wanted.start_timeout}
         steps.append(Step(f"Start {release}{beside} and wait until it is ready", "start", args))
-    elif found.current == release and wanted.secret_names and (confided or found.secrets.stale):
+    elif found.current == release and _has_new_secrets(wanted, found):
         words = f"Restart {release} with its new secrets"
         steps.append(Step(words, "restart", {"name": name}))
         on = None
@@ -387,6 +386,12 @@ def confide(wanted: Wanted, found: Found) -> list[Step]:
     said = " and ".join(words)
     args = {"name": wanted.name, "keep": sorted(keep)}
     return [Step(said[0].upper() + said[1:], "secrets", args, (), json.dumps(new).encode())]
+
+
+def _has_new_secrets(wanted: Wanted, found: Found) -> bool:
+    """Whether what runs was told other values: not where only those went that it does not name."""
+    new = secrets.changed(wanted.secrets, wanted.secret_names, found.secrets)
+    return bool(new or (wanted.secret_names and found.secrets.stale))
 
 
 def _exposure_before_switch(wanted: Wanted, found: Found) -> str:
