@@ -20,7 +20,7 @@ LOOPBACK, PUBLIC = "loopback", "public"
 GOOD_KEPT = 5
 """How many releases that were once production stay on a host, unless `keep` says otherwise."""
 
-LISTS = ("history", "releases", "pythons", "addresses", "pinned", "dependents")
+LISTS = ("unwritable", "history", "releases", "pythons", "addresses", "pinned", "dependents")
 """What `look` answers with lists."""
 
 
@@ -165,6 +165,7 @@ class Found:
     runtime_python: major.minor of the Python that a runtime would be built on.
     fetches_pythons: whether uv can fetch Pythons there; asked only where one is lacking.
     warm: what is kept running idle, {"release", "unit", "until"}.
+    unwritable: where the user's systemd has to make folders and cannot.
     secrets: which values the host has (`secrets.Known`). asking: whether the socket is open that
     pipelines ask. stages: how the instances fare that a pipeline is to ask, by name; dependents:
     the pipelines that ask this one (agent/stages.py). tunnels: units of its own, each {"text",
@@ -196,6 +197,7 @@ class Found:
     systemd: bool
     linger: bool
     user_manager: bool
+    unwritable: tuple[str, ...] = ()
     exposure: str = LOOPBACK
     tokens: int = 0
     certificate: str | None = None
@@ -280,6 +282,14 @@ def _refuse_unfit(found: Found) -> None:
             remedy="If that user may use sudo there, add the location with --privilege sudo. "
             "Else ask its administrator to run: "
             f"systemctl start user@$(id -u {found.user})",
+        )
+    if found.unwritable:
+        raise Problem(
+            f"{found.user} cannot write to {' and '.join(found.unwritable)} on that host.",
+            cause="The systemd of a user makes a service's own folder for temporary files there, "
+            "and starts none without it.",
+            remedy="If that user may use sudo there, add the location with --privilege sudo. "
+            f"Else ask its administrator to run: chmod 1777 {' '.join(found.unwritable)}",
         )
 
 

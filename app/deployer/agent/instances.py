@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from .loop import Agent, Payload
     from .supervise import Supervisor
 
+SCRATCH = ("/tmp", "/var/tmp")
+"""Where systemd makes the folders of its PrivateTmp=."""
 OURS = frozenset(
     (
         "ask",
@@ -131,6 +133,7 @@ def _manager_facts(agent: Agent, manager: Supervisor) -> dict[str, Any]:
         "systemd": manager.mode == "process" or os.path.isdir("/run/systemd/system"),
         "linger": not by_user or os.path.exists(f"/var/lib/systemd/linger/{user}"),
         "user_manager": not by_user or manager_answers(agent, "--user"),
+        "unwritable": [each for each in SCRATCH if not os.access(each, os.W_OK)] if by_user else [],
     }
 
 
