@@ -165,7 +165,7 @@ class Found:
     runtime_python: major.minor of the Python that a runtime would be built on.
     fetches_pythons: whether uv can fetch Pythons there; asked only where one is lacking.
     warm: what is kept running idle, {"release", "unit", "until"}.
-    unwritable: where the user's systemd has to make folders and cannot.
+    unwritable: where systemd has to make folders for a service and cannot.
     secrets: which values the host has (`secrets.Known`). asking: whether the socket is open that
     pipelines ask. stages: how the instances fare that a pipeline is to ask, by name; dependents:
     the pipelines that ask this one (agent/stages.py). tunnels: units of its own, each {"text",
@@ -286,10 +286,9 @@ def _refuse_unfit(found: Found) -> None:
     if found.unwritable:
         raise Problem(
             f"{found.user} cannot write to {' and '.join(found.unwritable)} on that host.",
-            cause="The systemd of a user makes a service's own folder for temporary files there, "
-            "and starts none without it.",
-            remedy="If that user may use sudo there, add the location with --privilege sudo. "
-            f"Else ask its administrator to run: chmod 1777 {' '.join(found.unwritable)}",
+            cause="systemd makes each service's own folders there, and starts none without them.",
+            remedy=f"Have root run there: chmod 1777 {' '.join(found.unwritable)}; or, where it is "
+            f"mounted read-only: mount -o remount,rw {found.unwritable[0]}",
         )
 
 
