@@ -14,7 +14,7 @@ from app.deployer.agent.metrics import parts
 from app.errors import Problem
 from app.models import Location
 from app.scoring import samples
-from app.services import instances
+from app.services import alerts, instances
 from app.services.series import UNREADABLE, is_failure
 from app.store.recorded import Happened, Sample
 
@@ -40,8 +40,13 @@ here, "gap": None or {"sample": above that one, "before": below that one}}."""
 def collect(
     work: Workspace, name: str | None = None, *, to: str | None = None
 ) -> list[dict[str, Any]]:
-    """As `instances.status`, with what was recorded meanwhile brought here on the same ways."""
-    return instances.status(work, name, to=to, ask=ask)
+    """As `instances.status`, with what was recorded meanwhile brought here on the same ways.
+
+    Instances are then held to their limits (alerts.py).
+    """
+    rows = instances.status(work, name, to=to, ask=ask)
+    alerts.after(work, rows)
+    return rows
 
 
 def ask(work: Workspace, location: Location) -> dict[str, dict[str, Any]]:

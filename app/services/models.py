@@ -15,7 +15,7 @@ from app import config
 from app.configuration.starter import starter
 from app.errors import Problem
 from app.models import Model
-from app.services import secrets, tokens
+from app.services import limits, secrets, tokens
 from app.store import Store
 from app.store.folder import IGNORE_FILE
 from app.workspace import Workspace
@@ -132,7 +132,7 @@ def example_folder() -> Path:
 def rename(work: Workspace, name: str, new: str) -> Model:
     """Give a model another name. Not while it is deployed: its instances carry the old one.
 
-    The values of its secrets go along, its tokens on hosts, and what was recorded of it.
+    Its secrets' values and limits go along, its tokens on hosts, and what was recorded of it.
     """
     kept = secrets.kept_of(work, name)
     with work.open_store() as store:
@@ -144,6 +144,7 @@ def rename(work: Workspace, name: str, new: str) -> Model:
     with work.open_store() as store, store.write():
         _refuse_deployed(store, name, "renamed")
         renamed = store.models.rename(name, new)
+        limits.follow(store, name, new)
     secrets.follow(work, name, kept, new)
     with suppress(Problem), work.open_recorded() as recorded:
         recorded.rename(name, new)
@@ -168,6 +169,7 @@ def remove(work: Workspace, name: str, force: bool = False) -> Model:
         for instance in store.instances.all(model=name):
             store.instances.remove(name, instance.location)
         store.models.remove(name)
+        limits.follow(store, name, None)
     with work.open_store() as store:
         store.collect()
     secrets.follow(work, name, kept, None)

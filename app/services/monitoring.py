@@ -64,7 +64,7 @@ def overview(work: Workspace) -> list[dict[str, Any]]:
         latest = {each["name"]: each["version"] for each in store.models.overview()}
     with work.open_recorded() as recorded:
         states, skews = recorded.states(), recorded.hosts()
-        alerts = Counter((a["model"], a["location"]) for a in recorded.alerts(open_only=True))
+        alerts = Counter((a["model"], a["location"]) for a in recorded.alerts.all(open_only=True))
         return [
             {
                 **_state(each, states.get((each.model, each.location)), latest.get(each.model)),

@@ -44,20 +44,37 @@ def set_value(
             f"The value of {name} is {'empty' if not value else 'not one that a variable holds'}.",
             remedy=f"Give 1 to {LONGEST:,} bytes of text without NUL.",
         )
-    key = _key(model, name, to)
+    hint = f"rhythmicml secret set {model} {name} --file"
+    where = keep(work.home, _key(model, name, to), value, into_file=into_file, hint=hint)
+    return {"model": model, "name": name, "location": to, "kept": where}
+
+
+def keep(home: Path, key: str, value: str, *, into_file: Callable[[], bool], hint: str = "") -> str:
+    """Keep a value under a key: in the "keyring"; where there is none, in a "file" if into_file()
+    gives its consent. hint: the command that gives it. Raises Problem."""
     try:
         keychain.store(key, value)
     except Problem as problem:
         if not into_file():
             raise Problem(
                 "This machine has no keyring that we can use, so the secret was not kept.",
-                remedy=f"rhythmicml secret set {model} {name} --file keeps it, unencrypted, "
-                "in a file that only you may read.",
+                remedy=f"{hint} keeps it, unencrypted, in a file that only you may read.",
             ) from problem
-        _write(work.home, {**_read(work.home), key: value})
-        return {"model": model, "name": name, "location": to, "kept": "file"}
-    _drop(work.home, key)
-    return {"model": model, "name": name, "location": to, "kept": "keyring"}
+        _write(home, {**_read(home), key: value})
+        return "file"
+    _drop(home, key)
+    return "keyring"
+
+
+def value_of(home: Path, key: str) -> str | None:
+    """What is kept under a key."""
+    return _read(home).get(key) or keychain.fetch(key)
+
+
+def drop(home: Path, key: str) -> None:
+    """Forget what is kept under a key, if there is anything."""
+    if not _drop(home, key) and keychain.fetch(key) is not None:
+        keychain.forget(key)
 
 
 def list_secrets(work: Workspace, model: str) -> list[dict[str, Any]]:
@@ -81,8 +98,7 @@ def remove(work: Workspace, model: str, name: str, *, to: str | None = None) -> 
             f"There is no value of {name} for {model} here{f' for {to}' if to else ''}.",
             remedy=f"rhythmicml secret list {model}",
         )
-    if not _drop(work.home, key):
-        keychain.forget(key)
+    drop(work.home, key)
     return {"model": model, "name": name, "location": to}
 
 
@@ -131,13 +147,8 @@ def confided(work: Workspace, location: Location, wanted: Wanted) -> Wanted:
 
 
 def _value(home: Path, model: str, name: str, location: str) -> str | None:
-    known = _read(home)
-    keys = [_key(model, name, location), _key(model, name, None)]
-    for key in keys:
-        value = known.get(key) or keychain.fetch(key)
-        if value is not None:
-            return value
-    return None
+    own = value_of(home, _key(model, name, location))
+    return own if own is not None else value_of(home, _key(model, name, None))
 
 
 def _key(model: str, name: str, location: str | None) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from app.store import alerts
 from app.store.database import PATIENCE, Database, Row
 from app.store.migrations import migrate
 
@@ -92,7 +93,7 @@ CREATE TABLE pinned (
     PRIMARY KEY (model, location)) WITHOUT ROWID
 """
 
-MIGRATIONS = (FIRST, PINNED)
+MIGRATIONS = (FIRST, PINNED, alerts.TABLES)
 
 
 class Sample(NamedTuple):
@@ -144,6 +145,7 @@ class Recorded:
         except BaseException:
             self.close()
             raise
+        self.alerts = alerts.Alerts(self._database)
 
     def __enter__(self) -> Recorded:
         return self
@@ -196,7 +198,7 @@ class Recorded:
 
     def rename(self, model: str, new: str) -> None:
         with self.write():
-            for table in ("sources", "states", "pinned", "alerts"):
+            for table in ("sources", "states", "pinned", "alerts", "runs"):
                 sql = f"UPDATE OR REPLACE {table} SET model = ? WHERE model = ?"  # noqa: S608
                 self._database.execute(sql, [new, model])
 
@@ -363,26 +365,3 @@ class Recorded:
             "SELECT location, versions FROM pinned WHERE model = ? ORDER BY location", [model]
         )
         return {location: json.loads(versions) for location, versions in rows}
-
-    # Alerts
-
-    def alerts(self, *, open_only: bool = False, limit: int = 10_000) -> list[Row]:
-        """Newest first."""
-        return self._database.query(
-            "SELECT * FROM alerts WHERE ended IS NULL OR NOT ? ORDER BY id DESC LIMIT ?",
-            [open_only, limit],
-        )
-
-    def raise_alert(self, row: Row) -> int:
-        names = ", ".join(row)
-        marks = ", ".join("?" * len(row))
-        sql = f"INSERT INTO alerts({names}) VALUES({marks}) RETURNING id"
-        return int(self._database.tuples(sql, list(row.values()))[0][0])
-
-    def change_alerts(self, numbers: Sequence[int], **changes: Any) -> int:
-        """How many were there to be changed."""
-        names = ", ".join(f"{name} = ?" for name in changes)
-        return self._database.execute(
-            f"UPDATE alerts SET {names} WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608
-            [*changes.values(), json.dumps(list(numbers))],
-        )

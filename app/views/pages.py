@@ -23,6 +23,7 @@ from app import config, words
 from app.errors import Busy, NotFound, Problem, Stale
 from app.views import (
     actions,
+    alerts,
     api,
     asking,
     catalogue,
@@ -88,6 +89,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
         app.register_blueprint(editor.blueprint(work, texts))
     app.register_blueprint(tunnels.blueprint(work, server.tunnels))
     app.register_blueprint(settings.blueprint(work, answers))
+    app.register_blueprint(alerts.blueprint(work, server.feed))
     app.register_blueprint(receiving.blueprint())
     app.register_blueprint(api.blueprint(work, answers))
     _frame(app, work, server)

@@ -7,12 +7,14 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 
 import pytest
 from client import ROOT, Client, write_model
 
-from app.services import ui_token
+from app.models import Instance
+from app.services import alerts, notices, ui_token
 from app.views import api
 from app.views.answers import Answers
 
@@ -249,6 +251,22 @@ def test_store_is_verified_and_kept_by_jobs_and_a_job_is_tried_again(script, chu
     assert script.ended(job)["state"] == "done"
     assert (tmp_path / "kept" / "backup.json").exists()
     assert script("POST", "/jobs/99/retry")[0] == 404
+
+
+def test_alerts_are_listed_and_acknowledged(script, work):
+    notices.want(work, False)
+    with work.open_store() as store:
+        store.instances.upsert(Instance("churn", "ams", 8100, "v1-a", 1, "failing"))
+    row = {"model": "churn", "location": "ams", "state": "failing", "error": "", "version": None}
+    for second in range(0, 120, 20):
+        alerts.evaluate(work, [row], time.time() + second)
+    (alert,) = script.done("/alerts")
+    number = alert["id"]
+    assert (alert["rule"], alert["acknowledged"]) == ("down", None)
+    assert script.done(f"/alerts/{number}/acknowledge", {})["who"]
+    assert script.done("/alerts?all=true&limit=1")[0]["acknowledged"]
+    status, told, _ = script("POST", f"/alerts/{number + 1}/acknowledge")
+    assert (status, told["error"]["kind"]) == (404, "NotFound")
 
 
 def test_what_does_not_fit_is_refused_by_name(script, tmp_path):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, abort, jsonify, request
 
-from app.views.api import deployments, jobs, locations, models, secrets, versions
+from app.views.api import alerts, deployments, jobs, locations, models, secrets, versions
 from app.views.api.fields import PREFIX
 from app.views.described import LARGEST, Route, document
 
@@ -57,4 +57,5 @@ def table(work: Workspace, answers: Answers) -> list[Route]:
         *secrets.routes(work),
         *locations.routes(work, answers),
         *jobs.routes(work),
+        *alerts.routes(work),
     ]

@@ -1,0 +1,87 @@
+"""What is known of instances and hosts when they are held to their limits."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from app.configuration.values import size
+from app.errors import NotFound
+from app.services import drifting, states
+from app.services.rules import Facts, HostFacts
+
+if TYPE_CHECKING:
+    from app.services.series import Moment
+    from app.store import Store
+    from app.store.recorded import Recorded
+
+Row = dict[str, Any]
+Moments = dict[tuple[str, str], "Moment | None"]
+
+
+def gather(
+    store: Store, recorded: Recorded, rows: Sequence[Row], now: float
+) -> list[Facts | HostFacts]:
+    """Of each instance whose host answered, and of each host. rows: as `status` has them."""
+    seen = {(row["model"], row["location"]): row for row in rows if row["state"] != "unreachable"}
+    drifting.refresh(recorded, seen, now)
+    moments = {key: _moment(recorded, *key) for key in seen}
+    there: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        there[row["location"]].append(row)
+    of_instances = [_facts(store, recorded, seen[key], moments[key], now) for key in seen]
+    of_hosts = [_of_host(recorded, name, each, moments) for name, each in there.items()]
+    return [*of_instances, *of_hosts]
+
+
+def _moment(recorded: Recorded, model: str, location: str) -> Moment | None:
+    source = recorded.find(model, location)
+    return None if source is None else states.lately(recorded, source, location)
+
+
+def _facts(store: Store, recorded: Recorded, row: Row, moment: Moment | None, now: float) -> Facts:
+    figures = moment.figures() if moment else {}
+    source = recorded.find(row["model"], row["location"])
+    tls = row.get("certificate")
+    return Facts(
+        model=row["model"],
+        location=row["location"],
+        state=row["state"],
+        error=row["error"],
+        requests=moment.counts["requests"] if moment else None,
+        errors=figures.get("errors"),
+        p95=figures.get("p95"),
+        memory=figures.get("memory"),
+        most=_most_memory(store, row),
+        ends=datetime.fromisoformat(tls["expires"]).timestamp() if tls else None,
+        drift=None if source is None else drifting.of(recorded, source, now),
+    )
+
+
+def _most_memory(store: Store, row: Row) -> float | None:
+    """What the version says that it may take, in bytes."""
+    model = store.models.find(row["model"])
+    if model is None or not row["version"]:
+        return None
+    with contextlib.suppress(NotFound):
+        said = store.versions.get(model, row["version"]).configuration.memory
+        return float(size(said)) if said else None
+    return None
+
+
+def _of_host(recorded: Recorded, location: str, rows: list[Row], moments: Moments) -> HostFacts:
+    reached = any(row["state"] != "unreachable" for row in rows)
+    known = [moment for (_, at), moment in moments.items() if at == location and moment]
+    used = {name: pair for moment in known for name, pair in _levels(moment)}
+    error = recorded.hosts().get(location, {}).get("error", "")
+    return HostFacts(location, reached, error, len(rows), used)
+
+
+def _levels(moment: Moment) -> Iterator[tuple[str, tuple[float, float]]]:
+    for name in ("memory", "disk"):
+        part, whole = (moment.levels.get(f"host_{name}{end}") for end in ("", "_total"))
+        if part is not None and whole:
+            yield name, (part, whole)

@@ -1,0 +1,74 @@
+"""Limits: set for all or for one, put back, refused; and what the states make of them."""
+
+import pytest
+
+from app.errors import NotFound, Problem
+from app.services import limits, models, states
+from app.services.series import Moment
+
+
+@pytest.fixture
+def store(work):
+    with work.open_store() as opened:
+        opened.models.add("churn", "/nowhere/churn")
+        yield opened
+
+
+def test_one_models_limit_comes_before_that_of_all(store):
+    limits.change(store, "p95", 2.0)
+    limits.change(store, "p95", 9.0, "churn")
+    limits.change(store, "errors", None, "churn")
+    assert limits.of(store)["p95"] == 2.0
+    assert limits.of(store, "fraud") == {**limits.DEFAULTS, "p95": 2.0}
+    assert limits.of(store, "churn") == {**limits.DEFAULTS, "p95": 9.0, "errors": None}
+    assert limits.own(store) == {"churn": {"p95": 9.0, "errors": None}}
+
+
+def test_what_is_put_back_is_the_default_or_what_holds_for_all(store):
+    limits.change(store, "p95", 2.0)
+    limits.change(store, "p95", 9.0, "churn")
+    limits.reset(store, "p95", "churn")
+    limits.reset(store, "p95", "churn")
+    assert limits.of(store, "churn")["p95"] == 2.0
+    assert limits.own(store) == {}
+    limits.reset(store, "p95")
+    assert limits.of(store) == limits.DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [("errors", 0), ("errors", 1.5), ("errors", float("nan")), ("p95", -1), ("p95", float("inf")),
+     ("disk", 90), ("certificate", 4000), ("speed", 1)],
+)  # fmt: skip
+def test_what_is_no_limit_is_refused(store, name, limit):
+    with pytest.raises(Problem) as told:
+        limits.change(store, name, limit)
+    assert told.value.remedy
+    assert limits.of(store) == limits.DEFAULTS
+
+
+def test_limit_of_a_model_that_is_not_known_is_refused(store):
+    with pytest.raises(NotFound):
+        limits.change(store, "p95", 1.0, "nobody")
+    with pytest.raises(Problem, match="about hosts"):
+        limits.change(store, "disk", 0.5, "churn")
+
+
+def test_limits_follow_a_model_to_its_new_name_and_go_with_it(work, store):
+    limits.change(store, "p95", 9.0, "churn")
+    models.rename(work, "churn", "leavers")
+    assert limits.own(store) == {"leavers": {"p95": 9.0}}
+    models.remove(work, "leavers")
+    assert limits.own(store) == {}
+
+
+@pytest.mark.parametrize(
+    ("requests", "failed", "limit", "expected"),
+    [(100, 10, {}, "10% of its answers are errors"), (100, 4, {}, ""), (10, 10, {}, ""),
+     (100, 10, {"errors": 0.2}, ""), (100, 100, {"errors": None}, "")],
+)  # fmt: skip
+def test_degraded_follows_the_limits(requests, failed, limit, expected):
+    moment = Moment(seconds=30.0)
+    moment.counts.update(requests=requests, failed=failed)
+    assert states.excess(moment, {**limits.DEFAULTS, **limit}).startswith(expected)
+    assert bool(states.excess(moment, {**limits.DEFAULTS, **limit})) == bool(expected)
