@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from app.errors import NotFound, Problem
 from app.models import instant
 from app.services import series as charts
 from app.store.recorded import Recorded, Sample
@@ -23,6 +24,16 @@ LATELY = 60
 """Seconds that figures of "now" are of."""
 SPARK, SPARK_STEP = 30, 120
 """Points of a sparkline, and seconds of each: an hour."""
+RANGES = {
+    "15m": 900,
+    "1h": 3600,
+    "6h": 21_600,
+    "24h": 86_400,
+    "7d": 7 * 86_400,
+    "30d": 30 * 86_400,
+    "90d": 90 * 86_400,
+}
+"""What one can ask for → its seconds."""
 FIGURES = ("requests", "errors", "p50", "p95", "p99", "memory", "cpu")
 STALE = 90
 """Seconds after which the last row is no longer said to be of now."""
@@ -133,8 +144,9 @@ def series(
     until: float,
     *,
     version: int | None = None,
+    most: int = charts.MOST,
 ) -> dict[str, Any]:
-    """What an instance did in that time, as columns over one axis of at most 600 points.
+    """What an instance did in that time, as columns over one axis of so many points at most.
 
     {"model", "location", "since", "until", "step": seconds of a point,
      "at": [start of each point],
@@ -155,7 +167,7 @@ def series(
         rows: list[Sample] = []
         if source is not None:
             rows = recorded.samples(source, since + skew - 5, until + skew + 5, version)
-    said = charts.columns(rows, since, until)
+    said = charts.columns(rows, since, until, charts.width(since, until, most))
     told = marks(work, model, location, since, until)
     return {"model": model, "location": location, **said, "marks": told, "skew": skew}
 
@@ -236,3 +248,20 @@ def history(work: Workspace) -> list[tuple[str, str]]:
     """(model, location) of all that something was recorded of, also where it is no more."""
     with work.open_recorded() as recorded:
         return [(each["model"], each["location"]) for each in recorded.sources()]
+
+
+def place(work: Workspace, model: str, location: str | None = None) -> str:
+    """The location of an instance that anything is known of, also where it is no more."""
+    with work.open_store() as store:
+        known = {each.location for each in store.instances.all(model=model)}
+    gone = {at for name, at in history(work) if name == model}
+    found = (known | gone) & {location} if location else known or gone
+    if len(found) == 1:
+        return found.pop()
+    if not found:
+        where = f" on {location}" if location else ""
+        raise NotFound(f"Nothing was recorded of {model}{where}.", remedy="rhythmicml monitor")
+    raise Problem(
+        f"{model} is on several locations: {', '.join(sorted(found))}.",
+        remedy=f"Name one: rhythmicml monitor {model} {min(found)}",
+    )

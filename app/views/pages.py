@@ -42,7 +42,6 @@ from app.views import (
 )
 from app.views.answers import Answers
 from app.views.described import Malformed, NotJson
-from app.views.figures import figure
 from app.views.guard import CSRF_HEADER
 from app.views.markdown import inline, rendered
 from app.views.marks import marked
@@ -67,7 +66,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
         ago=words.ago,
-        figure=figure,
+        figure=words.figure,
         size=words.size,
         duration=words.duration,
         milliseconds=words.milliseconds,

@@ -14,11 +14,12 @@ from client import Client, write_model
 from playwright.sync_api import expect
 from test_accessible import findings
 
+from app import words
 from app.deployer.agent.metrics import parts
 from app.models import Instance
 from app.scoring import samples, sketch
 from app.store.recorded import Happened, Sample
-from app.views import charts, figures
+from app.views import figures
 
 pytestmark = pytest.mark.browser
 
@@ -244,18 +245,14 @@ def test_a_thousand_instances_are_sorted_and_searched(page, server, work):
 
 
 @pytest.mark.parametrize(
-    ("value", "unit", "words"),
+    ("value", "unit", "said"),
     [(None, "ms", "–"), (0, "%", "0 %"), (0.0213, "%", "0.021 %"), (38.2, "ms", "38 ms"),
      (1234.0, "req/s", "1.2 k req/s"), (412e6, "bytes", "412 MB"), (12_000, "ms", "12.0 s")],
 )  # fmt: skip
-def test_figures_read_like_words(value, unit, words):
-    assert figures.figure(value, unit) == words
+def test_figures_read_like_words(value, unit, said):
+    assert words.figure(value, unit) == said
 
 
 def test_a_sparkline_is_broken_where_nothing_is_known():
     assert figures.path_of([1.0, 1.0, None, 1.0, 1.0]).count("M") == 2
     assert figures.path_of([None, 5.0]) == ""
-
-
-def test_a_name_is_no_formula():
-    assert charts.as_csv(["time", "=1+1"], []).strip() == "time,'=1+1"
