@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from app.deployer.agent.words import duration, size
 from app.models import instant
 
-__all__ = ["ago", "duration", "figure", "milliseconds", "size"]
+__all__ = ["ago", "duration", "figure", "milliseconds", "short", "size"]
 
 
 def ago(stamp: str) -> str:

@@ -40,6 +40,7 @@ AGAIN = 15.0
 """Seconds between two looks."""
 LINES = 25
 HAPPENED = 10
+DRIFTED = 10
 
 
 @click.command()
@@ -133,7 +134,7 @@ def _which(row: dict[str, Any]) -> list[str]:
 
 
 def _one(model: str, location: str | None, span: str, as_json: bool, csv: bool) -> None:
-    from app.services import monitoring, series
+    from app.services import monitoring, moved, series
     from app.spreadsheets import as_csv
 
     work, until = workspace(), time.time()
@@ -148,7 +149,8 @@ def _one(model: str, location: str | None, span: str, as_json: bool, csv: bool) 
         body = [[_stamp(point["at"]), *_figures(point, units)] for point in _points(found)]
         click.echo(as_csv(["time", *_heads(units)], body), nl=False)
         return
-    emit({**found, "now": now}, as_json, lambda said: _show_one(said, span))
+    said = {**found, "now": now, "drift": moved.overview(work, model, at)}
+    emit(said, as_json, lambda said: _show_one(said, span))
 
 
 def _show_one(found: dict[str, Any], span: str) -> None:
@@ -157,6 +159,15 @@ def _show_one(found: dict[str, Any], span: str) -> None:
     click.echo(f"{found['model']} on {found['location']}: {state}")
     if now and now["error"]:
         click.echo(now["error"])
+    _show_points(found, span)
+    _show_drift(found["drift"])
+    if found["marks"]:
+        click.echo()
+    for mark in found["marks"][-HAPPENED:]:
+        click.echo(f"{_clock(mark['at'], span)}  {mark['words']}")
+
+
+def _show_points(found: dict[str, Any], span: str) -> None:
     lines = [
         {
             "time": _clock(point["at"], span),
@@ -170,10 +181,31 @@ def _show_one(found: dict[str, Any], span: str) -> None:
         return
     click.echo()
     table(lines, {key: key.upper() for key in lines[0]})
-    if found["marks"]:
-        click.echo()
-    for mark in found["marks"][-HAPPENED:]:
-        click.echo(f"{_clock(mark['at'], span)}  {mark['words']}")
+
+
+def _show_drift(found: dict[str, Any]) -> None:
+    """The columns that moved most, against what the version was made from and the week before."""
+    lines = [
+        {
+            "": "▲" if each["moved"] else "",
+            "column": each["title"] if each["side"] == "inputs" else f"{each['name']} (output)",
+            **_distances(each["reference"], ""),
+            **_distances(each["week"], " week"),
+        }
+        for each in found["columns"]
+        if each["score"] is not None
+    ][:DRIFTED]
+    if not lines:
+        return
+    made = found["reference"]
+    against = f"v{made['version']}'s {made['source']} and " if made else ""
+    click.echo(f"\nThe last day against {against}the week before it:")
+    table(lines, {key: key.upper() for key in lines[0]})
+
+
+def _distances(said: dict[str, Any] | None, suffix: str) -> dict[str, str]:
+    known = {name: said[name] if said else None for name in ("psi", "ks")}
+    return {f"{n}{suffix}": "-" if v is None else f"{v:.3f}" for n, v in known.items()}
 
 
 def _points(found: dict[str, Any]) -> list[dict[str, Any]]:

@@ -125,7 +125,19 @@ CREATE TABLE location_groups (
 
 REQUEST = "ALTER TABLE jobs ADD COLUMN request TEXT NOT NULL DEFAULT '{}'"
 
-MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA, INTERNET, JOURNAL, GATE, GROUPS, REQUEST)
+TRAINING = """
+CREATE TABLE training (
+    version_id INTEGER PRIMARY KEY NOT NULL REFERENCES versions(id) ON DELETE CASCADE,
+    made TEXT NOT NULL,
+    source TEXT NOT NULL,
+    rows INTEGER NOT NULL,
+    columns TEXT NOT NULL);
+"""
+
+MIGRATIONS: tuple[str, ...] = (
+    *(FIRST, PUBLIC, SCHEMA, INTERNET, JOURNAL, GATE, GROUPS, REQUEST),
+    TRAINING,
+)
 
 
 def migrate(database: Database, scripts: Sequence[str] = MIGRATIONS) -> None:

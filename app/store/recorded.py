@@ -240,6 +240,12 @@ class Recorded:
         found = self._database.tuples(sql, [source])[0][0]
         return None if found is None else int(found)
 
+    def newest_columns(self, source: int) -> int | None:
+        """When the last row ends that says what columns were like, by its host's clock."""
+        sql = "SELECT max(at + step) FROM samples WHERE source = ? AND columns"
+        found = self._database.tuples(sql, [source])[0][0]
+        return None if found is None else int(found)
+
     def spans(self, source: int) -> list[tuple[int, int, int]]:
         """(version, first, last) of what was recorded by each version, newest version first."""
         return self._database.tuples(

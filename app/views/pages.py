@@ -32,6 +32,7 @@ from app.views import (
     jobs,
     metadata,
     monitoring,
+    moved,
     palette,
     pipelines,
     receiving,
@@ -85,6 +86,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     texts = Texts()
     for editor in (configuration, metadata):
         app.register_blueprint(editor.blueprint(work, texts))
+    app.register_blueprint(moved.blueprint(work))
     app.register_blueprint(tunnels.blueprint(work, server.tunnels))
     app.register_blueprint(settings.blueprint(work, answers))
     app.register_blueprint(receiving.blueprint())

@@ -17,7 +17,7 @@ from test_accessible import findings
 from app import words
 from app.deployer.agent.metrics import parts
 from app.models import Instance
-from app.scoring import samples, sketch
+from app.scoring import samples, sketch, summaries
 from app.store.recorded import Happened, Sample
 from app.views import figures
 
@@ -210,6 +210,35 @@ def test_two_versions_are_compared_over_their_own_times(page, server, work):
     assert (said["at"][0], said["clock"]) == (0, False)
     one, two = said["charts"]["requests"]["columns"]
     assert one["values"][0] == two["values"][0] == pytest.approx(30.4)
+
+
+def test_drift_is_drawn_beside_how_it_was(page, server, work):
+    kept(work)
+    now = int(time.time()) // 900 * 900
+    columns = {HOSTILE: summary([5.0] * 50), "age": summary([float(n) for n in range(200)])}
+    older = {HOSTILE: summary([5.0] * 50), "age": summary([float(n + 90) for n in range(200)])}
+    with work.open_recorded() as recorded, recorded.write():
+        rows = [
+            made(at, 1, inputs=held)._replace(step=900, columns=True)
+            for at, held in ((now - 3 * 86400, older), (now - 900, columns))
+        ]
+        recorded.put(recorded.source("churn", "local"), rows, [])
+    page.goto(f"{server.address}/monitoring/churn/local")
+    rows = page.get_by_role("table", name="Drift").get_by_role("row")
+    expect(rows).to_have_count(3)
+    expect(rows.nth(1)).to_contain_text("age")
+    expect(rows.nth(1).locator("svg path")).to_have_count(2)
+    expect(rows.nth(1)).to_contain_text("▲")
+    expect(rows.nth(2)).to_contain_text("<img src=x")
+    expect(page.locator("#drift")).to_contain_text("--reference train.csv")
+    assert page.evaluate("window.hurt") is None
+    assert findings(page) == []
+
+
+def summary(values):
+    found = summaries.of(values)
+    found.add(values)
+    return found.as_json()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
