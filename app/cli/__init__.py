@@ -11,6 +11,7 @@ import sys
 from app.cli import (
     gate,
     instances,
+    lineage,
     locations,
     models,
     monitoring,
@@ -31,6 +32,7 @@ def main() -> None:
 for part in (
     models,
     pipelines,
+    lineage,
     locations,
     instances,
     monitoring,

@@ -27,5 +27,6 @@ OPS = (
     "logs",
     "inventory",
     "metrics",
+    "traces",
     "verifying",
 )

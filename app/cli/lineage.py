@@ -1,0 +1,95 @@
+"""The command that says who answered: `explain`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timezone
+from typing import Any
+
+import click
+
+from app.cli.base import command, to_option, workspace
+from app.cli.output import emit, follow
+from app.errors import Problem
+from app.words import milliseconds
+
+SHOWN = 400
+"""Characters of what was asked and answered."""
+
+
+@click.command()
+@click.argument("what", metavar="REQUEST_ID|TIME")
+@click.argument("model", required=False)
+@click.option("--replay", is_flag=True, help="Ask that version the same again, on this machine.")
+@to_option
+@command
+def explain(what: str, model: str | None, replay: bool, to: str | None, as_json: bool) -> None:
+    """Say which version answered a request, or at a time: its files, lock, release and host."""
+    from app.services import explain as service
+
+    rows = service.explain(workspace(), what, model, to=to)
+    if not replay:
+        emit(rows, as_json, _show)
+        return
+    if len(rows) > 1 or rows[0]["request"] is None:
+        raise Problem("Only one request can be repeated.", remedy="Name it, not a time.")
+    if not as_json:
+        _show(rows)
+    done = follow(service.replay(workspace(), rows[0]), as_json)
+    emit({**rows[0], "replay": done.data}, as_json, lambda said: _replayed(said, done.text))
+    if not done.data["same"]:
+        sys.exit(1)
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        version = f"v{row['version']}" if row["version"] else "a version not of this store"
+        click.echo(f"{row['model']} {version} on {row['location']}, {row['host']}")
+        for name, text in _facts(row):
+            click.echo(f"  {name:<9} {text}")
+
+
+def _facts(row: dict[str, Any]) -> list[tuple[str, str]]:
+    at = datetime.fromtimestamp(row["at"], timezone.utc).astimezone()
+    facts = [("release", row["release"]), ("time", f"{at:%Y-%m-%d %H:%M:%S%z}")]
+    if row["requests"] is not None:
+        facts.append(("answered", f"{row['requests']:,} requests around that time"))
+    if row["request"]:
+        facts += _of_request(row["request"])
+    if row["manifest"]:
+        facts += [
+            ("files", row["manifest"]),
+            ("lock", f"{row['lock'] or 'none'}, Python {row['python']}"),
+            ("version", row["digest"]),
+            ("committed", f"{row['committed']} by {row['author']} {row['message']}".rstrip()),
+        ]
+    if deployed := row["deployed"]:
+        facts.append(("deployed", f"{deployed['at']} by {deployed['who']} ({deployed['action']})"))
+    return facts
+
+
+def _of_request(request: dict[str, Any]) -> list[tuple[str, str]]:
+    took = request["seconds"]
+    words = f"{request['status']} in {milliseconds(took)}, {request['endpoint']}"
+    kept = [("asked", request["inputs"]), ("said", request["outputs"])]
+    return [("status", words), *((name, _cut(text)) for name, text in kept if text)]
+
+
+def _cut(text: str) -> str:
+    """As text: a terminal acts on nothing of it."""
+    from app.scoring.summaries import escaped
+
+    shown = escaped(text[:SHOWN])
+    return shown if len(text) <= SHOWN else f"{shown}…"
+
+
+def _replayed(said: dict[str, Any], words: str) -> None:
+    from app.services.gate import row_words
+
+    click.echo(words)
+    for row in (said["replay"]["difference"] or {}).get("first", []):
+        click.echo(f"  {row_words(row)}")
+
+
+def register(group: click.Group) -> None:
+    group.add_command(explain)
