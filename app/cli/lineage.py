@@ -1,4 +1,4 @@
-"""The command that says who answered: `explain`."""
+"""Commands about what was: who did what, and which version answered."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from app.cli.base import command, to_option, workspace
-from app.cli.output import emit, follow
+from app.cli.output import emit, follow, table
 from app.errors import Problem
-from app.words import milliseconds
+from app.words import ago, milliseconds
 
 SHOWN = 400
 """Characters of what was asked and answered."""
@@ -91,5 +91,53 @@ def _replayed(said: dict[str, Any], words: str) -> None:
         click.echo(f"  {row_words(row)}")
 
 
+@click.command()
+@click.argument("model", required=False)
+@to_option
+@click.option("-n", "--lines", type=click.IntRange(1, 1_000_000), help="How many; 20, of CSV all.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@command
+def history(
+    model: str | None, to: str | None, lines: int | None, as_csv: bool, as_json: bool
+) -> None:
+    """Show what was done, to a model or to all: by whom, from where, and how it ended."""
+    from app.services import history as service
+
+    if as_json and as_csv:
+        raise click.UsageError("--json or --csv, not both.")
+    limit = lines or (service.EVERY if as_csv else 20)
+    found = service.lines(workspace(), model, to=to, limit=limit)
+    if as_csv:
+        click.echo(service.table(found), nl=False)
+        return
+    emit(found, as_json, lambda _: _show_history(found, model))
+
+
+def _show_history(found: list[dict[str, Any]], model: str | None) -> None:
+    if not found:
+        click.echo(f"Nothing was done{f' with {model}' if model else ''} yet.")
+        return
+    rows = [
+        {
+            "when": ago(each["started"]),
+            "action": each["action"],
+            **({} if model else {"model": each["model"]}),
+            "version": _from_to(each),
+            "location": each["location"],
+            "who": each["who"],
+            "result": each["result"] or "under way",
+            "detail": _cut(each["detail"]),
+        }
+        for each in found
+    ]
+    table(rows, {key: key.upper() for key in rows[0]})
+
+
+def _from_to(line: dict[str, Any]) -> str:
+    after = f"v{line['to']}" if line["to"] else "-"
+    return f"v{line['from']} → {after}" if line["from"] and line["to"] else after
+
+
 def register(group: click.Group) -> None:
     group.add_command(explain)
+    group.add_command(history)

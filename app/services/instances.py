@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from app.deployer import certificates
 from app.deployer.plan import PUBLIC
 from app.errors import Problem, Unreachable
-from app.models import Deployment, Event, Instance, Location
+from app.models import Event, Instance, Location
 from app.services import deployments, pipelines, places, states, truth
 from app.services.together import ASKED_AT_ONCE, Crew, values
 from app.words import ago
@@ -349,17 +349,6 @@ def tunnel(work: Workspace, name: str, *, port: int = 0, to: str | None = None) 
         front = front_of(road, name, location)
         forward = road.forward(port, front["port"])
         yield Tunnel(forward.port, front["exposure"] == PUBLIC, lambda: not road.lost)
-
-
-def history(
-    work: Workspace, name: str, *, to: str | None = None, limit: int = 20
-) -> list[Deployment]:
-    """What was done to a model's instances, newest first."""
-    with work.open_store() as store:
-        found = store.deployments.for_model(name, to, limit)
-        if not found:
-            store.models.get(name)
-        return found
 
 
 def demo(work: Workspace, folder: Path | None = None) -> Iterator[Event]:

@@ -14,7 +14,7 @@ from app import config
 from app.configuration.starter import starter
 from app.errors import Problem
 from app.models import Model
-from app.services import secrets
+from app.services import history, secrets
 from app.store import Store
 from app.store.folder import IGNORE_FILE
 from app.workspace import Workspace
@@ -137,6 +137,8 @@ def rename(work: Workspace, name: str, new: str) -> Model:
     with work.open_store() as store, store.write():
         _refuse_deployed(store, name, "renamed")
         renamed = store.models.rename(name, checked_name(new))
+        if new != name:
+            history.note(store, "rename", new, detail=f"from {name} to {new}")
     if renamed.name != name:
         secrets.follow(work, name, kept, renamed.name)
     return renamed
@@ -155,6 +157,7 @@ def remove(work: Workspace, name: str, force: bool = False) -> Model:
         for instance in store.instances.all(model=name):
             store.instances.remove(name, instance.location)
         store.models.remove(name)
+        history.note(store, "remove", name)
     with work.open_store() as store:
         store.collect()
     secrets.follow(work, name, kept, None)

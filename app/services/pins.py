@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem
 from app.services import versions
-from app.services.attempts import attempting
+from app.services.attempts import attempting, recorded
 from app.services.places import location_of, not_deployed, releases_of
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ def pin(
             raise not_deployed(name, location.name)
         version_of = {each["id"]: each["version"] for each in found[0]["releases"]}
         chosen = releases_of(found[0], number, location.name)
-        entry = attempt.entry(number)
-        pinned = attempt.road.call("pin", name=name, releases=chosen, stay=stay, entry=entry)
+        with recorded(attempt, number, found[0]["current"] or "", found[0]["current"] or ""):
+            entry = attempt.entry(number)
+            pinned = attempt.road.call("pin", name=name, releases=chosen, stay=stay, entry=entry)
     return {
         "model": name,
         "version": number,

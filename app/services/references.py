@@ -19,7 +19,7 @@ from app.models import Event, Model, Version
 from app.scoring import summaries
 from app.scoring.columns import Wrong, microseconds
 from app.scoring.schema import DATATYPES
-from app.services import parquet, trials, versions
+from app.services import history, parquet, trials, versions
 from app.services.scoring import TICK, batches, opened
 from app.services.tables import Row, Wanted, kind_of
 
@@ -53,6 +53,9 @@ def record(work: Workspace, what: str, data: Path, target: Sequence[str] = ()) -
     columns = gathered.columns()
     with work.open_store() as store:
         kept = store.training.keep(version, data.name, gathered.rows, columns)
+        history.note(
+            store, "record reference", model.name, version=version.number, detail=data.name
+        )
     said = {"model": model.name, "version": kept.version, "source": kept.source, "rows": kept.rows}
     yield Event(
         "result",

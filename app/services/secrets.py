@@ -19,6 +19,7 @@ from app.deployer import keychain
 from app.deployer.plan import Wanted
 from app.errors import NotFound, Problem
 from app.models import Location
+from app.services import history
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
@@ -55,9 +56,18 @@ def set_value(
                 "in a file that only you may read.",
             ) from problem
         _write(work.home, {**_read(work.home), key: value})
-        return {"model": model, "name": name, "location": to, "kept": "file"}
+        return _noted(work, "secret set", model, name, to, kept="file")
     _drop(work.home, key)
-    return {"model": model, "name": name, "location": to, "kept": "keyring"}
+    return _noted(work, "secret set", model, name, to, kept="keyring")
+
+
+def _noted(
+    work: Workspace, action: str, model: str, name: str, to: str | None, **more: Any
+) -> dict[str, Any]:
+    """Write down that it was done, never to which value."""
+    with work.open_store() as store:
+        history.note(store, action, model, location=to or "", detail=name)
+    return {"model": model, "name": name, "location": to, **more}
 
 
 def list_secrets(work: Workspace, model: str) -> list[dict[str, Any]]:
@@ -83,7 +93,7 @@ def remove(work: Workspace, model: str, name: str, *, to: str | None = None) -> 
         )
     if not _drop(work.home, key):
         keychain.forget(key)
-    return {"model": model, "name": name, "location": to}
+    return _noted(work, "secret remove", model, name, to)
 
 
 Kept = list[tuple[str, "str | None"]]

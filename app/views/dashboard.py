@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, make_response, render_template, request
+from flask import Blueprint, Response, make_response, render_template, request
 
 from app.errors import NotFound, Problem
 from app.models import Model, Version
-from app.services import instances, versions
+from app.services import history, instances, versions
 from app.views import asking, configuration, metadata, pipelines, timeline
 from app.views.undo import Undo, undoable
 
@@ -34,6 +35,8 @@ OF_MODELS = tuple(key for key in TABS if key != "stages")
 STILL = ("configuration", "metadata", "try", "stages")
 """Tabs that no news replace, since somebody types there."""
 LOG_LINES = 200
+LINES = 100
+"""Of history; all are in the export."""
 
 
 def blueprint(work: Workspace, live: Live) -> Blueprint:
@@ -65,6 +68,15 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
             "dashboard.html", page="catalogue", tab=tab, tabs=shown, still=tab in STILL, **about,
             **(more(name, about["version"], number) if more else {}),
         )  # fmt: skip
+
+    @pages.get("/models/<name>/history.<any(csv, json):form>")
+    def exported(name: str, form: str) -> Response:
+        found = history.lines(work, name)
+        text = history.table(found) if form == "csv" else json.dumps(found, ensure_ascii=False)
+        kind = "text/csv" if form == "csv" else "application/json"
+        answer = Response(text, mimetype=kind)
+        answer.headers["Content-Disposition"] = f'attachment; filename="{name}-history.{form}"'
+        return answer
 
     @pages.get("/models/<name>/changes")
     def changes(name: str) -> Any:
@@ -136,8 +148,8 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
             return {"left_out": []}
 
     def _history(name: str, version: Version | None, number: int | None) -> dict[str, Any]:
-        with work.open_store() as store:
-            return {"history": store.deployments.for_model(name)}
+        found = history.lines(work, name)
+        return {"history": found[:LINES], "more": max(0, len(found) - LINES)}
 
     return pages
 
