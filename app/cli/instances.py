@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -216,27 +215,6 @@ def _public_words(each: dict[str, Any]) -> str:
 
 @click.command()
 @click.argument("model")
-@click.option("-n", "--lines", type=click.IntRange(1, 100_000), default=100, help="How many.")
-@click.option("-f", "--follow", "follow_log", is_flag=True, help="Go on with what comes.")
-@to_option
-@command
-def logs(model: str, lines: int, follow_log: bool, to: str | None, as_json: bool) -> None:
-    """Show what an instance said."""
-    from app.services import instances
-
-    if as_json and follow_log:
-        raise click.UsageError("--json gives one value, and --follow never ends.")
-    said = instances.logs(workspace(), model, lines=lines, follow=follow_log, to=to)
-    if as_json:
-        emit(list(said), as_json, click.echo)
-        return
-    with suppress(KeyboardInterrupt):
-        for line in said:
-            click.echo(line)
-
-
-@click.command()
-@click.argument("model")
 @click.option(
     "--data", type=click.File("rb"), required=True, help="The request, or a table; - is stdin."
 )
@@ -326,6 +304,6 @@ def demo(folder: Path | None, as_json: bool) -> None:
 def register(group: click.Group) -> None:
     for each in (
         deploy, switch, rollback, start, stop, restart, undeploy, unlock,
-        status, logs, score, tunnel, demo,
+        status, score, tunnel, demo,
     ):  # fmt: skip
         group.add_command(each)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 
@@ -13,6 +14,7 @@ from app.cli.output import emit, follow, table
 from app.errors import Problem
 from app.words import ago, milliseconds
 
+LEVELS = ("debug", "info", "warning", "error")
 SHOWN = 400
 """Characters of what was asked and answered."""
 
@@ -138,6 +140,37 @@ def _from_to(line: dict[str, Any]) -> str:
     return f"v{line['from']} → {after}" if line["from"] and line["to"] else after
 
 
+@click.command()
+@click.argument("model")
+@click.option("-n", "--lines", type=click.IntRange(1, 100_000), default=100, help="How many.")
+@click.option("-f", "--follow", "follow_log", is_flag=True, help="Go on with what comes.")
+@click.option("--grep", default="", metavar="TEXT", help="Lines with it alone, in any case.")
+@click.option("--level", type=click.Choice(LEVELS), default="debug", help="Of it, or worse.")
+@to_option
+@command
+def logs(
+    model: str, lines: int, follow_log: bool, grep: str, level: str, to: str | None, as_json: bool
+) -> None:
+    """Show what an instance said; what is kept here of it when its host is out of reach."""
+    from app.services import logs as service
+
+    if as_json and follow_log:
+        raise click.UsageError("--json gives one value, and --follow never ends.")
+    wanted: dict[str, Any] = {"lines": lines, "to": to, "grep": grep, "level": level}
+    if follow_log:
+        with suppress(KeyboardInterrupt):
+            for line in service.tail(workspace(), model, follow=True, **wanted):
+                if line is not None:
+                    click.echo(line)
+        return
+    found = service.last(workspace(), model, **wanted)
+    if found.kept_at is not None:
+        at = datetime.fromtimestamp(found.kept_at, timezone.utc).isoformat()
+        click.echo(f"{found.why} These lines were kept here {ago(at)}.", err=True)
+    emit(found.lines, as_json, lambda said: click.echo("\n".join(said)) if said else None)
+
+
 def register(group: click.Group) -> None:
     group.add_command(explain)
     group.add_command(history)
+    group.add_command(logs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -189,29 +188,6 @@ def _why(said: dict[str, Any]) -> str:
         if states.of(said) == "failing"
         else ""
     )
-
-
-def logs(
-    work: Workspace, name: str, *, lines: int = 100, follow: bool = False, to: str | None = None
-) -> Iterator[str]:
-    """The last lines that an instance said; with follow, what comes, until closed."""
-    location = places.location_of(work, name, to, or_default=True)
-    said: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
-    with work.reach(location) as road:
-        args = {"name": name, "lines": lines, "follow": follow}
-        threading.Thread(target=_listen, args=(road, args, said), daemon=True).start()
-        while (line := said.get()) is not None:
-            if isinstance(line, BaseException):
-                raise line
-            yield line
-
-
-def _listen(road: Road, args: dict[str, Any], said: queue.SimpleQueue[Any]) -> None:
-    try:
-        road.call("logs", on_event=lambda event: said.put(event["out"]), **args)
-        said.put(None)
-    except BaseException as error:
-        said.put(error)
 
 
 def score(

@@ -12,7 +12,7 @@ from flask import Blueprint, Response, make_response, render_template, request
 
 from app.errors import NotFound, Problem
 from app.models import Model, Version
-from app.services import history, instances, versions
+from app.services import history, versions
 from app.views import asking, configuration, metadata, pipelines, timeline
 from app.views.undo import Undo, undoable
 
@@ -34,7 +34,6 @@ TABS = {
 OF_MODELS = tuple(key for key in TABS if key != "stages")
 STILL = ("configuration", "metadata", "try", "stages")
 """Tabs that no news replace, since somebody types there."""
-LOG_LINES = 200
 LINES = 100
 """Of history; all are in the export."""
 
@@ -105,12 +104,6 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         words = f"v{number} of {name} is back in the folder."
         back = {"v": str(before)}
         return undoable(answer, Undo(words, f"/models/{name}/restore", back))
-
-    @pages.get("/models/<name>/logs")
-    def logs(name: str) -> Any:
-        place = request.args["on"]
-        lines = list(instances.logs(work, name, lines=LOG_LINES, to=place))
-        return render_template("logs.html", name=name, place=place, lines=lines)
 
     def _about(name: str, number: int | None) -> dict[str, Any]:
         with work.open_store() as store:

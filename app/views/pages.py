@@ -30,6 +30,7 @@ from app.views import (
     configuration,
     dashboard,
     jobs,
+    logs,
     metadata,
     monitoring,
     moved,
@@ -87,6 +88,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     for editor in (configuration, metadata):
         app.register_blueprint(editor.blueprint(work, texts))
     app.register_blueprint(moved.blueprint(work))
+    app.register_blueprint(logs.blueprint(work, server.feed))
     app.register_blueprint(tunnels.blueprint(work, server.tunnels))
     app.register_blueprint(settings.blueprint(work, answers))
     app.register_blueprint(receiving.blueprint())
