@@ -57,7 +57,7 @@ def test_one_over_a_range_with_what_happened(work, client):
     lately(work)
     code, out, _ = said(client, "churn", "--range", "15m", "--offline")
     assert code == 0
-    assert out.startswith("churn on local: unknown v1\n")
+    assert out.startswith("churn on local: serving v1\n")
     assert "a worker has ended: killed by SIGKILL" in out
     found = client("monitor", "churn", "local", "--range", "15m", "--offline")
     assert found["until"] - found["since"] == 900

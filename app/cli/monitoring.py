@@ -127,7 +127,7 @@ def _line(row: dict[str, Any]) -> dict[str, str]:
 
 def _which(row: dict[str, Any]) -> list[str]:
     version = f"v{row['version']}" if row["version"] else ""
-    return [row["model"], row["location"], row["state"] or "unknown", version]
+    return [row["model"], row["location"], row["state"], version]
 
 
 # One over time
@@ -155,7 +155,7 @@ def _one(model: str, location: str | None, span: str, as_json: bool, csv: bool) 
 
 def _show_one(found: dict[str, Any], span: str) -> None:
     now = found["now"]
-    state = f"{now['state'] or 'unknown'} v{now['version']}" if now else "is no more"
+    state = f"{now['state']} v{now['version']}" if now else "is no more"
     click.echo(f"{found['model']} on {found['location']}: {state}")
     if now and now["error"]:
         click.echo(now["error"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import unicodedata
@@ -17,6 +18,7 @@ from app.models import Model
 from app.services import history, secrets
 from app.store import Store
 from app.store.folder import IGNORE_FILE
+from app.store.kept_logs import KeptLogs
 from app.workspace import Workspace
 
 LONGEST = 48
@@ -131,7 +133,7 @@ def example_folder() -> Path:
 def rename(work: Workspace, name: str, new: str) -> Model:
     """Give a model another name. Not while it is deployed: its instances carry the old one.
 
-    The values of its secrets go along.
+    The values of its secrets, and what was recorded of it, go along.
     """
     kept = secrets.kept_of(work, name)
     with work.open_store() as store, store.write():
@@ -141,6 +143,9 @@ def rename(work: Workspace, name: str, new: str) -> Model:
             history.note(store, "rename", new, detail=f"from {name} to {new}")
     if renamed.name != name:
         secrets.follow(work, name, kept, renamed.name)
+        with contextlib.suppress(Problem), work.open_recorded() as recorded:
+            recorded.rename(name, renamed.name)  # what can be collected anew hinders nobody
+        KeptLogs(work.home).rename(name, renamed.name)
     return renamed
 
 

@@ -44,7 +44,7 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
     @pages.get("/monitoring/<name>/<location>")
     def instance(name: str, location: str) -> Any:
         live.refresh()
-        row = row_of(work, live, name, location)
+        row = row_of(work, name, location)
         picture = _of_instance(work, name, location)
         versions = versus.versions(work, name, location)
         return render_template(

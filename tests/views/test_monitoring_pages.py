@@ -15,9 +15,9 @@ from playwright.sync_api import expect
 from test_accessible import findings
 
 from app import words
-from app.deployer.agent.metrics import parts
 from app.models import Instance
 from app.scoring import samples, sketch, summaries
+from app.services import collecting
 from app.store.recorded import Happened, Sample
 from app.views import figures
 
@@ -51,23 +51,11 @@ class Load:
 
 
 def collect(work, server, name):
-    """Have what the front on this machine recorded, as its agent gives it, and tell the windows."""
-    with work.open_store() as store:
-        place = store.locations.get("local")
-    with work.reach(place) as road:
-        found = parts(road.call("metrics", name=name))["instances"][name]
-    rows = []
-    for _, step, at, release, version, packed in found["samples"]:
-        body = samples.unpack(packed)
-        total = sum(body["requests"].values())
-        rows.append(
-            Sample(step, at, release, version, 0.0, body["seconds"], total, 0, False, packed)
-        )
-    happened = [Happened(found["file"], n, at, 0.0, kind, b) for n, at, kind, b in found["events"]]
-    with work.open_recorded() as recorded, recorded.write():
-        recorded.put(recorded.source(name, "local"), rows, happened)
-        recorded.heard("local", time.time(), 0.0)
+    """Have what the front on this machine recorded brought here, and tell the windows."""
+    collecting.collect(work)
     server.feed.say("monitoring")
+    with work.open_recorded() as recorded:
+        rows = recorded.samples(recorded.find(name, "local"), 0, time.time() + 60)
     return sum(row.requests for row in rows)
 
 
@@ -268,6 +256,8 @@ def test_a_thousand_instances_are_sorted_and_searched(page, server, work):
     assert time.monotonic() - began < 5
     page.get_by_role("button", name="Requests").click()
     expect(page.locator("tr.row").first).to_contain_text("model-777")
+    page.get_by_label("Requests, errors and line of").select_option("Last 1 h")
+    expect(page.get_by_role("img", name="Requests, the last 1 h")).to_have_count(1)
     page.get_by_label("Search instances").fill("model-99")
     expect(page.locator("tr.row")).to_have_count(11)
     assert page.locator("[aria-sort]").inner_text().strip() == "Requests"
