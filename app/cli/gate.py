@@ -52,14 +52,14 @@ def record(
 
     With --reference it keeps what training data were like instead, for drift to be told by.
     """
-    from app.services import references, trials
+    from app.services import training, trials
 
     if reference and (source or force):
         raise click.UsageError("--reference goes with neither --from nor --force.")
     if target and not reference:
         raise click.UsageError("--target is of use with --reference.")
     events = (
-        references.record(workspace(), what, reference, target)
+        training.record(workspace(), what, reference, target)
         if reference
         else trials.record(workspace(), what, source=source, force=force)
     )

@@ -1,6 +1,6 @@
 """How what an instance is asked, and what it answers, has moved: column by column.
 
-The last day that was recorded is held against what the version was made from (`references.py`) and
+The last day that was recorded is held against what the version was made from (`training.py`) and
 against the week before that day. No host is asked.
 """
 

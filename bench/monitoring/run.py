@@ -4,8 +4,8 @@
 
 The locations are base folders of this machine, each asked by an agent of its own, as a host would
 be; so twenty agents share the cores that hosts would have for themselves. Each has 20 instances as
-a deployment leaves them, with a file that their fronts would have written in a busy hour. The fronts
-themselves do not run: 400 would want 20 GB. What one that answers adds is measured beside, on a
+a deployment leaves them, with a file that their fronts would have written in a busy hour. The
+fronts do not run: 400 would want 20 GB. What one that answers adds is measured beside, on a
 real one.
 """
 

@@ -9,7 +9,7 @@ from recordings import NOW, keep, row
 
 from app.errors import Problem
 from app.scoring import summaries
-from app.services import drift, models, moved, references, versions
+from app.services import drift, models, moved, training, versions
 
 DAY = 86_400
 SCHEMA = """
@@ -53,7 +53,7 @@ def replace_columns(one):
 
 
 def said(work, what, *more):
-    *_, last = references.record(work, what, *more)
+    *_, last = training.record(work, what, *more)
     return last.data
 
 

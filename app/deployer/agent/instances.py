@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import credentials, environments, exposure, room, script, stages
+from . import credentials, environments, exposure, room, script, stages, tunnels
 from .access import known_certificate, known_tokens
 from .blobs import free_bytes
 from .collect import collect
@@ -106,6 +106,8 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
         "secrets": credentials.facts(instance, fronts),
         "stages": {each: stages.asked(manager, agent.base, each) for each in args["stages"]},
         "dependents": stages.dependents(agent.base, instance.name),
+        "tunnels": tunnels.facts(manager, instance),
+        "ssh": os.access(tunnels.SSH, os.X_OK),
     }
 
 
@@ -129,7 +131,17 @@ def _manager_facts(agent: Agent, manager: Supervisor) -> dict[str, Any]:
         "systemd": manager.mode == "process" or os.path.isdir("/run/systemd/system"),
         "linger": not by_user or os.path.exists(f"/var/lib/systemd/linger/{user}"),
         "user_manager": not by_user or manager_answers(agent, "--user"),
+        "unwritable": _unwritable(manager),
     }
+
+
+def _unwritable(manager: Supervisor) -> list[str]:
+    """Where systemd has to make folders for a service and cannot.
+
+    That of the system does without /var/tmp, that of a user does not.
+    """
+    needed = {"process": (), "system": ("/tmp",), "user": ("/tmp", "/var/tmp")}[manager.mode]
+    return [each for each in needed if not os.access(each, os.W_OK)]
 
 
 def _owners(wanted: str, *ports: int | None) -> dict[str, str]:
