@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from app.deployer.agent.words import duration, size
 from app.models import instant
 
-__all__ = ["ago", "duration", "milliseconds", "size"]
+__all__ = ["ago", "duration", "figure", "milliseconds", "short", "size"]
 
 
 def ago(stamp: str) -> str:
@@ -28,3 +28,23 @@ def milliseconds(seconds: float) -> str:
     if seconds >= 1:
         return f"{seconds:.1f} s"
     return f"{seconds * 1000:.0f} ms" if seconds >= 0.01 else f"{seconds * 1000:.1f} ms"
+
+
+def figure(value: float | None, unit: str) -> str:
+    """1.2 k req/s, 38 ms, 412 MB, 0.02 %; a dash for what is not known."""
+    if value is None:
+        return "–"
+    if unit == "bytes":
+        return size(value)
+    if unit == "req/s" and value >= 1000:
+        return f"{value / 1000:.1f} k req/s"
+    if unit == "ms" and value >= 10_000:
+        return f"{value / 1000:.1f} s"
+    return f"{short(value)} {unit}"
+
+
+def short(value: float) -> str:
+    """Three digits, fewer where they say nothing: 0, 0.02, 4.1, 38, 1204."""
+    if value == 0 or abs(value) >= 10:
+        return f"{value:.0f}"
+    return f"{value:.1f}".removesuffix(".0") if abs(value) >= 1 else f"{value:.2g}"

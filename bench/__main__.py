@@ -24,6 +24,7 @@ TITLES = {
     "upload": "Reaching and uploading to a host",
     "deploy": "Deploying",
     "pipelines": "Pipelines",
+    "monitoring": "Monitoring",
     "ui": "The pages",
 }
 

@@ -179,11 +179,14 @@ def test_new_laptop_adopts_everything_and_rolls_back(client, tmp_path):
     folder = tmp_path / "work" / "churn"
     assert json.loads((folder / "artifacts" / "weights.json").read_text()) == {"factor": 7}
     assert (folder / "tool.sh").stat().st_mode & 0o100
-    assert other("history", "churn")[0]["action"] == client("history", "churn")[0]["action"]
+    adopt, newest, *_ = other("history", "churn")
+    assert (adopt["action"], adopt["detail"]) == ("adopt", "v1, v2")
+    assert newest["action"] == client("history", "churn")[0]["action"]
 
     again = other(*words)
     assert (again["changed"], again["bytes"]) == (False, 0)
-    assert len(other("history", "churn", "-n", "1000")) == len(read_history(client))
+    told = other("history", "churn", "-n", "1000")[1:]
+    assert len(told) == len(read_history(client))
 
     assert other("rollback", "churn")["version"] == 1
     assert score(client, tmp_path / "data.json") == [12.0]

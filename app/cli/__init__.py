@@ -12,8 +12,10 @@ from app.cli import (
     alerts,
     gate,
     instances,
+    lineage,
     locations,
     models,
+    monitoring,
     pipelines,
     secrets,
     tokens,
@@ -28,5 +30,18 @@ def main() -> None:
     root(sys.argv[1:] or ["ui"], prog_name="rhythmicml")
 
 
-for part in (models, pipelines, locations, instances, alerts, gate, tokens, secrets, upkeep, ui):
+for part in (
+    models,
+    pipelines,
+    lineage,
+    locations,
+    instances,
+    monitoring,
+    alerts,
+    gate,
+    tokens,
+    secrets,
+    upkeep,
+    ui,
+):
     part.register(root)

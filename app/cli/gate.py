@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from app.cli.base import command, to_option, workspace
 from app.cli.output import emit, follow
 from app.words import ago, size
 
+FILE = click.Path(dir_okay=False, path_type=Path)
 SHOWN = 10
 """Differing rows that are printed."""
 
@@ -32,15 +34,36 @@ def test(what: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("what", metavar="FOLDER|MODEL")
+@click.argument("what", metavar="FOLDER|MODEL[@VERSION]")
 @click.option("--from", "source", metavar="LOCATION", help="Ask the instance there instead.")
 @click.option("--force", is_flag=True, help="Overwrite answers that are no longer the same.")
+@click.option("--reference", type=FILE, help="Keep what this table is like with the version.")
+@click.option("--target", multiple=True, metavar="COLUMN", help="One the model is not given.")
 @command
-def record(what: str, source: str | None, force: bool, as_json: bool) -> None:
-    """Write the answers to samples/*.json beside them, for the gate to hold releases to."""
-    from app.services import trials
+def record(
+    what: str,
+    source: str | None,
+    force: bool,
+    reference: Path | None,
+    target: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Write the answers to samples/*.json beside them, for the gate to hold releases to.
 
-    result = follow(trials.record(workspace(), what, source=source, force=force), as_json)
+    With --reference it keeps what training data were like instead, for drift to be told by.
+    """
+    from app.services import training, trials
+
+    if reference and (source or force):
+        raise click.UsageError("--reference goes with neither --from nor --force.")
+    if target and not reference:
+        raise click.UsageError("--target is of use with --reference.")
+    events = (
+        training.record(workspace(), what, reference, target)
+        if reference
+        else trials.record(workspace(), what, source=source, force=force)
+    )
+    result = follow(events, as_json)
     emit(result.data, as_json, lambda _: click.echo(result.text))
 
 

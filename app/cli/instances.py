@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -216,27 +215,6 @@ def _public_words(each: dict[str, Any]) -> str:
 
 @click.command()
 @click.argument("model")
-@click.option("-n", "--lines", type=click.IntRange(1, 100_000), default=100, help="How many.")
-@click.option("-f", "--follow", "follow_log", is_flag=True, help="Go on with what comes.")
-@to_option
-@command
-def logs(model: str, lines: int, follow_log: bool, to: str | None, as_json: bool) -> None:
-    """Show what an instance said."""
-    from app.services import instances
-
-    if as_json and follow_log:
-        raise click.UsageError("--json gives one value, and --follow never ends.")
-    said = instances.logs(workspace(), model, lines=lines, follow=follow_log, to=to)
-    if as_json:
-        emit(list(said), as_json, click.echo)
-        return
-    with suppress(KeyboardInterrupt):
-        for line in said:
-            click.echo(line)
-
-
-@click.command()
-@click.argument("model")
 @click.option(
     "--data", type=click.File("rb"), required=True, help="The request, or a table; - is stdin."
 )
@@ -313,38 +291,6 @@ def tunnel(model: str, port: int, to: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("model")
-@to_option
-@click.option("-n", "--lines", type=click.IntRange(1, 10_000), default=20, help="How many.")
-@command
-def history(model: str, to: str | None, lines: int, as_json: bool) -> None:
-    """Show what was done to a model's instances, by whom, and how it ended."""
-    from app.services import instances
-
-    found = instances.history(workspace(), model, to=to, limit=lines)
-
-    def show(_: Any) -> None:
-        if not found:
-            click.echo(f"Nothing was done with {model} yet.")
-            return
-        rows = [
-            {
-                "when": ago(each.started),
-                "action": each.action,
-                "version": f"v{each.version}" if each.version else "-",
-                "location": each.location,
-                "who": each.who,
-                "result": each.result or "under way",
-                "detail": each.detail,
-            }
-            for each in found
-        ]
-        table(rows, {key: key.upper() for key in rows[0]})
-
-    emit(found, as_json, show)
-
-
-@click.command()
 @click.option("--folder", type=click.Path(path_type=Path), help="The model; else the example.")
 @command
 def demo(folder: Path | None, as_json: bool) -> None:
@@ -358,6 +304,6 @@ def demo(folder: Path | None, as_json: bool) -> None:
 def register(group: click.Group) -> None:
     for each in (
         deploy, switch, rollback, start, stop, restart, undeploy, unlock,
-        status, logs, score, tunnel, history, demo,
+        status, score, tunnel, demo,
     ):  # fmt: skip
         group.add_command(each)

@@ -18,7 +18,7 @@ from app.deployer.apply import watched
 from app.deployer.uploads import batches
 from app.errors import Problem
 from app.models import Configuration, Deployment, Event, FileEntry, Instance, Location, Version
-from app.services import models
+from app.services import history, models
 from app.services.restoring import put_back
 from app.store import manifest
 from app.words import size
@@ -229,6 +229,9 @@ def _keep(store: Store, each: Adopted, location: Location, parent: Path) -> None
                 store.versions.adopt(model, one.version)
                 each.versions.append(one.version.number)
         _keep_instance(store, each, location)
+        if each.versions:
+            numbers = ", ".join(f"v{number}" for number in each.versions)
+            history.note(store, "adopt", each.name, location=location.name, detail=numbers)
 
 
 def _restore(store: Store, each: Adopted, folder: Path) -> None:

@@ -14,7 +14,7 @@ from app.deployer.agent.metrics import parts
 from app.errors import Problem
 from app.models import Location
 from app.scoring import samples
-from app.services import alerts, instances
+from app.services import alerts, instances, logs
 from app.services.series import UNREADABLE, is_failure
 from app.store.recorded import Happened, Sample
 
@@ -79,6 +79,7 @@ def _bring(work: Workspace, road: Road, location: str, there: set[str]) -> None:
             _take(recorded, road, (name, location), cursors.get(name, {}), said, skews[0])
         recorded.heard(location, time.time(), skews[0] if skews else None)
         recorded.cut(SIZE)
+    logs.keep(work, road, location, logs.due(work, location, sent))
 
 
 def _wanted(name: str, cursor: Cursor) -> dict[str, Any]:

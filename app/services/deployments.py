@@ -7,6 +7,7 @@ steps. The last event is the result.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from app.errors import GateFailed, NotFound, Problem
 from app.models import Event, Location, Model, Version
 from app.services import (
     dependents,
+    logs,
     references,
     releases,
     schemas,
@@ -328,6 +330,8 @@ def undeploy(
             _forget(work, name, location)
             raise not_deployed(name, location.name)
         _asking(attempt, force).refuse_end("taken away")
+        with suppress(Problem):  # what it said stays readable
+            logs.keep(work, attempt.road, location.name, [name])
         status = known[0] if known else {"current": None, "releases": [], "port": None}
         args = {"name": name, "purge": purge, "entry": attempt.entry()}
         step = Step(f"Take {name} off {location.name}", "undeploy", args)

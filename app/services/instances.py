@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from app.deployer import certificates
 from app.deployer.plan import PUBLIC
 from app.errors import Problem, Unreachable
-from app.models import Deployment, Event, Instance, Location
+from app.models import Event, Instance, Location
 from app.services import deployments, pipelines, places, states, truth
 from app.services.together import ASKED_AT_ONCE, Crew, values
 from app.words import ago
@@ -191,29 +190,6 @@ def _why(said: dict[str, Any]) -> str:
     )
 
 
-def logs(
-    work: Workspace, name: str, *, lines: int = 100, follow: bool = False, to: str | None = None
-) -> Iterator[str]:
-    """The last lines that an instance said; with follow, what comes, until closed."""
-    location = places.location_of(work, name, to, or_default=True)
-    said: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
-    with work.reach(location) as road:
-        args = {"name": name, "lines": lines, "follow": follow}
-        threading.Thread(target=_listen, args=(road, args, said), daemon=True).start()
-        while (line := said.get()) is not None:
-            if isinstance(line, BaseException):
-                raise line
-            yield line
-
-
-def _listen(road: Road, args: dict[str, Any], said: queue.SimpleQueue[Any]) -> None:
-    try:
-        road.call("logs", on_event=lambda event: said.put(event["out"]), **args)
-        said.put(None)
-    except BaseException as error:
-        said.put(error)
-
-
 def score(
     work: Workspace, name: str, body: bytes, *, to: str | None = None, trace: bool = False
 ) -> dict[str, Any]:
@@ -347,17 +323,6 @@ def tunnel(work: Workspace, name: str, *, port: int = 0, to: str | None = None) 
         front = front_of(road, name, location)
         forward = road.forward(port, front["port"])
         yield Tunnel(forward.port, front["exposure"] == PUBLIC, lambda: not road.lost)
-
-
-def history(
-    work: Workspace, name: str, *, to: str | None = None, limit: int = 20
-) -> list[Deployment]:
-    """What was done to a model's instances, newest first."""
-    with work.open_store() as store:
-        found = store.deployments.for_model(name, to, limit)
-        if not found:
-            store.models.get(name)
-        return found
 
 
 def demo(work: Workspace, folder: Path | None = None) -> Iterator[Event]:

@@ -18,6 +18,7 @@ from app.deployer.starting import PRIVILEGES
 from app.deployer.trust import Trust
 from app.errors import Problem
 from app.models import Location
+from app.services import history
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
@@ -61,6 +62,7 @@ def add(
     for question, secret in typed.items() if remember else ():
         keychain.store(question, secret)
     with work.open_store() as store:
+        history.note(store, "location add", location=name, detail=url)
         return store.locations.add(location)
 
 
@@ -102,6 +104,9 @@ def change(
         with work.reach(changed):
             pass
     with work.open_store() as store:
+        new = {**wanted, **({"internet": internet} if internet else {})}
+        words = ", ".join(f"{key} from {getattr(known, key)} to {new[key]}" for key in new)
+        history.note(store, "location set", location=name, detail=words)
         return store.locations.update(changed)
 
 
@@ -227,11 +232,14 @@ def remove(work: Workspace, name: str, force: bool = False) -> None:
                 "what runs there goes on, unwatched.",
             )
         store.locations.remove(name)
+        history.note(store, "location remove", location=name)
 
 
 def set_default(work: Workspace, name: str) -> Location:
     with work.open_store() as store:
-        return store.locations.set_default(name)
+        chosen = store.locations.set_default(name)
+        history.note(store, "location default", location=name)
+        return chosen
 
 
 def fingerprints(work: Workspace, location: Location) -> list[str]:

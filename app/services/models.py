@@ -15,9 +15,10 @@ from app import config
 from app.configuration.starter import starter
 from app.errors import Problem
 from app.models import Model
-from app.services import limits, secrets, tokens
+from app.services import history, limits, secrets, tokens
 from app.store import Store
 from app.store.folder import IGNORE_FILE
+from app.store.kept_logs import KeptLogs
 from app.workspace import Workspace
 
 LONGEST = 48
@@ -145,9 +146,11 @@ def rename(work: Workspace, name: str, new: str) -> Model:
         _refuse_deployed(store, name, "renamed")
         renamed = store.models.rename(name, new)
         limits.follow(store, name, new)
+        history.note(store, "rename", new, detail=f"from {name} to {new}")
     secrets.follow(work, name, kept, new)
     with suppress(Problem), work.open_recorded() as recorded:
         recorded.rename(name, new)
+    KeptLogs(work.home).rename(name, new)
     return renamed
 
 
@@ -170,6 +173,7 @@ def remove(work: Workspace, name: str, force: bool = False) -> Model:
             store.instances.remove(name, instance.location)
         store.models.remove(name)
         limits.follow(store, name, None)
+        history.note(store, "remove", name)
     with work.open_store() as store:
         store.collect()
     secrets.follow(work, name, kept, None)

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from app.errors import NotFound, Problem
 from app.models import instant
 from app.services import series as charts
 from app.store.recorded import Recorded, Sample
@@ -23,6 +24,16 @@ LATELY = 60
 """Seconds that figures of "now" are of."""
 SPARK, SPARK_STEP = 30, 120
 """Points of a sparkline, and seconds of each: an hour."""
+RANGES = {
+    "15m": 900,
+    "1h": 3600,
+    "6h": 21_600,
+    "24h": 86_400,
+    "7d": 7 * 86_400,
+    "30d": 30 * 86_400,
+    "90d": 90 * 86_400,
+}
+"""What one can ask for → its seconds."""
 FIGURES = ("requests", "errors", "p50", "p95", "p99", "memory", "cpu")
 STALE = 90
 """Seconds after which the last row is no longer said to be of now."""
@@ -41,12 +52,12 @@ WORDS = {
 MARKED = ("deploy", "switch", "rollback", "start", "stop", "restart", "undeploy")
 
 
-def overview(work: Workspace) -> list[dict[str, Any]]:
+def overview(work: Workspace, span: float | None = None) -> list[dict[str, Any]]:
     """A row for each instance that was deployed from here, by model and location; asks no host.
 
     {"model", "location", "port", "release",
-     "state": serving | starting | degraded | failing | stopped | unreachable | unknown job,
-        "" before it was ever asked,
+     "state": serving | starting | degraded | failing | stopped | unreachable | unknown job
+        (states.py), as it was ordered from here before it was ever asked,
      "since": when it came to be in that state, or None,
      "before": the state before that one, "",
      "asked": when its host was asked last, or None,
@@ -58,6 +69,7 @@ def overview(work: Workspace) -> list[dict[str, Any]]:
      "memory": bytes, "cpu": cores; each None where not known, or stale,
      "spark": [requests per second or None] × 30, of two minutes each, the last one is now,
      "alerts": how many are open, "skew": seconds that the host's clock is ahead}
+    span: seconds up to now that "requests", "errors" and "spark" are of, instead.
     """
     with work.open_store() as store:
         known = store.instances.all()
@@ -69,6 +81,7 @@ def overview(work: Workspace) -> list[dict[str, Any]]:
             {
                 **_state(each, states.get((each.model, each.location)), latest.get(each.model)),
                 **_lately(recorded, each),
+                **_over(recorded, each, span),
                 "alerts": alerts[each.model, each.location],
                 "skew": skews.get(each.location, {}).get("skew", 0.0),
             }
@@ -78,7 +91,8 @@ def overview(work: Workspace) -> list[dict[str, Any]]:
 
 def _state(known: Instance, kept: dict[str, Any] | None, newest: int | None) -> dict[str, Any]:
     """What is known of an instance without what it recorded."""
-    state = kept or {"state": "", "since": None, "before": "", "asked": None, "said": {}}
+    never: dict[str, Any] = {"since": None, "before": "", "asked": None, "said": {}}
+    state = kept or {"state": known.state, **never}
     return {
         **{name: getattr(known, name) for name in ("model", "location", "port", "release")},
         **{name: state[name] for name in ("state", "since", "before", "asked")},
@@ -101,7 +115,6 @@ def _lately(recorded: Recorded, known: Instance) -> dict[str, Any]:
         "at": end,
         "stale": stale,
         **{name: figures.get(name) for name in FIGURES},
-        "spark": _spark(recorded, known, now),
     }
 
 
@@ -114,15 +127,22 @@ def _last_rows(recorded: Recorded, model: str, location: str) -> list[Sample]:
     return recorded.samples(source, newest - LATELY + 10, newest + 1)
 
 
-def _spark(recorded: Recorded, known: Instance, now: float) -> list[float | None]:
-    """Requests per second, without a look into the rows: there may be a thousand instances."""
+def _over(recorded: Recorded, known: Instance, span: float | None) -> dict[str, Any]:
+    """Of a span of time, without a look into the rows: there may be a thousand instances."""
     source, skew = recorded.find(known.model, known.location), recorded.skew(known.location)
-    start = now - SPARK * SPARK_STEP
-    counts: dict[int, list[float]] = {}
-    for at, step, _, requests, _ in recorded.rates(source, start + skew) if source else ():
-        if step <= SPARK_STEP:
-            counts.setdefault(int((at - skew - start) // SPARK_STEP), []).append(requests)
-    return [sum(counts[n]) / SPARK_STEP if n in counts else None for n in range(SPARK)]
+    step = (span or SPARK * SPARK_STEP) / SPARK
+    start = time.time() - SPARK * step
+    rows = recorded.counts(source, start + skew, step) if source is not None else []
+    counts = {n: requests / step for n, requests, _, _ in rows}
+    spark = {"spark": [counts.get(n) for n in range(SPARK)]}
+    if span is None:
+        return spark
+    requests, failed, covered = (sum(row[column] for row in rows) for column in (1, 2, 3))
+    return {
+        **spark,
+        "requests": requests / covered if covered else None,
+        "errors": failed / requests if requests else None,
+    }
 
 
 def series(
@@ -133,8 +153,9 @@ def series(
     until: float,
     *,
     version: int | None = None,
+    most: int = charts.MOST,
 ) -> dict[str, Any]:
-    """What an instance did in that time, as columns over one axis of at most 600 points.
+    """What an instance did in that time, as columns over one axis of so many points at most.
 
     {"model", "location", "since", "until", "step": seconds of a point,
      "at": [start of each point],
@@ -155,7 +176,7 @@ def series(
         rows: list[Sample] = []
         if source is not None:
             rows = recorded.samples(source, since + skew - 5, until + skew + 5, version)
-    said = charts.columns(rows, since, until)
+    said = charts.columns(rows, since, until, charts.width(since, until, most))
     told = marks(work, model, location, since, until)
     return {"model": model, "location": location, **said, "marks": told, "skew": skew}
 
@@ -236,3 +257,20 @@ def history(work: Workspace) -> list[tuple[str, str]]:
     """(model, location) of all that something was recorded of, also where it is no more."""
     with work.open_recorded() as recorded:
         return [(each["model"], each["location"]) for each in recorded.sources()]
+
+
+def place(work: Workspace, model: str, location: str | None = None) -> str:
+    """The location of an instance that anything is known of, also where it is no more."""
+    with work.open_store() as store:
+        known = {each.location for each in store.instances.all(model=model)}
+    gone = {at for name, at in history(work) if name == model}
+    found = (known | gone) & {location} if location else known or gone
+    if len(found) == 1:
+        return found.pop()
+    if not found:
+        where = f" on {location}" if location else ""
+        raise NotFound(f"Nothing was recorded of {model}{where}.", remedy="rhythmicml monitor")
+    raise Problem(
+        f"{model} is on several locations: {', '.join(sorted(found))}.",
+        remedy=f"Name one: rhythmicml monitor {model} {min(found)}",
+    )

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem
-from app.services import references
+from app.services import attempts, references
 from app.services.attempts import attempting
 from app.services.places import location_of, releases_of, status_of
 
@@ -28,8 +28,10 @@ def pin(
         status = status_of(attempt.road, name, location.name, history=0)
         version_of = {each["id"]: each["version"] for each in status["releases"]}
         chosen = releases_of(status, number, location.name)
-        entry = attempt.entry(number)
-        pinned = attempt.road.call("pin", name=name, releases=chosen, stay=stay, entry=entry)
+        current = status["current"] or ""
+        with attempts.recorded(attempt, number, current, current):
+            entry = attempt.entry(number)
+            pinned = attempt.road.call("pin", name=name, releases=chosen, stay=stay, entry=entry)
     numbers = sorted({version_of[each] for each in pinned if each in version_of})
     with contextlib.suppress(Problem), work.open_recorded() as recorded:
         recorded.keep_pinned(name, location.name, numbers)

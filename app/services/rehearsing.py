@@ -45,9 +45,9 @@ def rehearse(work: Workspace, what: str, data: bytes | None = None) -> Events:
             remedy=f"Try a model with: rhythmicml test {model.name}",
         )
     with work.open_store() as store:
-        members = list(_members(store, model, version))
+        members = list(members_of(store, model, version))
         body = data if data is not None else _sample(store, model, version)
-    said = yield from _rehearsed(work, members, body)
+    said = yield from asked_here(work, members, body)
     if said["status"] != 200:
         problem = problem_of(model.name, said["status"], said["answer"])
         raise GateFailed(problem.what, cause=problem.cause, remedy=problem.remedy)
@@ -86,7 +86,7 @@ def _sample(store: Store, model: Model, version: Version) -> bytes:
     return store.blobs.read(next(e.digest for e in listed if e.path == name))
 
 
-def _members(store: Store, model: Model, version: Version) -> Iterator[Member]:
+def members_of(store: Store, model: Model, version: Version) -> Iterator[Member]:
     """All that has to run, the stages before who asks them; each instance once."""
     seen: dict[str, int] = {}
 
@@ -116,10 +116,13 @@ def _asked(store: Store, stage: dict[str, Any], inner: Model, of: Version) -> Ve
     return found or versions.draft(store, inner)
 
 
-def _rehearsed(
+def asked_here(
     work: Workspace, members: list[Member], body: bytes
 ) -> Generator[Event, None, dict[str, Any]]:
-    """Build what they need in the base folder of `local`, then have them all run there."""
+    """Build what they need in the base folder of `local`, then have them all run there.
+
+    What the last one answers to body: {"status", "answer", "started" [s]}.
+    """
     with work.open_store() as store:
         local = store.locations.get("local")
     with work.reach(local) as road:
@@ -149,7 +152,8 @@ def _wanted(work: Workspace, road: Road, model: Model, version: Version) -> tupl
 def _rehearse(parts: list[Wanted], body: bytes) -> Step:
     own = parts[-1]
     count = len(parts) - 1
-    words = f"Start {own.name} with {count} stage{'' if count == 1 else 's'}, and ask it"
+    beside = f" with {count} stage{'' if count == 1 else 's'}" if count else ""
+    words = f"Start {own.name}{beside}, and ask it"
     args = {
         "manifests": [each.manifest for each in parts],
         "within": own.manifest["scoring"]["timeout"] + 5,

@@ -100,7 +100,7 @@ def score_file(work: Workspace, order: Order) -> Iterator[Event]:
     kinds = kind_of(order.data, packed=True), kind_of(order.out)
     program = parquet.tool(work) if "parquet" in kinds else []
     with Asking(work, order.model, order.to, order.connections) as instance:
-        table = _open(order, instance.inputs, program)
+        table = opened(order.data, _wanted(order, instance.inputs), program)
         part = Part(order.out)
         try:
             yield from _Run(order, instance, table, part, program).events()
@@ -109,14 +109,12 @@ def score_file(work: Workspace, order: Order) -> Iterator[Event]:
             part.close()
 
 
-def _open(order: Order, inputs: list[dict[str, Any]], program: list[str]) -> Table:
-    kind = kind_of(order.data, packed=True)
-    wanted = _wanted(order, inputs)
+def opened(path: Path, wanted: Wanted, program: list[str]) -> Table:
+    """A file of a kind that `kind_of` knows. program: `parquet.tool`, where it is one."""
+    kind = kind_of(path, packed=True)
     if kind == "parquet":
-        return parquet.ParquetTable(order.data, wanted, program)
-    if kind == "jsonl":
-        return JsonTable(order.data, wanted)
-    return CsvTable(order.data, wanted, DELIMITERS[kind])
+        return parquet.ParquetTable(path, wanted, program)
+    return JsonTable(path, wanted) if kind == "jsonl" else CsvTable(path, wanted, DELIMITERS[kind])
 
 
 def _wanted(order: Order, inputs: list[dict[str, Any]]) -> Wanted:

@@ -19,6 +19,7 @@ from app.deployer import keychain
 from app.deployer.plan import Wanted
 from app.errors import NotFound, Problem
 from app.models import Location
+from app.services import history
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
@@ -46,7 +47,7 @@ def set_value(
         )
     hint = f"rhythmicml secret set {model} {name} --file"
     where = keep(work.home, _key(model, name, to), value, into_file=into_file, hint=hint)
-    return {"model": model, "name": name, "location": to, "kept": where}
+    return _noted(work, "secret set", model, name, to, kept=where)
 
 
 def keep(home: Path, key: str, value: str, *, into_file: Callable[[], bool], hint: str = "") -> str:
@@ -77,6 +78,15 @@ def drop(home: Path, key: str) -> None:
         keychain.forget(key)
 
 
+def _noted(
+    work: Workspace, action: str, model: str, name: str, to: str | None, **more: Any
+) -> dict[str, Any]:
+    """Write down that it was done, never to which value."""
+    with work.open_store() as store:
+        history.note(store, action, model, location=to or "", detail=name)
+    return {"model": model, "name": name, "location": to, **more}
+
+
 def list_secrets(work: Workspace, model: str) -> list[dict[str, Any]]:
     """Each secret that the model names, with where a value is kept here; never the value."""
     with work.open_store() as store:
@@ -99,7 +109,7 @@ def remove(work: Workspace, model: str, name: str, *, to: str | None = None) -> 
             remedy=f"rhythmicml secret list {model}",
         )
     drop(work.home, key)
-    return {"model": model, "name": name, "location": to}
+    return _noted(work, "secret remove", model, name, to)
 
 
 Kept = list[tuple[str, "str | None"]]

@@ -67,7 +67,7 @@ def record(work: Workspace, what: str, *, source: str | None = None, force: bool
     written when one input is not answered, or, without force, when an answer is no longer what was
     recorded.
     """
-    model, _ = _model(work, what)
+    model, _ = chosen(work, what)
     folder = Path(model.folder)
     with work.open_store() as store:
         version = versions.draft(store, model)
@@ -103,12 +103,12 @@ def record(work: Workspace, what: str, *, source: str | None = None, force: bool
 
 
 def tried(work: Workspace, what: str) -> tuple[Model, Version]:
-    model, number = _model(work, what)
+    model, number = chosen(work, what)
     with work.open_store() as store:
         return model, store.versions.get(model, number) if number else versions.draft(store, model)
 
 
-def _model(work: Workspace, what: str) -> tuple[Model, int | None]:
+def chosen(work: Workspace, what: str) -> tuple[Model, int | None]:
     """A model by its folder, which is tracked from then on, or by its name."""
     with work.open_store() as store:
         known = store.models.find(what.partition("@")[0])
@@ -121,7 +121,7 @@ def _model(work: Workspace, what: str) -> tuple[Model, int | None]:
 
 def named(work: Workspace, what: str) -> Model:
     """A model by its folder, which is tracked from then on, or by its name."""
-    return _model(work, what)[0]
+    return chosen(work, what)[0]
 
 
 # Trying it here

@@ -14,7 +14,7 @@ from app.crash import crash_point
 from app.errors import NotFound, Problem
 from app.models import Configuration, FileEntry, Model, Version
 from app.scoring.schema import Schema
-from app.services import checks, differences, person, pipelines, schemas, snapshot
+from app.services import checks, differences, history, person, pipelines, schemas, snapshot
 from app.services.differences import FileChange
 from app.services.restoring import put_back
 from app.services.snapshot import Snapshot
@@ -219,6 +219,7 @@ def restore(
             now = snapshot.look(store, model)
         wanted = manifest.parse(store.blobs.read(version.manifest))
         written, removed = put_back(store.blobs, Path(model.folder), now.files, wanted)
+        history.note(store, "restore", model.name, version=version.number, detail=model.folder)
     return Restored(version, written, removed, committed)
 
 
@@ -232,6 +233,7 @@ def remove(work: Workspace, reference: str) -> Version:
         if why := in_use(store, model).get(version.number):
             raise Problem(f"{model.name} v{version.number} cannot be deleted: {why}.")
         store.versions.remove(model, version.number)
+        history.note(store, "delete version", model.name, version=version.number)
     with work.open_store() as store:
         store.collect()
     return version
@@ -325,6 +327,7 @@ def _record(
         if store.blobs.missing(content.blobs()):
             return None
         version = _add(store, model, content, message, author)
+        history.note(store, "commit", model.name, version=version.number, detail=message)
         crash_point("row-written")
     crash_point("after-row")
     changes = _changes(store, latest, content.taken)

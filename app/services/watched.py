@@ -35,13 +35,14 @@ def choose(
     elif order == "location":
         found.sort(key=lambda row: str(row["location"]))
     elif order == "state":
-        found.sort(key=lambda row: _rank(row["state"]))
+        found.sort(key=lambda row: min(map(_rank, states(row))))
     return found
 
 
 def states(row: Row) -> tuple[str, ...]:
-    """The state of an instance; outdated too where a newer version is here."""
-    return (row["state"], "outdated") if row.get("outdated") else (row["state"],)
+    """The state of an instance, and what else it is: modified on its host, outdated."""
+    more = ("modified on host", row.get("modified")), ("outdated", row.get("outdated"))
+    return (row["state"], *(word for word, is_so in more if is_so))
 
 
 def _rank(state: str) -> int:

@@ -125,7 +125,35 @@ CREATE TABLE location_groups (
 
 REQUEST = "ALTER TABLE jobs ADD COLUMN request TEXT NOT NULL DEFAULT '{}'"
 
-MIGRATIONS: tuple[str, ...] = (FIRST, PUBLIC, SCHEMA, INTERNET, JOURNAL, GATE, GROUPS, REQUEST)
+TRAINING = """
+CREATE TABLE training (
+    version_id INTEGER PRIMARY KEY NOT NULL REFERENCES versions(id) ON DELETE CASCADE,
+    made TEXT NOT NULL,
+    source TEXT NOT NULL,
+    rows INTEGER NOT NULL,
+    columns TEXT NOT NULL);
+"""
+
+NOTES = """
+CREATE TABLE notes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at TEXT NOT NULL,
+    who TEXT NOT NULL,
+    model TEXT NOT NULL,
+    location TEXT NOT NULL,
+    action TEXT NOT NULL,
+    version INTEGER,
+    detail TEXT NOT NULL);
+CREATE INDEX notes_of ON notes(model, id);
+INSERT INTO notes(at, who, model, location, action, version, detail)
+    SELECT versions.created, author, name, '', 'commit', number, message
+    FROM versions JOIN models ON models.id = model_id ORDER BY versions.id;
+"""
+
+MIGRATIONS: tuple[str, ...] = (
+    *(FIRST, PUBLIC, SCHEMA, INTERNET, JOURNAL, GATE, GROUPS, REQUEST),
+    *(TRAINING, NOTES),
+)
 
 
 def migrate(database: Database, scripts: Sequence[str] = MIGRATIONS) -> None:

@@ -12,6 +12,7 @@ TOPICS = {
     "instances": (
         "SELECT (SELECT group_concat(model || location || release || state) FROM instances),"
         " (SELECT max(id) FROM deployments), (SELECT max(ended) FROM deployments),"
+        " (SELECT max(id) FROM notes),"
         " (SELECT max(ended) FROM jobs)"
     ),
     "jobs": (

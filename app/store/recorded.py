@@ -236,17 +236,26 @@ class Recorded:
         )
         return [row for row in map(Sample._make, rows) if row.at + row.step > since]
 
-    def rates(self, source: int, since: float) -> list[tuple[int, int, float, int, int]]:
-        """(at, step, seconds, requests, failed) of rows from then on, without their bodies."""
+    def counts(self, source: int, since: float, width: float) -> list[tuple[int, int, int, float]]:
+        """(number, requests, failed, seconds covered) of spans as wide as that from then on."""
         return self._database.tuples(
-            "SELECT at, step, seconds, requests, failed FROM samples"
-            " WHERE source = ? AND at >= ? AND seconds > 0 ORDER BY at",
-            [source, since],
+            "SELECT CAST((at - ?2) / ?3 AS INTEGER), sum(requests), sum(failed), sum(covered)"
+            " FROM (SELECT at, sum(requests) AS requests, sum(failed) AS failed,"
+            " max(seconds) AS covered FROM samples"
+            " WHERE source = ?1 AND at >= ?2 AND seconds > 0 AND step <= ?3 GROUP BY at, step)"
+            " GROUP BY 1",
+            [source, since, width],
         )
 
     def newest(self, source: int) -> int | None:
         """When the last row of an instance begins, by its host's clock."""
         sql = "SELECT max(at) FROM samples WHERE source = ? AND seconds > 0"
+        found = self._database.tuples(sql, [source])[0][0]
+        return None if found is None else int(found)
+
+    def newest_columns(self, source: int) -> int | None:
+        """When the last row ends that says what columns were like, by its host's clock."""
+        sql = "SELECT max(at + step) FROM samples WHERE source = ? AND columns"
         found = self._database.tuples(sql, [source])[0][0]
         return None if found is None else int(found)
 

@@ -15,8 +15,10 @@ from app.store.blobs import DAY, Blobs
 from app.store.database import PATIENCE, Database, sayings
 from app.store.groups import Groups
 from app.store.migrations import migrate
+from app.store.notes import Notes
 from app.store.pulse import Pulse
 from app.store.replacing import copy_into, replace_rows
+from app.store.training import Training
 
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "fuse.sshfs", "ceph", "lustre"})
 
@@ -51,6 +53,8 @@ class Store:
         self.groups = Groups(self._database)
         self.deployments = tables.Deployments(self._database)
         self.gates = gates.Gates(self._database)
+        self.notes = Notes(self._database)
+        self.training = Training(self._database)
         self.instances = tables.Instances(self._database)
         self.jobs = tables.Jobs(self._database)
         self.settings = tables.Settings(self._database)

@@ -75,6 +75,7 @@ class Models:
             self._database.execute("UPDATE models SET name = ? WHERE id = ?", [new, model.id])
             self._database.execute("UPDATE deployments SET model = ? WHERE model = ?", [new, name])
             self._database.execute("UPDATE instances SET model = ? WHERE model = ?", [new, name])
+            self._database.execute("UPDATE notes SET model = ? WHERE model = ?", [new, name])
         return self.get(new)
 
     def move(self, name: str, folder: str) -> Model:
@@ -372,12 +373,12 @@ class Deployments:
         return [_deployment(row) for row in rows]
 
     def for_model(
-        self, model: str, location: str | None = None, limit: int = 50
+        self, model: str | None, location: str | None = None, limit: int = 50
     ) -> list[Deployment]:
-        """Newest first."""
+        """Newest first; of all models where none is named."""
         rows = self._database.query(
-            "SELECT * FROM deployments WHERE model = ? AND location = coalesce(?, location)"
-            " ORDER BY id DESC LIMIT ?",
+            "SELECT * FROM deployments WHERE model = coalesce(?, model)"
+            " AND location = coalesce(?, location) ORDER BY id DESC LIMIT ?",
             [model, location, limit],
         )
         return [_deployment(row) for row in rows]

@@ -11,10 +11,11 @@ from flask import Blueprint, Response, render_template, request
 
 from app.errors import NotFound
 from app.services import hosts, monitoring, versus
+from app.spreadsheets import as_csv
 from app.views import charts
 from app.views.charts import Chart, Mark
 from app.views.figures import host_shown
-from app.views.monitoring import RANGES, WORDS, range_asked, row_of
+from app.views.monitoring import WORDS, range_asked, row_of
 
 if TYPE_CHECKING:
     from app.views.live import Live
@@ -43,7 +44,7 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
     @pages.get("/monitoring/<name>/<location>")
     def instance(name: str, location: str) -> Any:
         live.refresh()
-        row = row_of(work, live, name, location)
+        row = row_of(work, name, location)
         picture = _of_instance(work, name, location)
         versions = versus.versions(work, name, location)
         return render_template(
@@ -102,7 +103,7 @@ def _ends() -> tuple[float, float]:
     if since is not None and until is not None and 0 <= since < until < LATEST:
         return since, until
     now = time.time()
-    return now - RANGES[range_asked()][1], now
+    return now - monitoring.RANGES[range_asked()], now
 
 
 def _versus() -> tuple[int, int] | None:
@@ -127,7 +128,7 @@ def _of_instance(work: Workspace, name: str, location: str) -> Picture:
 
 
 def _of_versions(work: Workspace, name: str, location: str, chosen: tuple[int, int]) -> Picture:
-    longest = RANGES[range_asked()][1]
+    longest = monitoring.RANGES[range_asked()]
     found = versus.compare(work, name, location, chosen, longest)
     about = f"{name} on {location}, v{chosen[0]} and v{chosen[1]}"
     ends = (0.0, max([*found["at"], 1.0]))
@@ -162,7 +163,7 @@ def _lines(picture: Picture, chart: Chart) -> tuple[list[str], list[list[str]]]:
 
 
 def _csv(picture: Picture, key: str) -> Response:
-    answer = Response(charts.as_csv(*_lines(picture, _chart(picture, key))), mimetype="text/csv")
+    answer = Response(as_csv(*_lines(picture, _chart(picture, key))), mimetype="text/csv")
     name = re.sub(r"[^\w.]+", "-", f"{picture.about} {key}", flags=re.ASCII)
     answer.headers["Content-Disposition"] = f'attachment; filename="{name}.csv"'
     return answer

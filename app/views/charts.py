@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +14,6 @@ BAD = ("failed", "worker")
 ORDERED = ("deploy", "switch", "rollback", "start", "stop", "restart", "undeploy")
 DRAWN = (*BAD, *ORDERED)
 """Kinds of marks that have a line in the charts; all are in the list."""
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -181,12 +178,3 @@ def lines(columns: Sequence[Column], at: Sequence[float], clock: bool) -> list[l
 
 def _moment(at: float, clock: bool) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if clock else f"{at:g}"
-
-
-def as_csv(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """What a spreadsheet opens without taking a name for a formula."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow([f"'{name}" if name.startswith(FORMULA) else name for name in head])
-    writer.writerows(body)
-    return text.getvalue()

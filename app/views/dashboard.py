@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, make_response, render_template, request
+from flask import Blueprint, Response, make_response, render_template, request
 
 from app.errors import NotFound, Problem
 from app.models import Model, Version
-from app.services import instances, versions
+from app.services import history, versions
 from app.views import asking, configuration, metadata, pipelines, timeline
 from app.views.undo import Undo, undoable
 
@@ -33,7 +34,8 @@ TABS = {
 OF_MODELS = tuple(key for key in TABS if key != "stages")
 STILL = ("configuration", "metadata", "try", "stages")
 """Tabs that no news replace, since somebody types there."""
-LOG_LINES = 200
+LINES = 100
+"""Of history; all are in the export."""
 
 
 def blueprint(work: Workspace, live: Live) -> Blueprint:
@@ -66,6 +68,15 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
             **(more(name, about["version"], number) if more else {}),
         )  # fmt: skip
 
+    @pages.get("/models/<name>/history.<any(csv, json):form>")
+    def exported(name: str, form: str) -> Response:
+        found = history.lines(work, name)
+        text = history.table(found) if form == "csv" else json.dumps(found, ensure_ascii=False)
+        kind = "text/csv" if form == "csv" else "application/json"
+        answer = Response(text, mimetype=kind)
+        answer.headers["Content-Disposition"] = f'attachment; filename="{name}-history.{form}"'
+        return answer
+
     @pages.get("/models/<name>/changes")
     def changes(name: str) -> Any:
         with work.open_store() as store:
@@ -93,12 +104,6 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         words = f"v{number} of {name} is back in the folder."
         back = {"v": str(before)}
         return undoable(answer, Undo(words, f"/models/{name}/restore", back))
-
-    @pages.get("/models/<name>/logs")
-    def logs(name: str) -> Any:
-        place = request.args["on"]
-        lines = list(instances.logs(work, name, lines=LOG_LINES, to=place))
-        return render_template("logs.html", name=name, place=place, lines=lines)
 
     def _about(name: str, number: int | None) -> dict[str, Any]:
         with work.open_store() as store:
@@ -136,8 +141,8 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
             return {"left_out": []}
 
     def _history(name: str, version: Version | None, number: int | None) -> dict[str, Any]:
-        with work.open_store() as store:
-            return {"history": store.deployments.for_model(name)}
+        found = history.lines(work, name)
+        return {"history": found[:LINES], "more": max(0, len(found) - LINES)}
 
     return pages
 

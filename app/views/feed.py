@@ -32,7 +32,7 @@ class Feed:
         self._counts: dict[str, int] = {}  # topic → the number of its last news
         self.last = 0
         """Of all news so far; a page says of which it knows."""
-        self._ended = False
+        self.ended = False
         self.listeners = 0
         self.on: dict[str, Callable[[], None]] = {}
         """Topic → what else is done when the store has news of it."""
@@ -41,7 +41,7 @@ class Feed:
         """Look at the store until `end`; for a thread of its own."""
         with self._work.open_store() as store:
             stamp = -1
-            while not self._ended:
+            while not self.ended:
                 if stamp != (stamp := store.pulse.stamp()):
                     self._notice(store.pulse.topics())
                 time.sleep(LOOK_EVERY)
@@ -55,7 +55,7 @@ class Feed:
 
     def end(self) -> None:
         with self._news:
-            self._ended = True
+            self.ended = True
             self._news.notify_all()
 
     def listen(self, gone: Callable[[], bool], after: int | None = None) -> Iterator[str]:
@@ -70,7 +70,7 @@ class Feed:
             self.listeners += 1
         try:
             yield "retry: 1000\nevent: hello\ndata:\n\n"
-            while not self._ended:
+            while not self.ended:
                 topics, known = self._next(known, gone)
                 if gone():
                     return
@@ -84,7 +84,7 @@ class Feed:
         """The topics with news since `known`, none if there was none for a while; what is known."""
         beat = time.monotonic() + BEAT
         with self._news:
-            while not (self._ended or self._counts != known or gone()):
+            while not (self.ended or self._counts != known or gone()):
                 if time.monotonic() > beat:
                     break
                 self._news.wait(GONE_EVERY)

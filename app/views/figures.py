@@ -12,26 +12,6 @@ LEAST = 1.0
 """Requests a second that fill the height at least, so that one request is no mountain."""
 
 
-def figure(value: float | None, unit: str) -> str:
-    """1.2 k req/s, 38 ms, 412 MB, 0.02 %; a dash for what is not known."""
-    if value is None:
-        return "–"
-    if unit == "bytes":
-        return size(value)
-    if unit == "req/s" and value >= 1000:
-        return f"{value / 1000:.1f} k req/s"
-    if unit == "ms" and value >= 10_000:
-        return f"{value / 1000:.1f} s"
-    return f"{short(value)} {unit}"
-
-
-def short(value: float) -> str:
-    """Three digits, fewer where they say nothing: 0, 0.02, 4.1, 38, 1204."""
-    if value == 0 or abs(value) >= 10:
-        return f"{value:.0f}"
-    return f"{value:.1f}".removesuffix(".0") if abs(value) >= 1 else f"{value:.2g}"
-
-
 def row_shown(row: dict[str, Any]) -> dict[str, Any]:
     """A row of `monitoring.overview` in the units of the pages."""
     milliseconds = {name: _times(row[name], 1000) for name in ("p50", "p95", "p99")}

@@ -17,16 +17,15 @@ if TYPE_CHECKING:
 
 SHOWN = 100
 """Rows before "Show more"."""
-RANGES = {
-    "15m": ("15 min", 900),
-    "1h": ("1 h", 3600),
-    "6h": ("6 h", 21_600),
-    "24h": ("24 h", 86_400),
-    "7d": ("7 days", 7 * 86_400),
-    "30d": ("30 days", 30 * 86_400),
-    "90d": ("90 days", 90 * 86_400),
+WORDS = {
+    "15m": "15 min",
+    "1h": "1 h",
+    "6h": "6 h",
+    "24h": "24 h",
+    "7d": "7 days",
+    "30d": "30 days",
+    "90d": "90 days",
 }
-WORDS = {key: words for key, (words, _) in RANGES.items()}
 """Range → what it is called."""
 COLUMNS = (
     ("model", "Model", "name"),
@@ -38,7 +37,7 @@ COLUMNS = (
     ("p99", "p99", "right small p99"),
     ("errors", "Errors", "right small"),
     ("memory", "Memory", "right small memory"),
-    ("", "The last hour", "drawn"),
+    ("", "Over time", "drawn"),
 )
 """Order, words and looks of each column of the list."""
 
@@ -49,21 +48,22 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
     @pages.get("/monitoring")
     def index() -> Any:
         live.refresh()
-        return render_template("monitoring.html", page="monitoring", **_listed(work, live))
+        return render_template("monitoring.html", page="monitoring", **_listed(work))
 
     @pages.get("/monitoring/rows")
     def rows() -> Any:
         live.refresh()
-        return render_template("monitoring_rows.html", **_listed(work, live))
+        return render_template("monitoring_rows.html", **_listed(work))
 
     return pages
 
 
-def _listed(work: Workspace, live: Live) -> dict[str, Any]:
+def _listed(work: Workspace) -> dict[str, Any]:
     asked = {key: request.args.get(key, "")[:200] for key in ("q", "state", "location")}
     order = request.args.get("order", "state")
     shown = request.args.get("shown", SHOWN, type=int)
-    everything = _everything(work, live)
+    span = request.args.get("range", "")
+    everything = monitoring.overview(work, monitoring.RANGES.get(span))
     chosen = watched.choose(
         everything, asked["q"], state=asked["state"], location=asked["location"], order=order
     )
@@ -75,6 +75,8 @@ def _listed(work: Workspace, live: Live) -> dict[str, Any]:
         "order": order,
         "ascending": ("state", *watched.BY_NAME),
         "columns": COLUMNS,
+        "ranges": WORDS,
+        "span": span if span in WORDS else "",
         "total": len(everything),
         "states": _states(everything, asked["state"]),
     }
@@ -89,22 +91,14 @@ def _states(rows: list[dict[str, Any]], asked: str) -> list[tuple[str, str, int]
 
 def range_asked() -> str:
     asked = request.args.get("range", "")
-    return asked if asked in RANGES else "1h"
+    return asked if asked in monitoring.RANGES else "1h"
 
 
-def row_of(work: Workspace, live: Live, name: str, location: str) -> dict[str, Any]:
+def row_of(work: Workspace, name: str, location: str) -> dict[str, Any]:
     """The one of the list; of what is no more, only what was recorded is left. Raises NotFound."""
-    for row in _everything(work, live):
+    for row in monitoring.overview(work):
         if (row["model"], row["location"]) == (name, location):
             return row_shown(row)
     if (name, location) in monitoring.history(work):
         return {"model": name, "location": location, "state": "gone", "version": None}
     raise NotFound(f"Nothing was recorded of {name} on {location}.")
-
-
-def _everything(work: Workspace, live: Live) -> list[dict[str, Any]]:
-    """The state is the last answer of the host, where that is newer than what was kept."""
-    return [
-        {**row, "state": live.row(row)["state"] or row["state"] or "unknown"}
-        for row in monitoring.overview(work)
-    ]

@@ -31,8 +31,10 @@ from app.views import (
     configuration,
     dashboard,
     jobs,
+    logs,
     metadata,
     monitoring,
+    moved,
     palette,
     pipelines,
     receiving,
@@ -43,7 +45,6 @@ from app.views import (
 )
 from app.views.answers import Answers
 from app.views.described import Malformed, NotJson
-from app.views.figures import figure
 from app.views.guard import CSRF_HEADER
 from app.views.markdown import inline, rendered
 from app.views.marks import marked
@@ -68,7 +69,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
         ago=words.ago,
-        figure=figure,
+        figure=words.figure,
         size=words.size,
         duration=words.duration,
         milliseconds=words.milliseconds,
@@ -87,6 +88,8 @@ def create_app(work: Workspace, server: Server) -> Flask:
     texts = Texts()
     for editor in (configuration, metadata):
         app.register_blueprint(editor.blueprint(work, texts))
+    app.register_blueprint(moved.blueprint(work))
+    app.register_blueprint(logs.blueprint(work, server.feed))
     app.register_blueprint(tunnels.blueprint(work, server.tunnels))
     app.register_blueprint(settings.blueprint(work, answers))
     app.register_blueprint(alerts.blueprint(work, server.feed))

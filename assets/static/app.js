@@ -15,6 +15,7 @@ function openDrawer() {
 
 function closeDrawer() {
   drawer.hidden = true;
+  for (const live of drawer.querySelectorAll("[sse-connect]")) htmx.trigger(live, "htmx:beforeCleanupElement");
   document.getElementById("drawer-body").replaceChildren();
   if (cameFrom && cameFrom.isConnected) cameFrom.focus();
 }
@@ -76,7 +77,7 @@ document.addEventListener("htmx:confirm", (event) => {
 });
 
 document.addEventListener("htmx:afterSwap", (event) => {
-  if (event.detail.target.id === "drawer-body") openDrawer();
+  if (event.detail.target && event.detail.target.id === "drawer-body") openDrawer();
 });
 
 // News must not take away what somebody is about to use: an open menu, unfolded rows, typed text.
@@ -175,8 +176,21 @@ for (const [name, off] of [["htmx:beforeRequest", true], ["htmx:afterRequest", f
   });
 }
 
-document.addEventListener("htmx:sseError", () => { document.getElementById("lost").hidden = false; });
-document.addEventListener("htmx:sseOpen", () => { document.getElementById("lost").hidden = true; });
+document.addEventListener("htmx:sseError", ({ target }) => { if (target === document.body) document.getElementById("lost").hidden = false; });
+document.addEventListener("htmx:sseOpen", ({ target }) => { if (target === document.body) document.getElementById("lost").hidden = true; });
+
+// A log that is followed stays at its end while one looks there, and does not grow for ever.
+document.addEventListener("htmx:sseBeforeMessage", ({ target }) => {
+  const log = target.closest(".logs");
+  if (log) log.dataset.stays = log.scrollHeight - log.scrollTop - log.clientHeight < 8 ? "yes" : "";
+});
+document.addEventListener("htmx:sseMessage", ({ target }) => {
+  const log = target.closest(".logs");
+  if (!log) return;
+  if (target.nextElementSibling) target.nextElementSibling.replaceChildren();
+  while (target.childElementCount > 5000) target.firstElementChild.remove();
+  if (log.dataset.stays) log.scrollTop = log.scrollHeight;
+});
 
 // Keyboard
 

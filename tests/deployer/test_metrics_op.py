@@ -156,8 +156,21 @@ def test_whole_request_by_its_id(base, road):
     row = (NOW + 0.5, "abc", "v1-a", 200, 0.25, "score", '[{"a":1}]', "[1]")
     file.write(requests=[row], now=NOW)
     file.close()
-    found = road.call("sampled", name="churn", id="abc")
-    assert list(found.values()) == list(row)
-    assert found["inputs"] == '[{"a":1}]'
-    assert road.call("sampled", name="churn", id="other") is None
-    assert road.call("sampled", name="nobody", id="abc") is None
+    (found,) = road.call("trace", name="churn", id="abc")["found"]
+    assert list(found["sampled"].values()) == list(row)
+    assert found["sampled"]["inputs"] == '[{"a":1}]'
+    assert road.call("trace", name="churn", id="other")["found"] == []
+    assert road.call("trace", name="nobody", id="abc")["found"] == []
+
+
+def test_a_request_is_found_in_the_log_of_whichever_instance_answered_it(base, road):
+    for name in ("churn", "prices"):
+        (base / "instances" / name / "log").mkdir(parents=True)
+    line = '{"time":"2027-01-15T08:00:00.000+00:00","request":"abc","release":"v1-a","status":500}'
+    noise = "x" * 300_000 + '\nabc is only named here\n{"request": broken "abc"\n'
+    (base / "instances/churn/log/v1-a.log").write_text(noise)
+    (base / "instances/prices/log/v1-a.log").write_text(f"{noise}{line}\nmore\n")
+    (found,) = road.call("trace", name=None, id="abc")["found"]
+    assert (found["name"], found["line"]["status"]) == ("prices", 500)
+    assert found["sampled"] is None
+    assert road.call("trace", name="churn", id="abc")["found"] == []

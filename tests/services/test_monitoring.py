@@ -3,32 +3,13 @@
 import time
 
 import pytest
+from client import write_model
+from recordings import NOW, keep, row
 
-from app.models import Instance
-from app.scoring import samples, sketch
-from app.services import monitoring, series
-from app.store.recorded import Happened, Sample
-
-NOW = 1_800_000_000
-MADE = {"requests": {"200": 90, "404": 5, "500": 5}, "seconds": 10.0, "cpu": 5.0, "memory": 1000}
-
-
-def row(at, step=10, release="v1-a", version=1, skew=0.0, **body):
-    body = {**samples.empty(), **MADE, "latency": sketch.of([0.1] * 90 + [2.0] * 10), **body}
-    counts = body["requests"]
-    failed = counts.get("500", 0)
-    seconds = body["seconds"]
-    total = sum(counts.values())
-    packed = samples.pack(body)
-    return Sample(step, at, release, version, skew, seconds, total, failed, False, packed)
-
-
-def keep(work, rows, happened=(), skew=0.0):
-    with work.open_store() as store:
-        store.instances.upsert(Instance("churn", "local", 8080, "v1-a", 1, "serving"))
-    with work.open_recorded() as recorded, recorded.write():
-        recorded.put(recorded.source("churn", "local"), rows, happened)
-        recorded.heard("local", time.time(), skew)
+from app.scoring import sketch
+from app.services import latencies, models, monitoring, series, watched
+from app.store.kept_logs import KeptLogs
+from app.store.recorded import Happened
 
 
 def test_a_chart_has_one_axis_and_a_gap_where_nothing_was_recorded(work):
@@ -122,8 +103,50 @@ def test_the_overview_of_long_ago_has_no_figures_of_now(work):
     keep(work, [row(NOW - 100 * 86400)])
     (said,) = monitoring.overview(work)
     assert (said["requests"], said["stale"]) == (None, True)
-    assert said["state"] == ""
+    assert said["state"] == "serving", "as it was ordered from here"
     assert said["spark"] == [None] * 30
+
+
+def test_the_overview_of_a_span_counts_what_was_recorded_in_it(work):
+    now = int(time.time()) // 10 * 10
+    coarse = row(now - 7200, 60, requests={"200": 540, "500": 60}, seconds=60.0)
+    keep(work, [coarse, row(now - 3000), row(now - 10), row(now - 10, release="v2-b")])
+    (said,) = monitoring.overview(work, monitoring.RANGES["6h"])
+    assert said["errors"] == pytest.approx((60 + 3 * 5) / (600 + 3 * 100))
+    assert said["requests"] == pytest.approx(900 / (60 + 10 + 10)), "of two fronts at once"
+    assert sum(each or 0 for each in said["spark"]) * 720 == pytest.approx(900)
+    (said,) = monitoring.overview(work, monitoring.RANGES["15m"])
+    assert said["errors"] == pytest.approx(0.05)
+    assert said["requests"] == pytest.approx(20.0)
+
+
+def test_the_state_is_the_one_that_was_judged_last(work):
+    keep(work, [row(int(time.time()) - 20)])
+    with work.open_recorded() as recorded:
+        said = {"error": "5% are errors", "modified": True}
+        recorded.keep_state("churn", "local", "degraded", time.time(), said)
+    (said,) = monitoring.overview(work)
+    assert watched.states(said) == ("degraded", "modified on host")
+    assert watched.choose([said], state="modified on host") == [said]
+
+
+def test_p95_of_the_last_hour_is_read_from_what_was_collected(work):
+    now = int(time.time()) // 10 * 10
+    keep(work, [row(now - 20), row(now - 7200, latency=sketch.of([9.0] * 1000))])
+    found = latencies.p95(work, [("churn", "local"), ("nobody", "local")])
+    assert found == {("churn", "local"): pytest.approx(2.0, rel=0.01)}
+
+
+def test_a_renamed_model_keeps_what_was_recorded_and_said(work, tmp_path):
+    models.add(work, write_model(tmp_path / "churn", "churn"))
+    keep(work, [row(NOW)])
+    KeptLogs(work.home).keep("churn", "local", 1.0, ["ready"])
+    with work.open_store() as store:
+        store.instances.remove("churn", "local")
+    models.rename(work, "churn", "left")
+    assert monitoring.history(work) == [("left", "local")]
+    assert monitoring.series(work, "left", "local", NOW, NOW + 10)["requests"] == [10.0]
+    assert KeptLogs(work.home).get("left", "local") == (1.0, ["ready"])
 
 
 def test_what_was_never_asked_has_empty_columns(work):

@@ -14,11 +14,12 @@ from accessible import findings
 from client import Client, write_model
 from playwright.sync_api import expect
 
-from app.deployer.agent.metrics import parts
+from app import words
 from app.models import Instance
-from app.scoring import samples, sketch
+from app.scoring import samples, sketch, summaries
+from app.services import collecting
 from app.store.recorded import Happened, Sample
-from app.views import charts, figures
+from app.views import figures
 
 pytestmark = pytest.mark.browser
 
@@ -50,23 +51,11 @@ class Load:
 
 
 def collect(work, server, name):
-    """Have what the front on this machine recorded, as its agent gives it, and tell the windows."""
-    with work.open_store() as store:
-        place = store.locations.get("local")
-    with work.reach(place) as road:
-        found = parts(road.call("metrics", name=name))["instances"][name]
-    rows = []
-    for _, step, at, release, version, packed in found["samples"]:
-        body = samples.unpack(packed)
-        total = sum(body["requests"].values())
-        rows.append(
-            Sample(step, at, release, version, 0.0, body["seconds"], total, 0, False, packed)
-        )
-    happened = [Happened(found["file"], n, at, 0.0, kind, b) for n, at, kind, b in found["events"]]
-    with work.open_recorded() as recorded, recorded.write():
-        recorded.put(recorded.source(name, "local"), rows, happened)
-        recorded.heard("local", time.time(), 0.0)
+    """Have what the front on this machine recorded brought here, and tell the windows."""
+    collecting.collect(work)
     server.feed.say("monitoring")
+    with work.open_recorded() as recorded:
+        rows = recorded.samples(recorded.find(name, "local"), 0, time.time() + 60)
     return sum(row.requests for row in rows)
 
 
@@ -211,6 +200,35 @@ def test_two_versions_are_compared_over_their_own_times(page, server, work):
     assert one["values"][0] == two["values"][0] == pytest.approx(30.4)
 
 
+def test_drift_is_drawn_beside_how_it_was(page, server, work):
+    kept(work)
+    now = int(time.time()) // 900 * 900
+    columns = {HOSTILE: summary([5.0] * 50), "age": summary([float(n) for n in range(200)])}
+    older = {HOSTILE: summary([5.0] * 50), "age": summary([float(n + 90) for n in range(200)])}
+    with work.open_recorded() as recorded, recorded.write():
+        rows = [
+            made(at, 1, inputs=held)._replace(step=900, columns=True)
+            for at, held in ((now - 3 * 86400, older), (now - 900, columns))
+        ]
+        recorded.put(recorded.source("churn", "local"), rows, [])
+    page.goto(f"{server.address}/monitoring/churn/local")
+    rows = page.get_by_role("table", name="Drift").get_by_role("row")
+    expect(rows).to_have_count(3)
+    expect(rows.nth(1)).to_contain_text("age")
+    expect(rows.nth(1).locator("svg path")).to_have_count(2)
+    expect(rows.nth(1)).to_contain_text("▲")
+    expect(rows.nth(2)).to_contain_text("<img src=x")
+    expect(page.locator("#drift")).to_contain_text("--reference train.csv")
+    assert page.evaluate("window.hurt") is None
+    assert findings(page) == []
+
+
+def summary(values):
+    found = summaries.of(values)
+    found.add(values)
+    return found.as_json()
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_in_monitoring(page, server, work, theme):
     kept(work)
@@ -239,24 +257,22 @@ def test_a_thousand_instances_are_sorted_and_searched(page, server, work):
     page.get_by_role("button", name="Requests").click()
     expect(page.locator("[aria-sort]")).to_have_text("Requests")
     expect(page.locator("tr.row").first).to_contain_text("model-777")
+    page.get_by_label("Requests, errors and line of").select_option("Last 1 h")
+    expect(page.get_by_role("img", name="Requests, the last 1 h")).to_have_count(1)
     page.get_by_label("Search instances").fill("model-99")
     expect(page.locator("tr.row")).to_have_count(11)
     assert page.locator("[aria-sort]").inner_text().strip() == "Requests"
 
 
 @pytest.mark.parametrize(
-    ("value", "unit", "words"),
+    ("value", "unit", "said"),
     [(None, "ms", "–"), (0, "%", "0 %"), (0.0213, "%", "0.021 %"), (38.2, "ms", "38 ms"),
      (1234.0, "req/s", "1.2 k req/s"), (412e6, "bytes", "412 MB"), (12_000, "ms", "12.0 s")],
 )  # fmt: skip
-def test_figures_read_like_words(value, unit, words):
-    assert figures.figure(value, unit) == words
+def test_figures_read_like_words(value, unit, said):
+    assert words.figure(value, unit) == said
 
 
 def test_a_sparkline_is_broken_where_nothing_is_known():
     assert figures.path_of([1.0, 1.0, None, 1.0, 1.0]).count("M") == 2
     assert figures.path_of([None, 5.0]) == ""
-
-
-def test_a_name_is_no_formula():
-    assert charts.as_csv(["time", "=1+1"], []).strip() == "time,'=1+1"

@@ -28,5 +28,6 @@ OPS = (
     "logs",
     "inventory",
     "metrics",
+    "traces",
     "verifying",
 )

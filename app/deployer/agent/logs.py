@@ -3,56 +3,119 @@
 from __future__ import annotations
 
 import os
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from .layout import Instance
+from .lines import Sieve, plain
 from .loop import op
 from .managers import supervisor
 from .run import execute
-from .supervise import Keeper, tail
+from .supervise import Keeper, Systemd, tail
 
 if TYPE_CHECKING:
     from .loop import Agent, Payload
 
+FAR = 64 << 20  # bytes of a file, its end, that are looked through for lines that are wanted
+FAR_LINES = 200_000  # of a journal
+WIDEST = 1 << 20  # bytes that are taken for one line at most
+
 
 @op("logs")
 def logs(agent: Agent, args: dict[str, Any], payload: Payload) -> None:
-    """The last lines of an instance's log as events {"out": …}, oldest first.
+    """The last lines of an instance's log as events {"out": …}, oldest first; as plain text, cut.
 
-    args: name, lines, follow (go on with what comes, from later releases too).
+    args: name, lines, follow (go on with what comes, from later releases too), grep, level (as
+    Sieve has them; absent: all).
     """
-    instance = Instance(agent.base, args["name"])
+    instance, sieve = Instance(agent.base, args["name"]), _sieve(args)
     manager = supervisor(agent)
     if isinstance(manager, Keeper) or manager.user:
-        _from_files(agent, instance.folder / "log", args["lines"], args["follow"])
-    else:
+        _from_files(agent, instance.folder / "log", args, sieve)
+    elif sieve.open:
         argv = manager.journal_of(instance, args["lines"], args["follow"])
-        execute(agent, argv, on_line=lambda _, line: agent.event(out=line))
+        execute(agent, argv, on_line=lambda _, line: _say(agent, line))
+    else:
+        _sifted(agent, manager, instance, args, sieve)
 
 
-def _from_files(agent: Agent, folder: Path, lines: int, follow: bool) -> None:
+def _sieve(args: dict[str, Any]) -> Sieve:
+    return Sieve(args.get("grep") or "", args.get("level") or "")
+
+
+def _say(agent: Agent, line: str) -> None:
+    agent.event(out=plain(line))
+
+
+def _sifted(
+    agent: Agent, manager: Systemd, instance: Instance, args: dict[str, Any], sieve: Sieve
+) -> None:
+    """The lines of a journal that are wanted: the last of those that were, then those that come."""
+    last: deque[str] = deque(maxlen=args["lines"])
+
+    def keep(_: str, line: str) -> None:
+        if sieve.passes(line):
+            last.append(line)
+
+    def pass_on(_: str, line: str) -> None:
+        if sieve.passes(line):
+            _say(agent, line)
+
+    execute(agent, manager.journal_of(instance, FAR_LINES, False), on_line=keep)
+    for line in last:
+        _say(agent, line)
+    if args["follow"]:
+        execute(agent, manager.journal_of(instance, 0, True), on_line=pass_on)
+
+
+def _from_files(agent: Agent, folder: Path, args: dict[str, Any], sieve: Sieve) -> None:
     files = _oldest_first(folder)
     ends = {file: file.stat().st_size for file in files}
-    last = [line for file in files for line in tail(file, lines).splitlines()][-lines:]
-    for line in last:
-        agent.event(out=line)
-    while follow and not agent.gone.wait(0.3):
+    for line in _last(files, args["lines"], sieve):
+        _say(agent, line)
+    while args["follow"] and not agent.gone.wait(0.3):
         for file in _oldest_first(folder):
-            ends[file] = _pass_on(agent, file, ends.get(file, 0))
+            ends[file] = _pass_on(agent, file, ends.get(file, 0), sieve)
 
 
 def _oldest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.log"), key=lambda file: file.stat().st_mtime)
 
 
-def _pass_on(agent: Agent, file: Path, start: int) -> int:
+def _last(files: Iterable[Path], lines: int, sieve: Sieve) -> Iterable[str]:
+    if sieve.open:
+        return [line for file in files for line in tail(file, lines).splitlines()][-lines:]
+    found = (line for file in files for line in _lines(file) if sieve.passes(line))
+    return deque(found, maxlen=lines)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - FAR))
+        while line := file.readline(WIDEST):
+            yield _text(line)
+
+
+def _text(line: bytes) -> str:
+    return line.rstrip(b"\r\n").decode("utf-8", "replace")
+
+
+def _pass_on(agent: Agent, path: Path, start: int, sieve: Sieve) -> int:
     """The whole lines beyond start as events; where they end. A file cut short begins anew."""
-    with file.open("rb") as source:
-        if os.fstat(source.fileno()).st_size < start:
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size < start:
             start = 0
-        source.seek(start)
-        whole = source.read().rpartition(b"\n")[0]
-    for line in whole.decode("utf-8", "replace").split("\n") if whole else ():
-        agent.event(out=line)
-    return start + len(whole) + 1 if whole else start
+        file.seek(start)
+        for line in _whole(file):
+            start += len(line)
+            if sieve.passes(said := _text(line)):
+                _say(agent, said)
+    return start
+
+
+def _whole(file: IO[bytes]) -> Iterator[bytes]:
+    """Lines that have their end; of what has none for long, pieces."""
+    while (line := file.readline(WIDEST)).endswith(b"\n") or len(line) == WIDEST:
+        yield line

@@ -60,15 +60,13 @@ def metrics(agent: Agent, args: dict[str, Any], payload: Payload) -> Stream:
     return Stream(len(head) + sum(map(len, bodies)), [head, *bodies])
 
 
-@op("sampled")
-def sampled(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any] | None:
-    """A request that was kept whole. args: name, id. None: it was not, or no longer is."""
-    instance = Instance(agent.base, args["name"])
+def sampled(agent: Agent, instance: Instance, request: str) -> dict[str, Any] | None:
+    """A request that was kept whole. None: it was not, or no longer is."""
     path = file_of(agent, instance)
     if path is None:
         return None
     with _opened(path) as db:
-        found = db.execute(_REQUEST, [args["id"]])
+        found = db.execute(_REQUEST, [request])
         row = found.fetchone()
         return {column[0]: row[at] for at, column in enumerate(found.description)} if row else None
 

@@ -1,0 +1,58 @@
+"""The log of an instance in a real browser: it goes on by itself, filtered, and acts on nothing."""
+
+import pytest
+from client import write_model
+from playwright.sync_api import expect
+
+from app.models import Instance
+from app.services import models
+from app.store.kept_logs import KeptLogs
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = "\x1b[2J<img src=x onerror='window.hurt=1'>"
+
+
+@pytest.fixture
+def log(work, tmp_path):
+    models.add(work, write_model(tmp_path / "churn", "churn"))
+    with work.open_store() as store:
+        store.instances.upsert(Instance("churn", "local", 8101, "v1-a", 1, "serving"))
+    path = work.home / "local" / "instances" / "churn" / "log" / "v1-a.log"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"begun\n{HOSTILE}\n")
+    return path
+
+
+def test_the_log_goes_on_by_itself_and_is_filtered(page, server, work, log):
+    page.goto(f"{server.address}/models/churn/instances")
+    page.get_by_role("button", name="Log").click()
+    shown = page.get_by_role("log")
+    expect(shown).to_contain_text("begun")
+    expect(shown).to_contain_text("\\x1b[2J<img src=x")
+    with log.open("a") as file:
+        file.write("a later line\nERROR of it\n")
+    expect(shown).to_contain_text("a later line")
+    page.get_by_label("Level").select_option("Errors")
+    expect(shown).not_to_contain_text("begun")
+    expect(shown).to_contain_text("ERROR of it")
+    with log.open("a") as file:
+        file.write("fine again\nERROR of another kind\n")
+    expect(shown).to_contain_text("ERROR of another kind")
+    expect(shown).not_to_contain_text("fine again")
+    page.get_by_label("Lines with").fill("of it")
+    expect(shown).not_to_contain_text("another kind")
+    expect(page.locator("#log .cli")).to_contain_text("--level error --grep 'of it'")
+    expect(page.locator("#lost")).to_be_hidden()
+    assert page.evaluate("window.hurt") is None
+
+
+def test_what_is_kept_is_shown_where_the_instance_is_no_more(page, server, work, log):
+    KeptLogs(work.home).keep("churn", "local", 1.0, ["its last words", HOSTILE])
+    with work.open_store() as store:
+        store.instances.remove("churn", "local")
+    log.unlink()
+    page.goto(f"{server.address}/models/churn/logs?on=local")
+    expect(page.get_by_text("its last words")).to_be_visible()
+    expect(page.get_by_text("These lines were kept here.")).to_be_visible()
+    assert page.locator("[sse-connect*=stream]").count() == 0
