@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from app import log
 from app.errors import Problem
 from app.models import Event
 from app.progress import Teller
@@ -81,5 +82,9 @@ def _outcome(store: Store, number: int, task: Task) -> tuple[str, dict[str, Any]
         cancelled = store.jobs.get(number).cancelling
         return "cancelled" if cancelled else "failed", dict(problem.as_dict())
     except Exception as error:
-        return "failed", {"what": "RhythmicML made a mistake.", "cause": repr(error)}
+        log.keep(store.home, error, f"job {number}")
+        remedy = "Report it with what this prints: rhythmicml doctor"
+        return "failed", {
+            "what": "RhythmicML made a mistake.", "cause": repr(error), "remedy": remedy,
+        }  # fmt: skip
     return "failed" if data.get("failed") else "done", data

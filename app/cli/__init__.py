@@ -8,7 +8,18 @@ from __future__ import annotations
 
 import sys
 
-from app.cli import gate, instances, locations, models, pipelines, secrets, tokens, ui, upkeep
+from app.cli import (
+    doctor,
+    gate,
+    instances,
+    locations,
+    models,
+    pipelines,
+    secrets,
+    tokens,
+    ui,
+    upkeep,
+)
 from app.cli.base import root
 
 
@@ -17,5 +28,7 @@ def main() -> None:
     root(sys.argv[1:] or ["ui"], prog_name="rhythmicml")
 
 
-for part in (models, pipelines, locations, instances, gate, tokens, secrets, upkeep, ui):
+PARTS = (models, pipelines, locations, instances, gate, tokens, secrets, upkeep, doctor, ui)
+
+for part in PARTS:
     part.register(root)

@@ -7,6 +7,8 @@ import signal
 import sys
 import threading
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +16,11 @@ import click
 
 from app.cli.base import command
 from app.cli.output import emit
+from app.errors import Busy, Damaged, Problem
 
 if TYPE_CHECKING:
     from app.views.server import Server
+    from app.workspace import Workspace
 
 
 @click.command()
@@ -26,26 +30,86 @@ if TYPE_CHECKING:
 def ui(no_window: bool, browser: bool, as_json: bool) -> None:
     """Open the pages in a window. The address is printed; it lets one browser in, once."""
     from app import config
+    from app.store import copies
     from app.views import server
     from app.workspace import Workspace
 
     os.umask(0o077)
     home = config.home()
     way = "none" if no_window or as_json else "browser" if browser else "window"
-    with server.alone(home) as first:
+    with _told_in_a_window(Workspace(home), way), server.alone(home) as first:
         if not first:
             running = _invited(home, raise_window=way == "window")
             _say(running["url"], as_json)
             if way == "browser" or (way == "window" and not running["raised"]):
                 webbrowser.open(running["url"])
             return
+        _mended(Workspace(home), way)
         serving = server.Server(Workspace(home))
         serving.start()
+        threading.Thread(target=copies.keep_daily, args=(home,), daemon=True).start()
         with server.announced(home, serving):
             asked = _asked_to_end()  # before anybody is told whom to end
             _say(serving.invitation(), as_json)
             _until_ended(serving, home, way, asked)
         serving.close()
+
+
+@contextmanager
+def _told_in_a_window(work: Workspace, way: str) -> Iterator[None]:
+    """What keeps it from starting is shown in a window where there is no terminal to read it in."""
+    from app import log
+    from app.cli.output import mistake
+
+    try:
+        yield
+    except Problem as problem:
+        _tell(work, way, problem, {})
+        raise
+    except Exception as error:
+        log.keep(work.home, error, "rhythmicml ui")
+        _tell(work, way, mistake(error), {})
+        raise
+
+
+def _mended(work: Workspace, way: str) -> None:
+    """Have a store that can be read: a damaged one is replaced by what the person chooses."""
+    from app.services import reviving
+
+    if not (damage := reviving.damage(work)):
+        return
+    copies = reviving.copies_of(work)
+    choices = {str(copy.path): f"Put back {reviving.words(copy)}" for copy in copies[:4]}
+    chosen = _tell(work, way, damage, {**choices, "anew": "Begin with an empty store"})
+    if chosen == "anew":
+        reviving.begin_anew(work)
+    elif chosen:
+        for _ in reviving.put_back(work, Path(chosen)):
+            pass
+    else:
+        way_back = copies[0].path if copies else "FOLDER, which names a backup"
+        remedy = f"Put back a copy: rhythmicml restore-store {way_back}"
+        raise Told(damage.what, cause=damage.cause, remedy=remedy)
+
+
+class Told(Damaged):
+    """Shown in a window already."""
+
+
+def _tell(work: Workspace, way: str, problem: Problem, choices: dict[str, str]) -> str:
+    """The choice made in a window; "" for none, or where a terminal tells of it instead."""
+    from app import config
+    from app.desktop import trouble
+    from app.desktop.webkit import NoWindow
+    from app.services import doctor
+
+    if way != "window" or sys.stderr.isatty() or isinstance(problem, (Told, Busy)):
+        return ""
+    report = doctor.words(doctor.examine(work, problem))
+    try:
+        return trouble.show(config.asset("templates/trouble.html"), problem, report, choices)
+    except NoWindow:
+        return ""
 
 
 @click.command("ui-token")
@@ -70,7 +134,6 @@ def ui_token(new: bool, as_json: bool) -> None:
 
 def _invited(home: Path, *, raise_window: bool) -> dict[str, Any]:
     """What the program says that serves this store already."""
-    from app.errors import Busy
     from app.views import server
 
     said = server.running(home)

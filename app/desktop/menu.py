@@ -46,6 +46,7 @@ def entries(window: Window) -> dict[str, list[Entry]]:
         ],
         "Help": [
             ("Keyboard", page("help")),
+            ("Report a fault…", page("report")),
         ],
     }
 

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.errors import Problem
 from app.services import ui_token
 from app.views.feed import Feed
 from app.views.guard import Guard
@@ -94,6 +95,8 @@ class Server:
         self._server.task_dispatcher.shutdown(cancel_pending=True, timeout=5)
         self._server.asyncore.close_all(self._sockets)
         self._listening.close()
+        for handler in self.application.logger.handlers:
+            handler.close()
 
     def _serve(self) -> None:
         while not self._ending.is_set():
@@ -103,8 +106,16 @@ class Server:
 @contextmanager
 def alone(home: Path) -> Iterator[bool]:
     """Whether no other program serves this store; kept so while the block runs."""
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(home / "ui.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(home / "ui.lock", flags, 0o600)
+    except OSError as error:
+        raise Problem(
+            f'RhythmicML cannot write to its folder "{home}".',
+            cause=error.strerror or str(error),
+            remedy="Make it yours and writable, or point RHYTHMICML_HOME to another folder.",
+        ) from error
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -118,7 +129,19 @@ def alone(home: Path) -> Iterator[bool]:
 
 @contextmanager
 def announced(home: Path, server: Server) -> Iterator[None]:
-    """How other programs of this user find the server, while it runs."""
+    """How other programs of this user find the server, while it runs.
+
+    With a full disk they do not, and all else goes on.
+    """
+    with contextlib.suppress(OSError):
+        _announce(home, server)
+    try:
+        yield
+    finally:
+        (home / "ui.json").unlink(missing_ok=True)
+
+
+def _announce(home: Path, server: Server) -> None:
     path = home / "ui.json"
     said = json.dumps({"url": server.address, "bearer": server.keys.bearer, "pid": os.getpid()})
     partial = path.with_name(f".ui.json.{os.getpid()}")
@@ -128,10 +151,6 @@ def announced(home: Path, server: Server) -> Iterator[None]:
     with os.fdopen(fd, "w") as file:
         file.write(said)
     partial.replace(path)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def running(home: Path) -> dict[str, Any] | None:

@@ -50,6 +50,11 @@ document.addEventListener("click", async (event) => {
     await navigator.clipboard.writeText(copied.dataset.copy);
     note("Copied.");
   }
+  const whole = event.target.closest("[data-copy-of]");
+  if (whole) {
+    await navigator.clipboard.writeText(document.getElementById(whole.dataset.copyOf).textContent);
+    note("Copied.");
+  }
   for (const menu of document.querySelectorAll("details.menu[open]")) {
     if (!menu.contains(event.target) || event.target.closest("button")) menu.open = false;
   }

@@ -33,6 +33,7 @@ const desktop = (() => {
     settings: go("/settings"),
     reload: () => location.reload(),
     find: () => document.dispatchEvent(new KeyboardEvent("keydown", { key: "k", ctrlKey: true, bubbles: true })),
+    report: () => drawn("/settings/report"),
     theme: () => turnTheme(),
     help: () => document.getElementById("help").showModal(),
   };
