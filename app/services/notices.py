@@ -10,7 +10,7 @@ import html
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app import config
 
@@ -98,7 +98,7 @@ def _notify(desktop: DBusAddress, title: str, text: str) -> Message:
 
     icon = str(config.asset("icons/rhythmicml-128.png"))
     hints = {"desktop-entry": ("s", "rhythmicml")}
-    body = ("RhythmicML", 0, icon, title, text, [], hints, -1)
+    body: tuple[Any, ...] = ("RhythmicML", 0, icon, title, text, [], hints, -1)
     return new_method_call(desktop, "Notify", "susssasa{sv}i", body)
 
 
