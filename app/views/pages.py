@@ -34,6 +34,7 @@ from app.views import (
     pipelines,
     receiving,
     settings,
+    status,
     timeline,
     tunnels,
     upkeep,
@@ -84,6 +85,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     texts = Texts()
     for editor in (configuration, metadata):
         app.register_blueprint(editor.blueprint(work, texts))
+    app.register_blueprint(status.blueprint(work, live, server))
     app.register_blueprint(tunnels.blueprint(work, server.tunnels))
     app.register_blueprint(settings.blueprint(work, answers))
     app.register_blueprint(receiving.blueprint())
@@ -119,7 +121,7 @@ def _frame(app: Flask, work: Workspace, server: Server) -> None:
     def bootstrap() -> Any:
         if not server.keys.take_code(request.args.get("code", "")):
             return render_template("bootstrap.html"), 401
-        answer = make_response(redirect("/", 303))
+        answer = make_response(redirect(_path(request.args.get("to", "/")), 303))
         answer.set_cookie(server.cookie, server.keys.session, httponly=True, samesite="Strict")
         return answer
 
@@ -135,15 +137,23 @@ def _frame(app: Flask, work: Workspace, server: Server) -> None:
 
     @app.post("/api/v1/invitations")
     def invite() -> Any:
-        wanted = (request.get_json(silent=True) or {}).get("raise_window")
-        raised = bool(wanted and server.window and server.window.raised())
-        return {"url": server.invitation(), "raised": raised}
+        asked = request.get_json(silent=True) or {}
+        to_status = bool(asked.get("status"))
+        window = server.window if asked.get("raise_window") else None
+        raised = bool(window and window.raised(status=to_status))
+        return {"url": server.invitation("/status" if to_status else "/"), "raised": raised}
 
     @app.post("/window/folder")
     def pick_folder() -> Any:
         """The Add dialogue's field, with the folder chosen in the desktop's own dialogue."""
         folder = server.window.pick_folder() if server.window else ""
         return render_template("folder_field.html", folder=folder or request.form["folder"])
+
+
+def _path(wanted: str) -> str:
+    """A path of ours, never another site."""
+    plain = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
+    return wanted if plain else "/"
 
 
 def _errors(app: Flask, work: Workspace) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from app.errors import Problem
 from app.services import ui_token
@@ -74,9 +75,10 @@ class Server:
     def cookie(self) -> str:
         return self._guard.cookie
 
-    def invitation(self) -> str:
-        """A URL that lets one window in, once, within a minute."""
-        return f"{self.address}/bootstrap?code={self.keys.make_code()}"
+    def invitation(self, path: str = "/") -> str:
+        """A URL that lets one window in to a path, once, within a minute."""
+        to = f"&to={quote(path)}" if path != "/" else ""
+        return f"{self.address}/bootstrap?code={self.keys.make_code()}{to}"
 
     def start(self) -> None:
         """Serve, in threads that end with the program."""
@@ -162,14 +164,16 @@ def running(home: Path) -> dict[str, Any] | None:
     return said
 
 
-def invited(said: dict[str, Any], *, raise_window: bool) -> dict[str, Any] | None:
+def invited(
+    said: dict[str, Any], *, raise_window: bool, status: bool = False
+) -> dict[str, Any] | None:
     """An invitation from the program that serves: `url`, and whether its window is `raised`.
 
-    None when it does not answer.
+    status: to the status window. None when it does not answer.
     """
     request = urllib.request.Request(
         f"{said['url']}/api/v1/invitations",
-        data=json.dumps({"raise_window": raise_window}).encode(),
+        data=json.dumps({"raise_window": raise_window, "status": status}).encode(),
         method="POST",
         headers={
             "Authorization": f"Bearer {said['bearer']}",

@@ -40,6 +40,10 @@ const DOES = {
   drop: (button) => button.closest("tr").remove(),
   keys: () => document.getElementById("help").showModal(),
   theme: turnTheme,
+  status: (button) => {
+    if (button.dataset.native) htmx.ajax("POST", "/window/status", { swap: "none" });
+    else window.open("/status", "rhythmicml-status", "popup,width=360,height=520");
+  },
 };
 
 document.addEventListener("click", async (event) => {
