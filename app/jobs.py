@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from app import log
@@ -64,6 +64,10 @@ def _run(work: Workspace, number: int, task: Task) -> None:
             store.jobs.finish(number, state, outcome)
     finally:
         del _leaving[number]
+    from app.services import endings  # which knows of orders, and they of jobs
+
+    with suppress(Problem):  # the store went away meanwhile
+        endings.tell(work, number)
 
 
 def _outcome(store: Store, number: int, task: Task) -> tuple[str, dict[str, Any]]:

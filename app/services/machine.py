@@ -67,14 +67,15 @@ def _key() -> Need:
         return Need("SSH key", f"There is {', '.join(found)}.")
     return Need(
         "SSH key",
-        "There is no key to log in to servers with. A password does, too.",
-        "ssh-keygen -t ed25519; then, for each server: ssh-copy-id USER@SERVER",
+        "None yet: servers will ask for your password. With one, ssh-copy-id takes it to each.",
+        "ssh-keygen -t ed25519",
     )
 
 
 def _python() -> Need:
     try:
-        return Need("Python", f"Models on this machine can use {Path(frozen.python()).name}.")
+        frozen.python()
+        return Need("Python", f"Models on this machine can use {frozen.python_version()}.")
     except Problem as problem:
         return Need("Python", problem.what, _install("python"))
 

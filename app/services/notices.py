@@ -51,7 +51,7 @@ def want(work: Workspace, yes: bool) -> None:
 
 def show(title: str, text: str) -> str:
     """Show a notice; returns why it was not shown, "" when it was. Takes 2 s at most."""
-    title, text = _plain(title, LONGEST["title"]), _plain(text, LONGEST["text"])
+    title, text = plain(title, LONGEST["title"]), plain(text, LONGEST["text"])
     try:
         if sys.platform == "darwin":
             _by_script(title, text)
@@ -59,13 +59,15 @@ def show(title: str, text: str) -> str:
             _by_bus(title, text)
         else:
             return "This system has no notices that we know how to show."
+    except (FileNotFoundError, ConnectionError):
+        return "This desktop shows no notices: nobody is there who would."
     except (OSError, RuntimeError, StopIteration, ValueError, subprocess.SubprocessError) as error:
         return f"This desktop shows no notices: {str(error) or type(error).__name__}"
     return ""
 
 
-def _plain(text: str, longest: int) -> str:
-    """Text that a desktop can take: it may come from a host, with anything in it."""
+def plain(text: str, longest: int) -> str:
+    """Text that a desktop and a terminal can take: it may come from a host, with anything in it."""
     whole = text.encode("utf-8", "replace").decode()
     kept = "".join(each if each.isprintable() or each == "\n" else " " for each in whole)
     return kept if len(kept) <= longest else f"{kept[: longest - 1]}…"

@@ -9,10 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from app import log
 from app.errors import Problem
 from app.services import collecting
 from app.views.traffic import Meter, Traffic
@@ -64,16 +63,8 @@ class Live:
             self._wanted.clear()
             if not self._ended:
                 self._asked = time.monotonic()
-                self._surely(self._begin)
-
-    def _surely(self, do: Callable[[], None]) -> None:
-        """Whatever goes wrong in one round, the next one comes."""
-        try:
-            do()
-        except Problem:  # the store is away, or what was asked about; it may come back
-            pass
-        except Exception as error:
-            log.keep(self._work.home, error, "watching the instances")
+                with suppress(Problem):  # the store is away; it may come back
+                    self._begin()
 
     def end(self) -> None:
         self._ended = True
@@ -90,11 +81,12 @@ class Live:
             self._rows = {key: row for key, row in self._rows.items() if key in known}
 
     def _ask(self, location: str) -> None:
-        def ask() -> None:
+        try:
             self._take(location, collecting.collect(self._work, to=location))
-
-        self._surely(ask)
-        self._asking.discard(location)
+        except Problem:  # what went away while it was asked about
+            return
+        finally:
+            self._asking.discard(location)
 
     def _take(self, location: str, rows: list[dict[str, Any]]) -> None:
         found = {(row["model"], row["location"]): row for row in rows}

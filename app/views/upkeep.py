@@ -11,7 +11,7 @@ from flask import Blueprint, render_template, request
 
 from app import VERSION, config, words
 from app.errors import Problem
-from app.services import backups, doctor, secrets
+from app.services import backups, doctor, machine, secrets
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
@@ -70,6 +70,11 @@ def blueprint(work: Workspace) -> Blueprint:
     def new() -> Any:
         asked = {key: request.args.get(key, "") for key in ("model", "name")}
         return render_template("secret.html", asked=asked)
+
+    @pages.get("/settings/needs")
+    def needs() -> Any:
+        """What this machine has and lacks; asking the keyring may take a moment."""
+        return render_template("needs.html", needs=machine.needs())
 
     @pages.get("/settings/report")
     def report() -> Any:
