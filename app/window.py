@@ -13,6 +13,9 @@ from app.desktop import menu, webkit
 from app.desktop.pane import MAIN, STATUS, Pane
 from app.desktop.webkit import NoWindow as NoWindow
 
+SAVED_IN = (Path.home() / "Downloads",)
+"""Where a file is offered to be saved, if it is there."""
+
 
 class Window:
     """All windows of a program. All but `run` may be called from any thread.
@@ -88,6 +91,20 @@ class Window:
         chosen = self.pages.shown.create_file_dialog(self._webview.FileDialog.FOLDER)
         return str(chosen[0]) if chosen else ""
 
+    def ask_where(self, name: str) -> str:
+        """Where somebody wants a file of this name, by the desktop's own dialogue; "": nowhere."""
+        if not (self.there and self.pages.shown):
+            return ""
+        kind = self._webview.FileDialog.SAVE
+        folder = str(next((each for each in SAVED_IN if each.is_dir()), Path.home()))
+        chosen = self.pages.shown.create_file_dialog(kind, directory=folder, save_filename=name)
+        return str(chosen if isinstance(chosen, str) else chosen[0]) if chosen else ""
+
+    def dropped(self) -> list[str]:
+        """The paths of what was dropped onto the pages, told once."""
+        paths, self.pages.dropped = self.pages.dropped, []
+        return paths
+
     def tell_page(self, name: str) -> None:
         """Have the page do what an entry of the menu says."""
         if self.pages.shown:
@@ -139,6 +156,9 @@ class Window:
             return
         from gi.repository import GLib  # type: ignore[import-not-found]
 
+        from app.desktop import gtk
+
+        GLib.idle_add(gtk.follow_theme)
         for number in (signal.SIGTERM, signal.SIGINT):
             GLib.unix_signal_add(GLib.PRIORITY_HIGH, number, self._end)
 

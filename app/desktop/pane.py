@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from app.desktop import place
+from app.desktop import gtk, place
 from app.desktop.place import Place
 
 ZOOM_KEYS = {"plus": 1, "equal": 1, "KP_Add": 1, "minus": -1, "KP_Subtract": -1, "0": 0, "KP_0": 0}
+
+
+FELL = "typeof desktop === 'undefined' || desktop.dropped()"
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,16 @@ class Pane:
         self.kind = kind
         self.shown: Any = None
         """pywebview's window, as long as there is one."""
+        self.dropped: list[str] = []
+        """Paths of what was dragged over it last."""
+        self._url = ""
         self._kept = folder / kind.file
         self._closing = closing
         self._place = kind.first
         self._webview: Any = None
 
     def open(self, webview: Any, url: str) -> None:
-        self._webview = webview
+        self._webview, self._url = webview, url
         self._place = place.read(self._kept, self.kind.first)
         self._place = self._place.on(_screens(webview), self.kind.smallest)
         self.shown = webview.create_window(
@@ -107,6 +114,23 @@ class Pane:
             native.set_icon_name("rhythmicml")
             native.set_show_menubar(self.kind.menu)
             self._magnify()
+            if view := self._view():
+                gtk.prepare(view, self._url, self._dragged, self._fell)
+
+    def _dragged(self, paths: list[str]) -> None:
+        self.dropped = paths or self.dropped
+
+    def _fell(self) -> None:
+        """Have the page show what was dropped; not here, where its answer would be waited for."""
+        say = self.shown.run_js
+        threading.Thread(target=say, args=(FELL,), daemon=True).start()
+
+    def _view(self) -> Any:
+        """WebKit's, if it is there."""
+        from webview.platforms.gtk import BrowserView
+
+        found = BrowserView.instances.get(self.shown.uid if self.shown else "")
+        return found.webview if found else None
 
     def _present(self) -> None:
         if native := self.shown and self.shown.native:
@@ -122,10 +146,8 @@ class Pane:
         return True
 
     def _magnify(self) -> None:
-        from webview.platforms.gtk import BrowserView
-
-        if view := BrowserView.instances.get(self.shown.uid if self.shown else ""):
-            view.webview.set_zoom_level(self._place.zoom)
+        if view := self._view():
+            view.set_zoom_level(self._place.zoom)
 
     def _on_main(self, do: Callable[[], None]) -> None:
         if sys.platform == "linux" and self.shown:

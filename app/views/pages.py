@@ -27,6 +27,7 @@ from app.views import (
     chart_pages,
     configuration,
     dashboard,
+    desktop,
     jobs,
     metadata,
     monitoring,
@@ -87,6 +88,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
         app.register_blueprint(editor.blueprint(work, texts))
     app.register_blueprint(status.blueprint(work, live, server))
     app.register_blueprint(tunnels.blueprint(work, server.tunnels))
+    app.register_blueprint(desktop.blueprint(server))
     app.register_blueprint(settings.blueprint(work, answers))
     app.register_blueprint(receiving.blueprint())
     app.register_blueprint(api.blueprint(work, answers))
@@ -142,12 +144,6 @@ def _frame(app: Flask, work: Workspace, server: Server) -> None:
         window = server.window if asked.get("raise_window") else None
         raised = bool(window and window.raised(status=to_status))
         return {"url": server.invitation("/status" if to_status else "/"), "raised": raised}
-
-    @app.post("/window/folder")
-    def pick_folder() -> Any:
-        """The Add dialogue's field, with the folder chosen in the desktop's own dialogue."""
-        folder = server.window.pick_folder() if server.window else ""
-        return render_template("folder_field.html", folder=folder or request.form["folder"])
 
 
 def _path(wanted: str) -> str:

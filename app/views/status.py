@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import webbrowser
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, render_template
 
 from app.services import glance, monitoring
 from app.views.figures import host_shown, row_shown
@@ -43,27 +42,6 @@ def blueprint(work: Workspace, live: Live, server: Server) -> Blueprint:
     @pages.get("/status/machines")
     def machines() -> Any:
         return render_template("status_machines.html", **_machines())
-
-    @pages.post("/window/status")
-    def show() -> Any:
-        """Open the status window, or bring it to the front."""
-        shown = bool(server.window and server.window.raised(status=True))
-        return ("", 204) if shown else ("", 404)
-
-    @pages.post("/window/on-top")
-    def on_top() -> Any:
-        if server.window:
-            server.window.status.keep_on_top(request.form.get("on") == "true")
-        return "", 204
-
-    @pages.post("/window/show")
-    def show_page() -> Any:
-        """A page in the large window; without one of ours, in the browser."""
-        if server.window:
-            server.window.show(request.form["path"])
-        else:
-            webbrowser.open(server.invitation(request.form["path"]))
-        return "", 204
 
     def _instances() -> dict[str, Any]:
         rows = [
