@@ -25,6 +25,7 @@ TITLES = {
     "deploy": "Deploying",
     "pipelines": "Pipelines",
     "ui": "The pages",
+    "desktop": "The window",
 }
 
 

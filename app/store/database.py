@@ -7,6 +7,7 @@ immediate one.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ Values = Sequence[Any]
 # Older ones may corrupt a WAL that two connections reset at once (sqlite.org/wal.html).
 WAL_IS_SAFE = (3, 51, 3)
 PATIENCE = 10.0
+WRITABLE = "Make its folder yours and writable, or point RHYTHMICML_HOME to another one."
 
 
 class Database:
@@ -163,8 +165,11 @@ def sayings(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         raise _problem(path, str(error)) from error
     except OSError as error:
+        closed = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
         raise Problem(
-            f'The store "{path}" cannot be opened.', cause=error.strerror or str(error)
+            f'The store "{path}" cannot be opened.',
+            cause=error.strerror or str(error),
+            remedy=WRITABLE if closed else "",
         ) from error
 
 
