@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from screen import Screen, screen  # noqa: E402
 
 BINARY = ROOT / "dist" / "rhythmicml"
-TIMES, IDLE = 7, 30.0
+TIMES, IDLE = 5, 20.0
 ACCENT = b"\x85\x72\x0b"
 PAGES, STATUS = 2500, 100
 """Pixels of our colour that the Catalogue, or the status window, has at least."""

@@ -1,6 +1,7 @@
 """What somebody sees who has nothing yet: what to do, where it will run, what is lacking."""
 
 import pytest
+from accessible import findings
 from playwright.sync_api import expect
 from screen import PICTURES
 
@@ -22,6 +23,7 @@ def test_empty_catalogue_leads_to_a_first_endpoint(
     expect(needs.filter(has_text="SSH key")).to_contain_text("ssh-keygen -t ed25519")
     expect(page.get_by_text("On this machine, unless you add a server")).to_be_visible()
     page.screenshot(path=PICTURES / f"first-run-{scheme}.png")
+    assert findings(page) == []
     page.get_by_role("button", name="Add a server…").click()
     expect(page.get_by_label("Deploy there unless another one is named")).to_be_checked()
     page.get_by_role("button", name="Close").click()

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
+from accessible import findings
 from client import Client, write_model
 from playwright.sync_api import expect
 from screen import PICTURES, screen, until
@@ -112,6 +113,7 @@ def test_all_is_shown_at_a_glance(browser, server, work, scheme):
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= 360, "nothing sticks out"
         page.screenshot(path=PICTURES / f"status-{scheme}.png")
+        assert findings(page) == []
         rows.nth(0).hover()
         page.wait_for_timeout(200)
         page.screenshot(path=PICTURES / f"status-hover-{scheme}.png")
