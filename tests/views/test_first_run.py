@@ -25,7 +25,7 @@ def test_empty_catalogue_leads_to_a_first_endpoint(
     page.screenshot(path=PICTURES / f"first-run-{scheme}.png")
     assert findings(page) == []
     page.get_by_role("button", name="Add a server…").click()
-    expect(page.get_by_label("Deploy there unless another one is named")).to_be_checked()
+    expect(page.get_by_label("Deploy there by default")).to_be_checked()
     page.get_by_role("button", name="Close").click()
     page.get_by_role("button", name="Try the example").click()
     page.wait_for_url("**/models/tumour")
