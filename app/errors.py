@@ -41,6 +41,10 @@ class Problem(Exception):
         return {name: text for name, text in parts.items() if text}
 
 
+class Damaged(Problem):
+    """The store's file cannot be read; a copy of it may be put back."""
+
+
 class NotFound(Problem):
     """A name or number that the store does not hold."""
 

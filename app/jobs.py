@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
+from app import log
 from app.errors import Problem
 from app.models import Event
 from app.progress import Teller
@@ -63,6 +64,10 @@ def _run(work: Workspace, number: int, task: Task) -> None:
             store.jobs.finish(number, state, outcome)
     finally:
         del _leaving[number]
+    from app.services import endings  # which knows of orders, and they of jobs
+
+    with suppress(Problem):  # the store went away meanwhile
+        endings.tell(work, number)
 
 
 def _outcome(store: Store, number: int, task: Task) -> tuple[str, dict[str, Any]]:
@@ -81,5 +86,9 @@ def _outcome(store: Store, number: int, task: Task) -> tuple[str, dict[str, Any]
         cancelled = store.jobs.get(number).cancelling
         return "cancelled" if cancelled else "failed", dict(problem.as_dict())
     except Exception as error:
-        return "failed", {"what": "RhythmicML made a mistake.", "cause": repr(error)}
+        log.keep(store.home, error, f"job {number}")
+        remedy = "Report it with what this prints: rhythmicml doctor"
+        return "failed", {
+            "what": "RhythmicML made a mistake.", "cause": repr(error), "remedy": remedy,
+        }  # fmt: skip
     return "failed" if data.get("failed") else "done", data

@@ -26,6 +26,7 @@ TITLES = {
     "pipelines": "Pipelines",
     "monitoring": "Monitoring",
     "ui": "The pages",
+    "desktop": "The window",
 }
 
 

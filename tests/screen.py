@@ -95,10 +95,12 @@ def screen(folder: Path) -> Iterator[Screen]:
     with os.fdopen(told) as said:
         shown = Screen(f":{said.readline().strip()}", folder / "Xvfb_screen0")
     manager = subprocess.Popen(["openbox"], env=shown.environ, stderr=subprocess.DEVNULL)
-    yield shown
-    for each in (manager, xvfb):
-        each.terminate()
-        each.wait(10)
+    try:
+        yield shown
+    finally:
+        for each in (manager, xvfb):
+            each.terminate()
+            each.wait(10)
 
 
 def until(true: Callable[[], object], seconds: float = 30, every: float = 0.1) -> None:

@@ -10,6 +10,7 @@ import sys
 
 from app.cli import (
     alerts,
+    doctor,
     gate,
     instances,
     lineage,
@@ -30,7 +31,7 @@ def main() -> None:
     root(sys.argv[1:] or ["ui"], prog_name="rhythmicml")
 
 
-for part in (
+PARTS = (
     models,
     pipelines,
     lineage,
@@ -42,6 +43,9 @@ for part in (
     tokens,
     secrets,
     upkeep,
+    doctor,
     ui,
-):
+)
+
+for part in PARTS:
     part.register(root)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from app import VERSION
 from app.cli.output import problems
 from app.workspace import Workspace
 
@@ -16,7 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name=None, version="0.1.0", prog_name="rhythmicml")
+@click.version_option(package_name=None, version=VERSION, prog_name="rhythmicml")
 def root() -> None:
     """Deploy ML models into production in a simple and robust fashion.
 
@@ -32,9 +33,19 @@ def command(function: Command) -> Command:
     @functools.wraps(function)
     def at_the_edge(*args: Any, as_json: bool, **options: Any) -> None:
         with problems(as_json):
+            _warn_of_newer_store()
             function(*args, as_json=as_json, **options)
 
     return at_the_edge  # type: ignore[return-value]
+
+
+def _warn_of_newer_store() -> None:
+    """Said once, on stderr, whatever the command is: what it may do is to look."""
+    from app import config
+    from app.store.migrations import newer
+
+    if said := newer(config.home() / "store.sqlite"):
+        click.echo(f"Warning: {said.what} {said.remedy}", err=True)
 
 
 to_option = click.option(

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from app.cli import glance
 from app.cli.base import command, sure, to_option, workspace
 from app.cli.fleet import finish
 from app.cli.output import emit, follow, table
@@ -131,10 +132,18 @@ def unlock(model: str, to: str | None, as_json: bool) -> None:
 @click.command()
 @click.argument("model", required=False)
 @to_option
+@click.option("--watch", is_flag=True, help="Go on showing it, with jobs and machines.")
+@click.option("--window", is_flag=True, help="Show it in a small window.")
 @command
-def status(model: str | None, to: str | None, as_json: bool) -> None:
+def status(model: str | None, to: str | None, watch: bool, window: bool, as_json: bool) -> None:
     """Show what runs where, and how it is."""
     from app.services import instances, truth
+
+    if watch or window:
+        if as_json or model or to or (watch and window):
+            raise click.UsageError("--watch and --window show all, and stand alone.")
+        glance.watch(workspace()) if watch else glance.open_window()
+        return
 
     found = instances.status(workspace(), model, to=to)
 

@@ -196,26 +196,25 @@ def problems(as_json: bool) -> Iterator[None]:
     except (click.ClickException, click.exceptions.Exit, click.Abort, SystemExit):
         raise
     except Exception as error:
-        show_problem(_unexpected(error), as_json)
+        show_problem(_kept(error), as_json)
         sys.exit(1)
 
 
-def _unexpected(error: Exception) -> Problem:
+def _kept(error: Exception) -> Problem:
     """A mistake of ours: one sentence, and the traceback in the log."""
     import traceback
 
-    from app import config
+    from app import config, log
 
-    log = config.home() / "log" / "errors.log"
-    try:
-        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as file:
-            traceback.print_exception(error, file=file)
-        where = f"The traceback is at the end of {log}."
-    except OSError:
-        where = "".join(traceback.format_exception(error))
+    command = (click.get_current_context(silent=True) or click.Context(click.Command(""))).info_name
+    kept = log.keep(config.home(), error, f"rhythmicml {command or ''}")
+    return mistake(error, "" if kept else "".join(traceback.format_exception(error)))
+
+
+def mistake(error: Exception, detail: str = "") -> Problem:
     return Problem(
         "RhythmicML made a mistake and stopped.",
         cause=f"{type(error).__name__}: {error}",
-        remedy=where,
+        remedy="Report it with what this prints: rhythmicml doctor",
+        detail=detail,
     )

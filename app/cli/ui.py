@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ import click
 
 from app.cli.base import command
 from app.cli.output import emit
+from app.cli.starting import WINDOWS, mended, told_in_a_window
+from app.errors import Busy
 
 if TYPE_CHECKING:
     from app.views.server import Server
@@ -25,27 +28,50 @@ if TYPE_CHECKING:
 @command
 def ui(no_window: bool, browser: bool, as_json: bool) -> None:
     """Open the pages in a window. The address is printed; it lets one browser in, once."""
+    way = "none" if no_window or as_json else "browser" if browser else "window"
+    serve(way, as_json)
+
+
+def serve(way: str, as_json: bool = False) -> None:
+    """Serve the pages until they are closed, or bring to the front who does already.
+
+    way: none, browser, window, or status, the small one.
+    """
     from app import config
+    from app.store import copies
     from app.views import server
     from app.workspace import Workspace
 
     os.umask(0o077)
     home = config.home()
-    way = "none" if no_window or as_json else "browser" if browser else "window"
-    with server.alone(home) as first:
+    with told_in_a_window(Workspace(home), way), server.alone(home) as first:
         if not first:
-            running = _invited(home, raise_window=way == "window")
-            _say(running["url"], as_json)
-            if way == "browser" or (way == "window" and not running["raised"]):
-                webbrowser.open(running["url"])
+            _join(home, way, as_json)
             return
+        mended(Workspace(home), way)
         serving = server.Server(Workspace(home))
         serving.start()
+        threading.Thread(target=copies.keep_daily, args=(home,), daemon=True).start()
         with server.announced(home, serving):
             asked = _asked_to_end()  # before anybody is told whom to end
             _say(serving.invitation(), as_json)
             _until_ended(serving, home, way, asked)
         serving.close()
+
+
+def _join(home: Path, way: str, as_json: bool) -> None:
+    """Show what another program serves: in its window, else in one of ours or a browser."""
+    from app.window import NoWindow, Window
+
+    running = _invited(home, raise_window=way in WINDOWS, status=way == "status")
+    _say(running["url"], as_json)
+    if way == "none" or running["raised"]:
+        return
+    if way == "status":
+        with suppress(NoWindow):
+            Window(home).run(running["url"], status=True)
+            return
+    webbrowser.open(running["url"])
 
 
 @click.command("ui-token")
@@ -68,13 +94,12 @@ def ui_token(new: bool, as_json: bool) -> None:
     emit(said, as_json, show)
 
 
-def _invited(home: Path, *, raise_window: bool) -> dict[str, Any]:
+def _invited(home: Path, *, raise_window: bool, status: bool) -> dict[str, Any]:
     """What the program says that serves this store already."""
-    from app.errors import Busy
     from app.views import server
 
     said = server.running(home)
-    if said and (found := server.invited(said, raise_window=raise_window)):
+    if said and (found := server.invited(said, raise_window=raise_window, status=status)):
         return found
     raise Busy(
         "RhythmicML is open already, and does not answer.",
@@ -91,7 +116,7 @@ def _until_ended(serving: Server, home: Path, way: str, asked: threading.Event) 
     """Until the window is closed and what it ordered is done; without one, until asked to end."""
     if way == "browser":
         webbrowser.open(serving.invitation())
-    if way != "window" or not _window_closed(serving, home, asked):
+    if way not in WINDOWS or not _window_closed(serving, home, way, asked):
         asked.wait()
     elif threads := _at_work():
         click.echo(f"Finishing {len(threads)} {'job' if len(threads) == 1 else 'jobs'} ...")
@@ -99,20 +124,21 @@ def _until_ended(serving: Server, home: Path, way: str, asked: threading.Event) 
             thread.join()
 
 
-def _window_closed(serving: Server, home: Path, asked: threading.Event) -> bool:
+def _window_closed(serving: Server, home: Path, way: str, asked: threading.Event) -> bool:
     """Show a window until it is closed; False at once when there is only a browser's tab."""
     from app.desktop.browsers import browser_window
     from app.window import NoWindow, Window
 
-    serving.window = Window(home, lambda: len(_at_work()))
+    path = "/status" if way == "status" else "/"
+    serving.window = Window(home, lambda: len(_at_work()), serving.invitation)
     try:
-        serving.window.run(serving.invitation())
+        serving.window.run(serving.invitation(path), status=way == "status")
         return True
     except NoWindow as none:
         serving.window = None
         click.echo(f"{none} A browser shows the pages; Ctrl-C ends them.", err=True)
-    if (shown := browser_window(serving.invitation(), home)) is None:
-        webbrowser.open(serving.invitation())
+    if (shown := browser_window(serving.invitation(path), home)) is None:
+        webbrowser.open(serving.invitation(path))
         return False
     while shown.poll() is None and not asked.wait(0.5):
         pass

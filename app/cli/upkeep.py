@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
 from app.cli.base import command, to_option, workspace
 from app.cli.output import emit, follow
+from app.errors import Busy
 
 INTO = "Where the folders of new models are made; ~/RhythmicML unless said."
 
@@ -83,12 +85,18 @@ def backup(folder: Path, as_json: bool) -> None:
 @click.option("--undo", is_flag=True, help="Put back what was here before the last restore.")
 @command
 def restore_store(folder: Path | None, undo: bool, as_json: bool) -> None:
-    """Put a backup in place of the store: all of it or nothing; it can be taken back."""
+    """Put a backup, or a copy of the store, in its place: all or nothing; nothing is lost."""
+    from app import config
     from app.services import backups
+    from app.views import server
 
     if (folder is None) != undo:
         raise click.UsageError("Name the folder of a backup, or say --undo.")
-    result = follow(backups.restore(workspace(), folder), as_json)
+    replaced = folder is not None and folder.is_file()  # under the feet of who has it open
+    with server.alone(config.home()) if replaced else nullcontext(True) as alone:
+        if not alone:
+            raise Busy("RhythmicML is open.", remedy="Close its window first, or end it.")
+        result = follow(backups.restore(workspace(), folder), as_json)
     emit(result.data, as_json, lambda _: click.echo(result.text))
 
 

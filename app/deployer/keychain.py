@@ -81,6 +81,19 @@ def forget(prompt: str) -> None:
         raise no_keyring() from error
 
 
+def backend() -> str:
+    """Which keyring there is, in words; "" for none that we can use."""
+    import keyring
+    from keyring.backends import chainer, fail, null
+
+    found = keyring.get_keyring()
+    if isinstance(found, (fail.Keyring, null.Keyring)):
+        return ""
+    if isinstance(found, chainer.ChainerBackend):
+        return ", ".join(each.name for each in found.backends)
+    return str(found.name)
+
+
 def no_keyring() -> Problem:
     return Problem(
         "This machine has no keyring that we can use.",

@@ -12,12 +12,17 @@ from app.desktop.displays import has_display
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "microsoft-edge", "brave-browser")
 
 
+def browser() -> str | None:
+    """The first browser of this machine that has windows without tabs."""
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
 def browser_window(url: str, home: Path) -> subprocess.Popen[bytes] | None:
     """A browser's window without tabs, ending when it is closed; None without such a browser.
 
     Not for root: these browsers do not start for root with their sandbox on.
     """
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    found = browser()
     if not found or not has_display() or (hasattr(os, "getuid") and os.getuid() == 0):
         return None
     profile = f"--user-data-dir={home / 'window' / 'browser'}"

@@ -36,6 +36,7 @@ def entries(window: Window) -> dict[str, list[Entry]]:
             ("Catalogue", page("catalogue")),
             ("Jobs", page("jobs")),
             ("Settings", page("settings")),
+            ("Status window", window.show_status),
             None,
             ("Find anything", page("find")),
             ("Larger", lambda: window.zoom(1)),
@@ -46,6 +47,7 @@ def entries(window: Window) -> dict[str, list[Entry]]:
         ],
         "Help": [
             ("Keyboard", page("help")),
+            ("Report a fault…", page("report")),
         ],
     }
 

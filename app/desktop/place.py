@@ -27,15 +27,16 @@ class Place:
     height: int = 800
     maximized: bool = False
     zoom: float = 1.0
+    on_top: bool = False
 
     def zoomed(self, steps: int) -> Place:
         """Larger or smaller by so many steps; 0 is back to normal."""
         wanted = self.zoom * STEP**steps if steps else 1.0
         return replace(self, zoom=round(min(ZOOMS[1], max(ZOOMS[0], wanted)), 3))
 
-    def on(self, screens: list[Rectangle]) -> Place:
+    def on(self, screens: list[Rectangle], smallest: tuple[int, int] = SMALLEST) -> Place:
         """The same where it can be seen and grasped; a screen may have gone since."""
-        width, height = max(self.width, SMALLEST[0]), max(self.height, SMALLEST[1])
+        width, height = max(self.width, smallest[0]), max(self.height, smallest[1])
         fitting = replace(self, width=width, height=height)
         if self.x is None or self.y is None:
             return fitting
@@ -53,18 +54,20 @@ def _shows(place: Place, screen: Rectangle) -> bool:
     return beside >= SEEN and top <= place.y <= top + height - SEEN
 
 
-def read(path: Path) -> Place:
+def read(path: Path, first: Place | None = None) -> Place:
     """What was kept; the first place of all when there is none or it cannot be read."""
+    first = first or Place()
     try:
         said: dict[str, Any] = json.loads(path.read_bytes())
         place = Place(**said)
         whole = (place.width, place.height, *(n for n in (place.x, place.y) if n is not None))
         if not all(type(n) is int and abs(n) < 100_000 for n in whole):
-            return Place()
+            return first
         zoom = min(ZOOMS[1], max(ZOOMS[0], float(place.zoom)))
-        return replace(place, zoom=zoom, maximized=bool(place.maximized))
+        flags = {"maximized": bool(place.maximized), "on_top": bool(place.on_top)}
+        return replace(place, zoom=zoom, **flags)
     except (OSError, ValueError, TypeError):
-        return Place()
+        return first
 
 
 def keep(path: Path, place: Place) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.machinery
 import os
 import sys
+import warnings
 from importlib.machinery import ModuleSpec
 from typing import Any
 
@@ -23,26 +24,49 @@ def loaded() -> Any:
         raise NoWindow("There is no display.")
     if sys.platform == "linux":
         _prepare(os.environ)
-        sys.meta_path.append(_SystemGi())
-        try:
-            import gi  # type: ignore[import-not-found]
-
-            gi.require_version("Gtk", "3.0")
-            _require_webkit(gi)
-        except (ImportError, ValueError) as error:
-            raise NoWindow(
-                "WebKitGTK is not installed (on Debian: gir1.2-webkit2-4.1 and python3-gi)."
-            ) from error
+        require()
     import webview
 
     return webview
 
 
-def _require_webkit(gi: Any) -> None:
+def require() -> str:
+    """The version of WebKitGTK's description for programs. Raises NoWindow where there is none."""
+    if not any(isinstance(each, _SystemGi) for each in sys.meta_path):
+        sys.meta_path.append(_SystemGi())
+    try:
+        import gi  # type: ignore[import-not-found]
+
+        gi.require_version("Gtk", "3.0")
+        return _webkit(gi)
+    except (ImportError, ValueError) as error:
+        raise NoWindow(
+            "WebKitGTK is not installed (on Debian: gir1.2-webkit2-4.1 and python3-gi)."
+        ) from error
+
+
+def engine() -> str:
+    """What shows pages in a window here, in words; "" for nothing."""
+    if sys.platform != "linux":
+        return {"darwin": "WKWebView", "win32": "WebView2"}.get(sys.platform, "")
+    try:
+        described = require()
+        with warnings.catch_warnings():  # of how the bindings are imported
+            warnings.simplefilter("ignore", ImportWarning)
+            from gi.repository import WebKit2  # type: ignore[import-not-found]
+    except (NoWindow, ImportError):
+        return ""
+    parts = (WebKit2.get_major_version, WebKit2.get_minor_version, WebKit2.get_micro_version)
+    return f"WebKitGTK {'.'.join(str(part()) for part in parts)} ({described})"
+
+
+def _webkit(gi: Any) -> str:
     try:
         gi.require_version("WebKit2", "4.1")
     except ValueError:
         gi.require_version("WebKit2", "4.0")
+        return "4.0"
+    return "4.1"
 
 
 def _prepare(environ: Any) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import Busy, Problem
 from app.models import Event
-from app.services import models
+from app.services import models, reviving
 from app.store import Store
 from app.store.blobs import Blobs
 from app.store.tables import now
@@ -64,10 +64,15 @@ def backup(work: Workspace, folder: str | Path) -> Iterator[Event]:
 def restore(work: Workspace, folder: str | Path | None = None) -> Iterator[Event]:
     """Put a backup in place of the store: all of it, or nothing. Without a folder: take that back.
 
-    What is here stays as a backup in the data folder, so that it can be taken back.
+    What is here stays as a backup in the data folder, so that it can be taken back. A folder may
+    also be a file, one of the copies that are kept beside the store.
     """
     source = _source(work, folder)
+    if source.is_file():
+        yield from reviving.put_back(work, source)
+        return
     said = _read(source)
+    yield from reviving.ready(work)
     with _alone(source), work.open_store() as store, _room(work) as room:
         _refuse_at_work(store)
         kept = Blobs(source / "blobs")

@@ -199,6 +199,14 @@ def _refuse_unnamed(work: Workspace, model: str, name: str, to: str | None) -> N
 # The file, for machines without a keyring
 
 
+def in_file(home: Path) -> list[str]:
+    """All values there, for whoever must not show one by mistake."""
+    try:
+        return [str(value) for value in _read(home).values()]
+    except Problem:
+        return []
+
+
 def _read(home: Path) -> dict[str, str]:
     try:
         found: dict[str, str] = json.loads((home / FILE).read_text("utf-8"))

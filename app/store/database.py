@@ -7,6 +7,7 @@ immediate one.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.errors import Busy, Problem
+from app.errors import Busy, Damaged, Problem
 
 if TYPE_CHECKING:
     import sqlite_utils
@@ -26,16 +27,32 @@ Values = Sequence[Any]
 # Older ones may corrupt a WAL that two connections reset at once (sqlite.org/wal.html).
 WAL_IS_SAFE = (3, 51, 3)
 PATIENCE = 10.0
+WRITABLE = "Make its folder yours and writable, or point RHYTHMICML_HOME to another one."
 
 
 class Database:
-    """One connection, of one thread."""
+    """One connection, of one thread.
 
-    def __init__(self, path: Path, patience: float = PATIENCE) -> None:
+    refusal: where there is one, the file is only looked at, and this is what whoever wants to write
+    is told.
+    """
+
+    def __init__(
+        self, path: Path, patience: float = PATIENCE, *, refusal: Problem | None = None
+    ) -> None:
         self.path = path
+        self.refusal = refusal
         with sayings(path):
+            if refusal:
+                self._connection = _look_at(path, patience)
+                return
             _private(path)
             self._connection = _connect(path, patience)
+
+    def must_write(self) -> None:
+        """Raises the refusal of a file that is only looked at."""
+        if self.refusal:
+            raise self.refusal
 
     @cached_property
     def _tables(self) -> sqlite_utils.Database:
@@ -50,6 +67,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[None]:
         """All that is written inside happens, or none of it. Nested ones join the outermost."""
+        self.must_write()
         if self._connection.in_transaction:
             yield
             return
@@ -79,12 +97,18 @@ class Database:
 
     def execute(self, sql: str, values: Values = ()) -> int:
         """How many rows it changed."""
-        with sayings(self.path):
+        with self._writing():
             return self._connection.execute(sql, values).rowcount
 
     def execute_each(self, sql: str, rows: Iterable[Values]) -> None:
-        with sayings(self.path):
+        with self._writing():
             self._connection.executemany(sql, rows)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self.must_write()
+        with sayings(self.path):
+            yield
 
     def insert(self, table: str, row: Row) -> int:
         """The new row's number."""
@@ -101,6 +125,21 @@ def _private(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)
+
+
+def _look_at(path: Path, patience: float) -> sqlite3.Connection:
+    where = f"{path.absolute().as_uri()}?mode=ro"
+    return sqlite3.connect(where, uri=True, timeout=patience, isolation_level=None)
+
+
+def stamped(path: Path) -> int:
+    """The number of the shape that a file has by its head, without opening it; 0 without one."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError:
+        return 0
+    return int.from_bytes(head[60:], "big") if head.startswith(b"SQLite format 3\0") else 0
 
 
 def _connect(path: Path, patience: float) -> sqlite3.Connection:
@@ -126,8 +165,11 @@ def sayings(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         raise _problem(path, str(error)) from error
     except OSError as error:
+        closed = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
         raise Problem(
-            f'The store "{path}" cannot be opened.', cause=error.strerror or str(error)
+            f'The store "{path}" cannot be opened.',
+            cause=error.strerror or str(error),
+            remedy=WRITABLE if closed else "",
         ) from error
 
 
@@ -137,6 +179,8 @@ def _problem(path: Path, said: str) -> Problem:
             f'The store "{path}" is in use by another process.',
             remedy="Wait until it is done, or end it, then try again.",
         )
+    if any(words in said for words in ("malformed", "not a database")):
+        return Damaged(f'The store "{path}" is damaged.', remedy=_way_back(path))
     for words, what, remedy in _SAID:
         if words in said:
             return Problem(f'The store "{path}" {what}', remedy=remedy)
@@ -148,6 +192,11 @@ _SAID = (
     ("readonly", "is read-only.", "Make its folder writable for you."),
     ("disk I/O error", "cannot be read or written.", "Check the disk it is on."),
     ("unable to open", "cannot be opened.", "Check that its folder is yours and writable."),
-    ("malformed", "is damaged.", "Put back a copy: store.sqlite.before-* beside it, or a backup."),
-    ("not a database", "is not a store.", "Move that file away, or put back a copy."),
 )
+
+
+def _way_back(path: Path) -> str:
+    """What to do about a damaged file: the newest copy beside it, else a backup."""
+    copies = sorted(path.parent.glob(f"{path.name}.*"), key=lambda each: each.stat().st_mtime)
+    what = f'"{copies[-1]}"' if copies else "FOLDER, which names a backup"
+    return f"Put back a copy: rhythmicml restore-store {what}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.errors import Problem
-from app.store.database import Database
+from app.store.database import PATIENCE, Database, stamped
 from app.store.replacing import copy_into
 
 FIRST = """
@@ -156,15 +156,38 @@ MIGRATIONS: tuple[str, ...] = (
 )
 
 
+def opened(path: Path, patience: float = PATIENCE, scripts: Sequence[str] = MIGRATIONS) -> Database:
+    """The file in the newest shape. One that a newer program wrote can only be read."""
+    if (number := stamped(path)) > len(scripts):
+        return Database(path, patience, refusal=too_new(path, number, len(scripts)))
+    database = Database(path, patience)
+    try:
+        migrate(database, scripts)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def newer(path: Path) -> Problem | None:
+    """What is to be said of a store that a newer program wrote; None of any other."""
+    number = stamped(path)
+    return too_new(path, number, len(MIGRATIONS)) if number > len(MIGRATIONS) else None
+
+
+def too_new(path: Path, number: int, known: int) -> Problem:
+    return Problem(
+        f'The store "{path}" was written by a newer RhythmicML: it can be read, not changed.',
+        remedy="Install the newest RhythmicML.",
+        detail=f"The store is at {number}; this program knows {known}.",
+    )
+
+
 def migrate(database: Database, scripts: Sequence[str] = MIGRATIONS) -> None:
     """Bring the store to the newest shape, each step and its number in one transaction."""
     number = version(database)
-    if number > len(scripts):
-        raise Problem(
-            f'The store "{database.path}" was written by a newer RhythmicML.',
-            remedy="Upgrade RhythmicML: pip install --upgrade rhythmicml",
-            detail=f"The store is at {number}; this program knows {len(scripts)}.",
-        )
+    if number > len(scripts):  # written by another program in this very moment
+        raise too_new(database.path, number, len(scripts))
     if 0 < number < len(scripts):
         keep_copy(database, number)
     for wanted in range(number + 1, len(scripts) + 1):

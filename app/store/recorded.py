@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from app.store import alerts
-from app.store.database import PATIENCE, Database, Row
-from app.store.migrations import migrate
+from app.store.database import PATIENCE, Row
+from app.store.migrations import opened
 
 FIRST = """
 CREATE TABLE sources (
@@ -139,12 +139,7 @@ class Recorded:
     """One connection to the file. It belongs to the thread that opened it."""
 
     def __init__(self, home: Path, patience: float = PATIENCE) -> None:
-        self._database = Database(home / "monitoring.sqlite", patience)
-        try:
-            migrate(self._database, MIGRATIONS)
-        except BaseException:
-            self.close()
-            raise
+        self._database = opened(home / "monitoring.sqlite", patience, MIGRATIONS)
         self.alerts = alerts.Alerts(self._database)
 
     def __enter__(self) -> Recorded:

@@ -27,6 +27,8 @@ def copy_into(database: Database, path: Path) -> None:
     path.unlink(missing_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     database.execute("VACUUM INTO ?", [str(path)])
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
     with closing(Database(path)) as copied:
         if copied.tuples("PRAGMA integrity_check") != [("ok",)]:
             raise Problem(f'A copy of the store "{database.path}" came out damaged.')

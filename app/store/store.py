@@ -12,9 +12,9 @@ from app.crash import crash_point
 from app.errors import Problem
 from app.store import caches, gates, manifest, tables
 from app.store.blobs import DAY, Blobs
-from app.store.database import PATIENCE, Database, sayings
+from app.store.database import PATIENCE, sayings
 from app.store.groups import Groups
-from app.store.migrations import migrate
+from app.store.migrations import opened
 from app.store.notes import Notes
 from app.store.pulse import Pulse
 from app.store.replacing import copy_into, replace_rows
@@ -41,12 +41,7 @@ class Store:
         with sayings(path):
             _private_folder(home)
             self.blobs = Blobs(home / "blobs")
-        self._database = Database(path, patience)
-        try:
-            migrate(self._database)
-        except BaseException:
-            self.close()
-            raise
+        self._database = opened(path, patience)
         self.models = tables.Models(self._database)
         self.versions = tables.Versions(self._database)
         self.locations = tables.Locations(self._database)
@@ -81,6 +76,11 @@ class Store:
     def close(self) -> None:
         self._database.close()
 
+    @property
+    def refusal(self) -> Problem | None:
+        """Why nothing can be written; None where it can."""
+        return self._database.refusal
+
     def write(self) -> AbstractContextManager[None]:
         """Several writes that belong together: all or none, and no other writer in between."""
         return self._database.write()
@@ -96,6 +96,7 @@ class Store:
         Under the write lock: a commit looks under the same lock whether its blobs are there, just
         before it writes the row that names them, so none is lost between the two.
         """
+        self._database.must_write()
         freed = self.blobs.empty_trash(grace)
         with self.write():
             named = self.named()

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from app.errors import Problem
+
 if TYPE_CHECKING:
     from app.workspace import Workspace
 
@@ -38,7 +40,14 @@ class Feed:
         """Topic → what else is done when the store has news of it."""
 
     def watch(self) -> None:
-        """Look at the store until `end`; for a thread of its own."""
+        """Look at the store until `end`, also when it is away for a while; for a thread."""
+        while not self.ended:
+            try:
+                self._look()
+            except Problem:
+                time.sleep(LOOK_EVERY)
+
+    def _look(self) -> None:
         with self._work.open_store() as store:
             stamp = -1
             while not self.ended:

@@ -44,7 +44,8 @@ class Shown:
 def blueprint(work: Workspace, live: Live) -> Blueprint:
     pages = Blueprint("jobs", __name__)
     with work.open_store() as store:
-        store.jobs.mark_interrupted()
+        if not store.refusal:
+            store.jobs.mark_interrupted()
 
     @pages.get("/jobs")
     def index() -> Any:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import logging.handlers
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import (
@@ -19,8 +16,9 @@ from flask import (
 )
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from app import config, words
+from app import config, log, words
 from app.errors import Busy, NotFound, Problem, Stale
+from app.services import doctor
 from app.views import (
     actions,
     alerts,
@@ -30,6 +28,7 @@ from app.views import (
     chart_pages,
     configuration,
     dashboard,
+    desktop,
     jobs,
     logs,
     metadata,
@@ -39,6 +38,7 @@ from app.views import (
     pipelines,
     receiving,
     settings,
+    status,
     timeline,
     tunnels,
     upkeep,
@@ -80,7 +80,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     live = server.live
     answers = Answers()
     work = replace(work, ask=answers.ask)
-    _log_to(work.home / "log", app.logger)
+    app.logger.handlers[:], app.logger.propagate = [log.handler(work.home)], False
     for part in (catalogue, pipelines, dashboard, jobs, actions, monitoring, chart_pages):
         app.register_blueprint(part.blueprint(work, live))
     for viewer in (asking, palette, timeline, upkeep):
@@ -90,13 +90,15 @@ def create_app(work: Workspace, server: Server) -> Flask:
         app.register_blueprint(editor.blueprint(work, texts))
     app.register_blueprint(moved.blueprint(work))
     app.register_blueprint(logs.blueprint(work, server.feed))
+    app.register_blueprint(status.blueprint(work, live, server))
     app.register_blueprint(tunnels.blueprint(work, server.tunnels))
+    app.register_blueprint(desktop.blueprint(server))
     app.register_blueprint(settings.blueprint(work, answers))
     app.register_blueprint(alerts.blueprint(work, server.feed))
     app.register_blueprint(receiving.blueprint())
     app.register_blueprint(api.blueprint(work, answers))
     _frame(app, work, server)
-    _errors(app)
+    _errors(app, work)
     return app
 
 
@@ -110,12 +112,14 @@ def _frame(app: Flask, work: Workspace, server: Server) -> None:
             theme = store.settings.get("theme", "system")
             places = store.locations.all()
             running = len(store.jobs.unfinished())
+            refusal = store.refusal
         return {
             "csrf": {CSRF_HEADER: server.keys.csrf},
             "theme": theme,
             "locations": places,
             "running": running,
             "news": news,
+            "refusal": refusal,
             "native": server.window is not None,
             "fragment": "HX-Request" in request.headers,
         }
@@ -124,7 +128,7 @@ def _frame(app: Flask, work: Workspace, server: Server) -> None:
     def bootstrap() -> Any:
         if not server.keys.take_code(request.args.get("code", "")):
             return render_template("bootstrap.html"), 401
-        answer = make_response(redirect("/", 303))
+        answer = make_response(redirect(_path(request.args.get("to", "/")), 303))
         answer.set_cookie(server.cookie, server.keys.session, httponly=True, samesite="Strict")
         return answer
 
@@ -140,18 +144,20 @@ def _frame(app: Flask, work: Workspace, server: Server) -> None:
 
     @app.post("/api/v1/invitations")
     def invite() -> Any:
-        wanted = (request.get_json(silent=True) or {}).get("raise_window")
-        raised = bool(wanted and server.window and server.window.raised())
-        return {"url": server.invitation(), "raised": raised}
-
-    @app.post("/window/folder")
-    def pick_folder() -> Any:
-        """The Add dialogue's field, with the folder chosen in the desktop's own dialogue."""
-        folder = server.window.pick_folder() if server.window else ""
-        return render_template("folder_field.html", folder=folder or request.form["folder"])
+        asked = request.get_json(silent=True) or {}
+        to_status = bool(asked.get("status"))
+        window = server.window if asked.get("raise_window") else None
+        raised = bool(window and window.raised(status=to_status))
+        return {"url": server.invitation("/status" if to_status else "/"), "raised": raised}
 
 
-def _errors(app: Flask) -> None:
+def _path(wanted: str) -> str:
+    """A path of ours, never another site."""
+    plain = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
+    return wanted if plain else "/"
+
+
+def _errors(app: Flask, work: Workspace) -> None:
     @app.errorhandler(Problem)
     def problem(error: Problem) -> Any:
         return _shown(error, STATUS.get(type(error), 400))
@@ -171,25 +177,19 @@ def _errors(app: Flask) -> None:
     def mistake(error: Exception) -> Any:
         app.logger.exception("%s %s", request.method, request.path)
         what = "RhythmicML made a mistake. Nothing was changed that is not shown."
-        return _shown(Problem(what, cause=type(error).__name__, remedy="See log/ui.log."), 500)
+        mistake = Problem(what, cause=type(error).__name__, remedy="Report it with what is below.")
+        whole = "HX-Request" not in request.headers and not request.path.startswith("/api/")
+        return _shown(mistake, 500, doctor.words(doctor.examine(work)) if whole else "")
 
 
-def _shown(problem: Problem, status: int) -> Any:
-    """As JSON, as a toast for a part of a page, or as a page."""
+def _shown(problem: Problem, status: int, report: str = "") -> Any:
+    """As JSON, as a toast for a part of a page, or as a page; report: all about the program."""
     if request.path.startswith("/api/"):
         return {"error": problem.as_dict()}, status
     if "HX-Request" in request.headers:
-        answer = make_response(render_template("toast_problem.html", problem=problem), status)
+        answer = make_response(
+            render_template("toast_problem.html", problem=problem, mistake=status == 500), status
+        )
         answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = "#toasts", "beforeend"
         return answer
-    return render_template("problem.html", problem=problem, page=""), status
-
-
-def _log_to(folder: Path, logger: logging.Logger) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handler = logging.handlers.RotatingFileHandler(
-        folder / "ui.log", maxBytes=1 << 20, backupCount=2, delay=True
-    )
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.handlers[:] = [handler]
-    logger.propagate = False
+    return render_template("problem.html", problem=problem, report=report, page=""), status

@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from app.errors import Problem
 from app.services import ui_token
 from app.views.feed import Feed
 from app.views.guard import Guard
@@ -73,9 +75,10 @@ class Server:
     def cookie(self) -> str:
         return self._guard.cookie
 
-    def invitation(self) -> str:
-        """A URL that lets one window in, once, within a minute."""
-        return f"{self.address}/bootstrap?code={self.keys.make_code()}"
+    def invitation(self, path: str = "/") -> str:
+        """A URL that lets one window in to a path, once, within a minute."""
+        to = f"&to={quote(path)}" if path != "/" else ""
+        return f"{self.address}/bootstrap?code={self.keys.make_code()}{to}"
 
     def start(self) -> None:
         """Serve, in threads that end with the program."""
@@ -94,6 +97,8 @@ class Server:
         self._server.task_dispatcher.shutdown(cancel_pending=True, timeout=5)
         self._server.asyncore.close_all(self._sockets)
         self._listening.close()
+        for handler in self.application.logger.handlers:
+            handler.close()
 
     def _serve(self) -> None:
         while not self._ending.is_set():
@@ -103,8 +108,16 @@ class Server:
 @contextmanager
 def alone(home: Path) -> Iterator[bool]:
     """Whether no other program serves this store; kept so while the block runs."""
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(home / "ui.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(home / "ui.lock", flags, 0o600)
+    except OSError as error:
+        raise Problem(
+            f'RhythmicML cannot write to its folder "{home}".',
+            cause=error.strerror or str(error),
+            remedy="Make it yours and writable, or point RHYTHMICML_HOME to another folder.",
+        ) from error
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -118,7 +131,19 @@ def alone(home: Path) -> Iterator[bool]:
 
 @contextmanager
 def announced(home: Path, server: Server) -> Iterator[None]:
-    """How other programs of this user find the server, while it runs."""
+    """How other programs of this user find the server, while it runs.
+
+    With a full disk they do not, and all else goes on.
+    """
+    with contextlib.suppress(OSError):
+        _announce(home, server)
+    try:
+        yield
+    finally:
+        (home / "ui.json").unlink(missing_ok=True)
+
+
+def _announce(home: Path, server: Server) -> None:
     path = home / "ui.json"
     said = json.dumps({"url": server.address, "bearer": server.keys.bearer, "pid": os.getpid()})
     partial = path.with_name(f".ui.json.{os.getpid()}")
@@ -128,10 +153,6 @@ def announced(home: Path, server: Server) -> Iterator[None]:
     with os.fdopen(fd, "w") as file:
         file.write(said)
     partial.replace(path)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def running(home: Path) -> dict[str, Any] | None:
@@ -143,14 +164,16 @@ def running(home: Path) -> dict[str, Any] | None:
     return said
 
 
-def invited(said: dict[str, Any], *, raise_window: bool) -> dict[str, Any] | None:
+def invited(
+    said: dict[str, Any], *, raise_window: bool, status: bool = False
+) -> dict[str, Any] | None:
     """An invitation from the program that serves: `url`, and whether its window is `raised`.
 
-    None when it does not answer.
+    status: to the status window. None when it does not answer.
     """
     request = urllib.request.Request(
         f"{said['url']}/api/v1/invitations",
-        data=json.dumps({"raise_window": raise_window}).encode(),
+        data=json.dumps({"raise_window": raise_window, "status": status}).encode(),
         method="POST",
         headers={
             "Authorization": f"Bearer {said['bearer']}",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from flask import Blueprint, make_response, render_template, request
 
 from app.deployer.plan import GOOD_KEPT
 from app.errors import NotTrusted, Problem
-from app.services import groups, locations
+from app.services import endings, groups, locations
 from app.views import upkeep
 from app.views.undo import Undo, undoable
 
@@ -35,15 +36,17 @@ def blueprint(work: Workspace, answers: Answers) -> Blueprint:
                    for each in known},
             keys={each.name: locations.fingerprints(work, each) for each in known},
             about=upkeep.about(work), vendored=upkeep.parts(), kept=GOOD_KEPT,
+            job_notices=endings.wanted(work),
         )  # fmt: skip
 
     @pages.get("/locations/new")
     def new() -> Any:
-        return render_template("location_add.html", asked=dict.fromkeys(FIELDS, ""), key=None)
+        asked = dict.fromkeys(FIELDS, "") | {"default": request.args.get("first", "")}
+        return render_template("location_add.html", asked=asked, key=None)
 
     @pages.post("/locations")
     def add() -> Any:
-        asked = {name: request.form.get(name, "").strip() for name in FIELDS}
+        asked = {name: request.form.get(name, "").strip() for name in (*FIELDS, "default")}
         typed = answers.with_typed(work, request.form.get("secret", ""))
         try:
             locations.add(
@@ -53,6 +56,8 @@ def blueprint(work: Workspace, answers: Answers) -> Blueprint:
             )  # fmt: skip
         except NotTrusted as unknown:
             return render_template("location_add.html", asked=asked, key=unknown)
+        if asked["default"]:
+            locations.set_default(work, asked["name"])
         return _again()
 
     @pages.get("/locations/<name>/facts")
@@ -110,10 +115,17 @@ def blueprint(work: Workspace, answers: Answers) -> Blueprint:
             store.settings.set("theme", chosen)
         return "", 204
 
+    @pages.post("/settings/job-notices")
+    def job_notices() -> Any:
+        endings.want(work, "on" in request.form)
+        return "", 204
+
     return pages
 
 
 def _again() -> Any:
+    """Back to where it was asked for: an empty Catalogue, or Settings."""
+    here = urlsplit(request.headers.get("HX-Current-URL", "")).path
     answer = make_response("", 204)
-    answer.headers["HX-Redirect"] = "/settings"
+    answer.headers["HX-Redirect"] = "/" if here == "/" else "/settings"
     return answer

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, render_template, request
 
-from app import config, words
+from app import VERSION, config, words
 from app.errors import Problem
-from app.services import backups, secrets
+from app.services import backups, doctor, machine, secrets
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
 
-VERSION = "0.1.0"
 VENDORED = "static/vendor/packages.json"
 
 
@@ -71,6 +70,16 @@ def blueprint(work: Workspace) -> Blueprint:
     def new() -> Any:
         asked = {key: request.args.get(key, "") for key in ("model", "name")}
         return render_template("secret.html", asked=asked)
+
+    @pages.get("/settings/needs")
+    def needs() -> Any:
+        """What this machine has and lacks; asking the keyring may take a moment."""
+        return render_template("needs.html", needs=machine.needs())
+
+    @pages.get("/settings/report")
+    def report() -> Any:
+        """What a report of a fault needs, to be copied."""
+        return render_template("report.html", report=doctor.words(doctor.examine(work)))
 
     @pages.get("/settings/backup")
     def backup() -> Any:

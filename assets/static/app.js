@@ -41,6 +41,10 @@ const DOES = {
   drop: (button) => button.closest("tr").remove(),
   keys: () => document.getElementById("help").showModal(),
   theme: turnTheme,
+  status: (button) => {
+    if (button.dataset.native) htmx.ajax("POST", "/window/status", { swap: "none" });
+    else window.open("/status", "rhythmicml-status", "popup,width=360,height=520");
+  },
 };
 
 document.addEventListener("click", async (event) => {
@@ -49,6 +53,11 @@ document.addEventListener("click", async (event) => {
   const copied = event.target.closest("[data-copy]");
   if (copied) {
     await navigator.clipboard.writeText(copied.dataset.copy);
+    note("Copied.");
+  }
+  const whole = event.target.closest("[data-copy-of]");
+  if (whole) {
+    await navigator.clipboard.writeText(document.getElementById(whole.dataset.copyOf).textContent);
     note("Copied.");
   }
   for (const menu of document.querySelectorAll("details.menu[open]")) {

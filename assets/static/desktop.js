@@ -21,6 +21,17 @@ const desktop = (() => {
   }
 
   return {
+    // Whether the program knows which folder was dropped, and shows it in the drawer.
+    dropped: async () => {
+      const headers = { ...JSON.parse(document.body.getAttribute("hx-headers")), "HX-Request": "true" };
+      const answer = await fetch("/window/dropped", { method: "POST", headers });
+      if (!answer.ok) return false;
+      const body = document.getElementById("drawer-body");
+      body.innerHTML = await answer.text();
+      htmx.process(body);
+      openDrawer();
+      return true;
+    },
     add: () => drawn("/models/new"),
     example: () => post("/models/example"),
     deploy: ofModel((base) => drawn(`${base}/deploy`)),
@@ -33,7 +44,22 @@ const desktop = (() => {
     settings: go("/settings"),
     reload: () => location.reload(),
     find: () => document.dispatchEvent(new KeyboardEvent("keydown", { key: "k", ctrlKey: true, bubbles: true })),
+    report: () => drawn("/settings/report"),
     theme: () => turnTheme(),
     help: () => document.getElementById("help").showModal(),
   };
 })();
+
+// What a browser would download is saved where the desktop's own dialogue says.
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest("a[download]");
+  if (!link) return;
+  event.preventDefault();
+  const answer = await fetch(link.href);
+  const told = (answer.headers.get("Content-Disposition") || "").match(/filename="([^"]+)"/);
+  const name = link.download || (told && told[1]) || link.pathname.split("/").pop();
+  const headers = JSON.parse(document.body.getAttribute("hx-headers"));
+  const saved = await fetch(`/window/save?name=${encodeURIComponent(name)}`, { method: "POST", headers, body: await answer.blob() });
+  if (saved.status === 200) note(`Saved: ${(await saved.json()).saved}`);
+  else if (!saved.ok) note("It could not be saved there.");
+});

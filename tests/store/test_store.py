@@ -77,14 +77,6 @@ def test_the_connection_is_set_as_the_design_demands(store):
     assert store.check() == []
 
 
-def test_a_newer_store_is_left_alone(home):
-    with Store.open(home) as store:
-        store._database.execute("PRAGMA user_version = 999")
-    with pytest.raises(Problem, match="written by a newer RhythmicML") as raised:
-        Store.open(home)
-    assert "999" in raised.value.detail
-
-
 @pytest.mark.parametrize("content", [b"not a database at all, but text" * 100, b"\0" * 5000])
 def test_what_is_no_store_is_said_so_and_kept(home, content):
     home.mkdir()

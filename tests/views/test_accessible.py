@@ -14,6 +14,7 @@ OPENED = (
     ("/settings", "Edit…", "Save local"),
     ("/settings", "Check", "There and back"),
     ("/settings", "Back up, put back…", "Put a backup in place"),
+    ("/settings", "Report a fault…", "Look through it"),
     ("/settings", "Set…", "It is shown nowhere"),
     ("/models/churn/instances", "Stop", "Leave it"),
     ("/models/churn/instances", "Log", "Log of churn"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, abort, jsonify, request
 
+from app import VERSION
 from app.views.api import alerts, deployments, jobs, locations, models, secrets, versions
 from app.views.api.fields import PREFIX
 from app.views.described import LARGEST, Route, document
@@ -31,7 +32,7 @@ def blueprint(work: Workspace, answers: Answers) -> Blueprint:
 
     @api.get("/openapi.json")
     def openapi() -> Any:
-        return jsonify(document(routes, PREFIX, "RhythmicML", "0.1.0"))
+        return jsonify(document(routes, PREFIX, "RhythmicML", VERSION))
 
     return api
 

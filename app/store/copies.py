@@ -1,0 +1,89 @@
+"""Copies of the store's file beside it, and one of them put in its place when it is damaged.
+
+store.sqlite.before-N   as it was before it became shape N (migrations.py)
+store.sqlite.daily      as it was at the first start of the last day it was used
+aside-<when>/           what was in its place, with what SQLite had beside it; nothing is lost
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from app.errors import Problem
+from app.store.database import Database
+from app.store.looking import look
+from app.store.replacing import copy_into
+
+FILE = "store.sqlite"
+DAILY = "store.sqlite.daily"
+DAY = 86_400
+BESIDE = ("", "-journal", "-wal", "-shm")
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A sound one. made: ISO time, UTC."""
+
+    path: Path
+    made: str
+    models: int
+    versions: int
+
+
+def copies(home: Path) -> list[Copy]:
+    """All that could be put back, the newest first."""
+    paths = sorted(home.glob(f"{FILE}.*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [found for path in paths if (found := _sound(path))]
+
+
+def _sound(path: Path) -> Copy | None:
+    said = look(path)
+    if said["state"] not in ("ok", "older") or not said["shape"]:
+        return None
+    stamp = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+    rows = said["rows"]
+    made = stamp.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Copy(path, made, rows.get("models", 0), rows.get("versions", 0))
+
+
+def keep_daily(home: Path) -> Path | None:
+    """A checked copy of a sound store once a day; None when there was no need, or no room."""
+    daily, partial = home / DAILY, home / f".{DAILY}.partial"
+    with suppress(OSError):
+        if time.time() - daily.stat().st_mtime < DAY:
+            return None
+    with suppress(Problem, OSError), closing(Database(home / FILE)) as database:
+        copy_into(database, partial)
+        partial.replace(daily)
+        return daily
+    return None
+
+
+def put_back(home: Path, copy: Path) -> Path:
+    """Put a copy in the store's place; where what was there is now."""
+    if _sound(copy) is None:
+        raise Problem(f'"{copy}" is no sound copy of a store.', remedy="Choose another one.")
+    fresh = home / f".{FILE}.back"
+    shutil.copyfile(copy, fresh)
+    fresh.chmod(0o600)
+    with fresh.open("rb") as file:
+        os.fsync(file.fileno())
+    aside = set_aside(home)
+    fresh.replace(home / FILE)
+    return aside
+
+
+def set_aside(home: Path) -> Path:
+    """Move the store's file away with what is beside it; where to. What it named stays."""
+    aside = home / f"aside-{datetime.now():%Y%m%d-%H%M%S}"
+    aside.mkdir(mode=0o700, exist_ok=True)
+    for ending in BESIDE:
+        with suppress(FileNotFoundError):
+            (home / f"{FILE}{ending}").replace(aside / f"{FILE}{ending}")
+    return aside
