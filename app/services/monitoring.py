@@ -114,15 +114,42 @@ def _last_rows(recorded: Recorded, model: str, location: str) -> list[Sample]:
     return recorded.samples(source, newest - LATELY + 10, newest + 1)
 
 
-def _spark(recorded: Recorded, known: Instance, now: float) -> list[float | None]:
-    """Requests per second, without a look into the rows: there may be a thousand instances."""
+def traffic(work: Workspace) -> dict[tuple[str, str], dict[str, Any]]:
+    """(model, location) of each instance → its "requests" and "spark" as `overview` has them.
+
+    Without a look into the rows, so that it costs little for many instances.
+    """
+    now = time.time()
+    with work.open_store() as store:
+        known = store.instances.all()
+    with work.open_recorded() as recorded:
+        return {
+            (each.model, each.location): {
+                "requests": _rate(recorded, each, now),
+                "spark": _spark(recorded, each, now),
+            }
+            for each in known
+        }
+
+
+def _rate(recorded: Recorded, known: Instance, now: float) -> float | None:
+    """Requests per second of the last minute that was recorded; None: that is long ago."""
     source, skew = recorded.find(known.model, known.location), recorded.skew(known.location)
-    start = now - SPARK * SPARK_STEP
-    counts: dict[int, list[float]] = {}
-    for at, step, _, requests, _ in recorded.rates(source, start + skew) if source else ():
-        if step <= SPARK_STEP:
-            counts.setdefault(int((at - skew - start) // SPARK_STEP), []).append(requests)
-    return [sum(counts[n]) / SPARK_STEP if n in counts else None for n in range(SPARK)]
+    rows = recorded.rates(source, now + skew - STALE - LATELY) if source else []
+    end = max((at + step for at, step, *_ in rows), default=0.0)
+    if now + skew - end > STALE:
+        return None
+    lately = [row for row in rows if row[0] >= end - LATELY]
+    covered = {at: seconds for at, _, seconds, *_ in sorted(lately)}
+    return sum(requests for *_, requests, _ in lately) / sum(covered.values())
+
+
+def _spark(recorded: Recorded, known: Instance, now: float) -> list[float | None]:
+    """Requests per second in each part of the last hour; None: nothing was recorded."""
+    source, skew = recorded.find(known.model, known.location), recorded.skew(known.location)
+    since = now + skew - SPARK * SPARK_STEP
+    counts = recorded.counts(source, since, SPARK_STEP) if source else {}
+    return [counts[n] / SPARK_STEP if n in counts else None for n in range(SPARK)]
 
 
 def series(

@@ -234,6 +234,15 @@ class Recorded:
             [source, since],
         )
 
+    def counts(self, source: int, since: float, part: int) -> dict[int, int]:
+        """Requests of each part of that many seconds from then on, of rows no longer than one."""
+        rows = self._database.tuples(
+            "SELECT CAST((at - ?2) / ?3 AS INTEGER), sum(requests) FROM samples"
+            " WHERE source = ?1 AND at >= ?2 AND seconds > 0 AND step <= ?3 GROUP BY 1",
+            [source, since, part],
+        )
+        return dict(rows)
+
     def newest(self, source: int) -> int | None:
         """When the last row of an instance begins, by its host's clock."""
         sql = "SELECT max(at) FROM samples WHERE source = ? AND seconds > 0"

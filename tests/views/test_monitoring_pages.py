@@ -17,6 +17,7 @@ from test_accessible import findings
 from app.deployer.agent.metrics import parts
 from app.models import Instance
 from app.scoring import samples, sketch
+from app.services import monitoring
 from app.store.recorded import Happened, Sample
 from app.views import charts, figures
 
@@ -183,6 +184,29 @@ def kept(work, model="churn", number=1):
     with work.open_recorded() as recorded, recorded.write():
         recorded.put(recorded.source(model, "local"), rows, [event])
         recorded.heard("local", time.time(), 0.0)
+
+
+def test_the_catalogue_draws_what_was_recorded_before_it_was_opened(page, server, work, tmp_path):
+    client = Client(work.home)
+    client("add", str(write_model(tmp_path / "churn", "churn")))
+    client("commit", "churn")
+    kept(work)
+    page.goto(server.address)
+    charts_of = page.locator("#model-churn").get_by_role("link", name="Requests, the last hour")
+    expect(charts_of).to_contain_text("30 req/s")
+    charts_of.click()
+    page.wait_for_url("**/monitoring/churn/local")
+    page.goto(f"{server.address}/models/churn")
+    page.get_by_role("link", name="Charts").click()
+    page.wait_for_url("**/monitoring/churn/local")
+
+
+def test_the_catalogue_says_the_same_of_requests_as_monitoring(work):
+    kept(work)
+    known, told = monitoring.overview(work)[0], monitoring.traffic(work)["churn", "local"]
+    assert told["requests"] == pytest.approx(known["requests"]) == pytest.approx(30.4)
+    assert told["spark"] == known["spark"]
+    assert told["spark"].count(30.4) in (4, 5)  # of ten minutes; others are partly without rows
 
 
 def test_what_a_host_says_is_text(page, server, work):
