@@ -71,6 +71,7 @@ ABOUT = {
     "broken": ("A script that needs what is not there", "lab", "ben", 0.5),
     "slow": ("Weights that take their time to load", "lab", "chen", 0.5),
 }
+SECRET = {"demand": '\n[deploy]\nsecrets = ["WEATHER_KEY", "DEPOT_PASSWORD"]\n'}
 ENDS = 'import os; os.path.exists("{flag}") or os._exit(1)'
 NEEDS = """if not Path("{flag}").exists():
         raise ImportError("libGL.so.1: cannot open shared object file")"""
@@ -137,7 +138,8 @@ class Scenery:
             "sample.json": json.dumps(SAMPLE),
             "rhythmicml.toml": CONFIGURATION.format(
                 name=name, about=about, tag=tag, owner=owner, auc=auc
-            ),
+            )
+            + SECRET.get(name, ""),
         }
         for path, text in files.items():
             (folder / path).write_text(text)
@@ -223,7 +225,7 @@ def row(draw: random.Random, at: int, most: float, ago: int, version: int) -> Sa
     tide = max(0.05, 0.55 + 0.45 * math.cos(ago / DAY * 2 * math.pi) + draw.gauss(0, 0.04))
     count = int(most * tide * STEP)
     failed = draw.randrange(1, 5) if draw.random() < 0.02 else 0
-    waits = [draw.lognormvariate(math.log(0.004), 0.4) for _ in range(200)]
+    waits = [draw.lognormvariate(math.log(0.0009), 0.4) for _ in range(200)]
     codes = {"200": count - failed, "422": count // 90, **({"503": failed} if failed else {})}
     body = {
         **samples.empty(),
@@ -231,8 +233,8 @@ def row(draw: random.Random, at: int, most: float, ago: int, version: int) -> Sa
         "requests": codes,
         "latency": sketch.of(waits),
         "predict": sketch.of([wait * 0.7 for wait in waits]),
-        "batches": {"count": max(1, count * 2 // 3), "rows": count},
-        "memory": 71e6 + 4e6 * tide,
+        "batches": {"count": max(1, count * 19 // 20), "rows": count},
+        "memory": 50e6 + 2e6 * tide,
         "cpu": 0.05 * tide * STEP,
         "host": {
             "cpu": 0.2 + 0.4 * tide, "memory": 9.1e9 + 1e9 * tide, "memory_total": 16e9,

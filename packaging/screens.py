@@ -210,7 +210,7 @@ SCENES: dict[str, Scene] = {
     "remove": Scene("/", (open_menu("More for prices"), click("Remove…"))),
     "remove-deployed": Scene("/", (open_menu("More for churn"), click("Remove…"))),
     "rename": Scene("/", (open_menu("More for prices"), click("Rename"))),
-    "toast-undo": Scene("/", (rename("demand", "parcels"), see("Undo")), (click("Undo"),)),
+    "toast-undo": Scene("/", (rename("prices", "rents"), see("Undo")), (click("Undo"),)),
     "toast-undo-settings": Scene("/models/churn/metadata", (describe,), (click("Undo"),)),
     "toast-problem": Scene("/settings", (click("Add location"), fill("Name", "prod"), astray)),
     "drop": Scene("/", (drag("dragEnter"),)),
@@ -309,7 +309,7 @@ SCENES: dict[str, Scene] = {
     "instance-versions": Scene("/monitoring/churn/local?range=7d&a=2&b=3", (drawn,)),
     "instance-table": Scene(
         "/monitoring/churn/local?range=24h",
-        (drawn, click("Table"), see("as CSV")),
+        (drawn, click("Table"), see("CSV of these")),
     ),
     "instance-failing": Scene("/monitoring/ocr/local", (drawn,)),
     "instance-unreachable": Scene("/monitoring/demand/lab", (drawn,)),

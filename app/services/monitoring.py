@@ -148,8 +148,8 @@ def _spark(recorded: Recorded, known: Instance, now: float) -> list[float | None
     """Requests per second in each part of the last hour; None: nothing was recorded."""
     source, skew = recorded.find(known.model, known.location), recorded.skew(known.location)
     since = now + skew - SPARK * SPARK_STEP
-    counts = recorded.counts(source, since, SPARK_STEP) if source else {}
-    return [counts[n] / SPARK_STEP if n in counts else None for n in range(SPARK)]
+    rates = recorded.averages(source, since, SPARK_STEP) if source else {}
+    return [rates.get(n) for n in range(SPARK)]
 
 
 def series(

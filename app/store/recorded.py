@@ -234,11 +234,16 @@ class Recorded:
             [source, since],
         )
 
-    def counts(self, source: int, since: float, part: int) -> dict[int, int]:
-        """Requests of each part of that many seconds from then on, of rows no longer than one."""
+    def averages(self, source: int, since: float, part: int) -> dict[int, float]:
+        """Requests a second, of what was recorded in each part of that many seconds from then on.
+
+        Of rows no longer than a part; those of the same time are of fronts that ran side by side.
+        """
         rows = self._database.tuples(
-            "SELECT CAST((at - ?2) / ?3 AS INTEGER), sum(requests) FROM samples"
-            " WHERE source = ?1 AND at >= ?2 AND seconds > 0 AND step <= ?3 GROUP BY 1",
+            "SELECT CAST((at - ?2) / ?3 AS INTEGER) AS part, sum(requests) / sum(seconds)"
+            " FROM (SELECT at, sum(requests) AS requests, max(seconds) AS seconds FROM samples"
+            " WHERE source = ?1 AND at >= ?2 AND seconds > 0 AND step <= ?3 GROUP BY at)"
+            " GROUP BY part",
             [source, since, part],
         )
         return dict(rows)

@@ -28,12 +28,15 @@ def blueprint(work: Workspace, answers: Answers) -> Blueprint:
         known = locations.list_locations(work)
         with work.open_store() as store:
             there = store.instances.all()
+            secrets = store.models.secrets()
         return render_template(
             "settings.html", page="settings", groups=groups.all_groups(work), home=work.home,
             there={each.name: [i.model for i in there if i.location == each.name]
                    for each in known},
             keys={each.name: locations.fingerprints(work, each) for each in known},
             about=upkeep.about(work), vendored=upkeep.parts(), kept=GOOD_KEPT,
+            looking=True,
+            found={model: [{"name": each} for each in named] for model, named in secrets.items()},
         )  # fmt: skip
 
     @pages.get("/locations/new")
