@@ -355,7 +355,13 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
             "text",
             "",
             "Where that instance is, if it is not where the pipeline is; it has to be public "
-            "there.",
+            "there, or `tunnel` true.",
+        ),
+        "tunnel": Meaning(
+            "true or false",
+            "false",
+            "Whether the pipeline's host keeps an SSH tunnel to that location, through which the "
+            "instance is asked; then it need not be public.",
         ),
         "combine": Meaning(
             "text",

@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "instance": "",
     "version": None,
     "location": "",
+    "tunnel": False,
     "after": [],
     "columns": None,
     "constants": {},
@@ -132,6 +133,7 @@ STAGE_KEYS: dict[str, Reader] = {
     "instance": instance,
     "version": version,
     "location": text,
+    "tunnel": truth,
     "combine": OneOf(*COMBINERS),
     "weights": weights,
     "after": after,
@@ -142,7 +144,7 @@ STAGE_KEYS: dict[str, Reader] = {
     "idempotent": truth,
     "optional": truth,
 }
-OF_INSTANCES = ("version", "location", "idempotent")
+OF_INSTANCES = ("version", "location", "tunnel", "idempotent")
 OF_COMBINERS = ("weights",)
 
 Read = tuple[tuple[dict[str, Any], ...], list[Fault]]
@@ -213,6 +215,8 @@ def _lacking(held: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for key in OF_INSTANCES:
             if key in held:
                 yield key, f"{key} is only for stages with an instance"
+    if held.get("tunnel") is True and asks and not held.get("location"):
+        yield "tunnel", "tunnel = true needs a location, which is the host it leads to"
     if "weights" in held and held.get("combine") != "weighted":
         yield "weights", 'weights are only for combine = "weighted"'
     if held.get("combine") == "weighted" and "weights" not in held:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.configuration.values import size as parse_size
-from app.deployer import fit, secrets, units
+from app.deployer import fit, secrets, tunnels, units
 from app.deployer.agent.judging import SAMPLE_ALONE
 from app.deployer.agent.retention import good, rollback_target
 from app.deployer.certificates import Pair
+from app.deployer.tunnels import Tunnel
 from app.errors import Problem
 from app.words import duration, size
 
@@ -106,7 +107,13 @@ class Wanted:
     def asks(self) -> list[str]:
         """The instances of the same host that it asks."""
         reached = [each.get("reach") or {} for each in self.stages]
-        return sorted({str(each["socket"]) for each in reached if "socket" in each})
+        own = [each for each in reached if "socket" in each and not each.get("tunnel")]
+        return sorted({str(each["socket"]) for each in own})
+
+    @property
+    def tunnels(self) -> list[Tunnel]:
+        """Those that its host has to keep to stages elsewhere."""
+        return tunnels.of(self.manifest["scoring"])
 
     @property
     def calls_out(self) -> bool:
@@ -160,7 +167,8 @@ class Found:
     warm: what is kept running idle, {"release", "unit", "until"}.
     secrets: which values the host has (`secrets.Known`). asking: whether the socket is open that
     pipelines ask. stages: how the instances fare that a pipeline is to ask, by name; dependents:
-    the pipelines that ask this one (agent/stages.py).
+    the pipelines that ask this one (agent/stages.py). tunnels: units of its own, each {"text",
+    "up"}. ssh: whether there is a client for them.
     """
 
     mode: str
@@ -202,6 +210,8 @@ class Found:
     asking: bool = True
     stages: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     dependents: tuple[dict[str, Any], ...] = ()
+    tunnels: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ssh: bool = True
 
 
 def parse_found(answer: dict[str, Any]) -> Found:
@@ -236,6 +246,7 @@ def parse_found(answer: dict[str, Any]) -> Found:
 def plan(wanted: Wanted, found: Found) -> list[Step]:
     """Every step from what was found to what is wanted; [] when nothing is to be done."""
     _refuse_unfit(found)
+    refuse_tunnels(wanted, found)
     _refuse_unknown_secrets(wanted, found)
     fit.refuse_unfit(_need(wanted, found), _room(found))
     return [*put_there(wanted, found), *serve(wanted, found)]
@@ -272,6 +283,27 @@ def _refuse_unfit(found: Found) -> None:
         )
 
 
+def refuse_tunnels(wanted: Wanted, found: Found) -> None:
+    """Raise Problem where the host could not keep the tunnels that a pipeline asks for."""
+    if not wanted.tunnels:
+        return
+    stage = wanted.tunnels[0].stage
+    if found.mode == "process":
+        raise Problem(
+            f'Stage "{stage}" is to be asked through an SSH tunnel, and only systemd keeps one.',
+            cause="Nothing of the kind is at work on the location local.",
+            remedy="Deploy the pipeline on a server; or leave `tunnel` out and have the stage's "
+            "model public.",
+        )
+    if not found.ssh:
+        raise Problem(
+            f'Stage "{stage}" is to be asked through an SSH tunnel, and the pipeline\'s host has '
+            "no SSH client.",
+            cause="/usr/bin/ssh is not there.",
+            remedy="Have openssh-client installed there (openssh-clients on Fedora and RHEL).",
+        )
+
+
 def put_there(wanted: Wanted, found: Found) -> list[Step]:
     """The release, complete on the host, nothing running yet."""
     if found.release and found.environment and found.runtime:
@@ -301,7 +333,7 @@ def serve(wanted: Wanted, found: Found) -> list[Step]:
     on = next((each for each in found.serving if each.release == release), None)
     opening = _opening(wanted, found)
     confided = confide(wanted, found)
-    steps = [*_certify(wanted), *confided, *_listen(wanted, found)]
+    steps = [*_certify(wanted), *confided, *_listen(wanted, found), *_tunnels(wanted, found)]
     if on is None or not on.ready:
         others = _others(found, release)
         if wanted.stop_first and others:
@@ -329,7 +361,7 @@ def serve(wanted: Wanted, found: Found) -> list[Step]:
         steps.append(Step(words, "switch", {**args, "opening": opening}))
         if wanted.gate and wanted.gate["watch"] and found.current not in (None, release):
             steps.append(_watch(wanted, release if opening else unit))
-    return steps
+    return [*steps, *_end_tunnels(wanted, found)]
 
 
 def _refuse_open(wanted: Wanted, found: Found) -> None:
@@ -638,6 +670,44 @@ def _units(wanted: Wanted, found: Found, port: int, exposure: str) -> dict[str, 
         calls_out=wanted.calls_out,
     )
     return units.render(unit)
+
+
+def _tunnels(wanted: Wanted, found: Found) -> list[Step]:
+    """Those that are not there as they should be; the others stay for who uses them still."""
+    if found.mode == "process":
+        return []
+    each = {tunnels.unit_name(wanted.name, one.stage): one for one in wanted.tunnels}
+    files = tunnels.render(wanted.name, found.base, found.mode == "system", wanted.tunnels)
+    there = found.tunnels
+    changed = {name: text for name, text in files.items() if _text_of(there, name) != text}
+    lacking = [name for name in files if name in changed or not there[name]["up"]]
+    if not lacking:
+        return []
+    args = {
+        "name": wanted.name,
+        "units": changed,
+        "known": {f"{each[name].stage}.known": each[name].known for name in lacking},
+        "sockets": {
+            name: f"{tunnels.socket_of(wanted.name, each[name].stage)}.sock" for name in lacking
+        },
+        "keep": sorted({*files, *there}),
+    }
+    ways = ", ".join(f"{each[name].stage} on {each[name].location}" for name in lacking)
+    return [Step(f"Keep an SSH tunnel to {ways}", "tunnels", args)]
+
+
+def _text_of(there: dict[str, dict[str, Any]], name: str) -> str | None:
+    return there[name]["text"] if name in there else None
+
+
+def _end_tunnels(wanted: Wanted, found: Found) -> list[Step]:
+    """Those that production needs no more."""
+    keep = {tunnels.unit_name(wanted.name, each.stage) for each in wanted.tunnels}
+    spare = found.tunnels.keys() - keep
+    if not spare:
+        return []
+    args = {"name": wanted.name, "units": {}, "known": {}, "sockets": {}, "keep": sorted(keep)}
+    return [Step(f"End {_count(len(spare), 'SSH tunnel')}", "tunnels", args)]
 
 
 def _gate(wanted: Wanted) -> Step:

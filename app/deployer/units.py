@@ -74,13 +74,13 @@ def argument(text: str) -> str:
     return quoted(text).replace("$", "$$")
 
 
-def _plain(path: str) -> str:
+def plain(path: str) -> str:
     """A path that stands alone to the end of a line: specifiers off, no quotes."""
     return path.replace("%", "%%")
 
 
 def _socket(unit: Unit) -> str:
-    return _sections(
+    return sections(
         Unit=[f"Description=RhythmicML: where {unit.name} is asked", NO_START_LIMIT],
         Socket=[
             f"ListenStream={unit.address}:{unit.port}",
@@ -95,7 +95,7 @@ def _socket(unit: Unit) -> str:
 
 
 def _ask(unit: Unit) -> str:
-    return _sections(
+    return sections(
         Unit=[f"Description=RhythmicML: where pipelines ask {unit.name}", NO_START_LIMIT],
         Socket=[
             *_listen_at(unit),
@@ -113,7 +113,7 @@ def _listen_at(unit: Unit) -> list[str]:
     """Its path; where that is too long, the same by way of a short link to its folder."""
     path = unit.asked_at
     if len(path.encode()) <= LONGEST_PATH:
-        return [f"ListenStream={_plain(path)}"]
+        return [f"ListenStream={plain(path)}"]
     short = f"%t/rml-{hashlib.sha256(unit.base.encode()).hexdigest()[:8]}"
     return [
         f"ExecStartPre=/bin/ln -sfn {argument(f'{unit.base}/ask')} {short}",
@@ -130,11 +130,11 @@ def _asked_by(unit: Unit) -> list[str]:
 
 def _service(unit: Unit) -> str:
     socket, _, ask = names(unit.name)
-    return _sections(
+    return sections(
         Unit=[
             f"Description=RhythmicML: {unit.name}, release %i",
             "After=network.target",
-            f"ConditionPathExists={_plain(unit.base)}/instances/{unit.name}/releases/%i/release.json",
+            f"ConditionPathExists={plain(unit.base)}/instances/{unit.name}/releases/%i/release.json",
             NO_START_LIMIT,
         ],
         Service=[
@@ -199,7 +199,7 @@ def _credentials(unit: Unit) -> list[str]:
     """What root keeps for the service to read; a user's own service reads its files itself."""
     if not unit.system:
         return []
-    folder = f"{_plain(unit.base)}/instances/{unit.name}"
+    folder = f"{plain(unit.base)}/instances/{unit.name}"
     tls = [f"tls/{name}.pem" for name in ("certificate", "certificate_key")] if unit.tls else []
     secrets = ["secrets.json"] if unit.secrets else []
     return [
@@ -212,7 +212,7 @@ def _logging(unit: Unit) -> list[str]:
     """The journal, except where a plain user may not read it."""
     if unit.system:
         return ["LogRateLimitIntervalSec=10", "LogRateLimitBurst=2000"]
-    log = f"{_plain(unit.base)}/instances/{unit.name}/log/%i.log"
+    log = f"{plain(unit.base)}/instances/{unit.name}/log/%i.log"
     return [f"StandardOutput=append:{log}", f"StandardError=append:{log}"]
 
 
@@ -270,8 +270,9 @@ def _limits(unit: Unit) -> list[str]:
     return [*memory, "TasksMax=256", "OOMPolicy=stop", "LimitCORE=0", "LimitNOFILE=65536"]
 
 
-def _sections(**sections: list[str]) -> str:
-    blocks = [f"[{title}]\n" + "\n".join(lines) for title, lines in sections.items()]
+def sections(**titled: list[str]) -> str:
+    """A unit file of these sections."""
+    blocks = [f"[{title}]\n" + "\n".join(lines) for title, lines in titled.items()]
     return (
         "# Written by RhythmicML; changes made by hand are undone.\n" + "\n\n".join(blocks) + "\n"
     )

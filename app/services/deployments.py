@@ -25,6 +25,7 @@ from app.services import (
     secrets,
     shipping,
     staging,
+    tunnelling,
     versions,
 )
 from app.services.attempts import (
@@ -77,7 +78,7 @@ def deploy(
     model, version = yield from version_of(work, what, message)
     location = location_for(work, version.configuration.location, to)
     yield Event("step", f"Look at {location.name}")
-    others = staging.elsewhere(work, version.configuration, location)
+    others = staging.elsewhere(work, model.name, version.configuration, location)
     with beginning(work, "deploy", model.name, location, not dry_run) as (road, begun):
         with work.open_store() as store:
             reached = staging.reached(version.configuration, others)
@@ -113,9 +114,18 @@ def deploy(
             yield planned(wanted, attempt, found, [*room, *steps], breaking)
             return
         try:
-            yield from carry_out(attempt, wanted, found, steps, source, breaking, asking)
+            yield from tunnelling.let_in(attempt, wanted, found)
+            done = carry_out(attempt, wanted, found, steps, source, breaking, asking)
+            yield from _locking_out(attempt, wanted, done)
         except Unsteady as fallen:
             yield from _fall_back(attempt, found.current or "", fallen)
+
+
+def _locking_out(attempt: Attempt, wanted: Wanted, events: Events) -> Events:
+    """The same events; where its stages are no more, its tunnels are let in no more."""
+    places = tunnelling.before(attempt) - {each.location for each in wanted.tunnels}
+    key = attempt.road.call("tunnel_key", name=attempt.model, make=False) if places else None
+    yield from tunnelling.then_lock_out(attempt, events, places, key)
 
 
 def _fall_back(attempt: Attempt, release: str, fallen: Unsteady) -> Events:
@@ -281,7 +291,10 @@ def undeploy(
         status = known[0] if known else {"current": None, "releases": [], "port": None}
         args = {"name": name, "purge": purge, "entry": attempt.entry()}
         step = Step(f"Take {name} off {location.name}", "undeploy", args)
-        yield from single(attempt, step, status, f"{name} is gone from {location.name}.")
+        places = tunnelling.ever(work, name, location)
+        key = attempt.road.call("tunnel_key", name=name, make=False) if places else None
+        events = single(attempt, step, status, f"{name} is gone from {location.name}.")
+        yield from tunnelling.then_lock_out(attempt, events, places, key)
     if purge:
         staging.take_tokens_back(work, name, location)
     _forget(work, name, location)
@@ -367,7 +380,9 @@ def _recall(attempt: Attempt, release: str, force: bool = False) -> Events:
             f"--to {attempt.location.name} makes it whole again.",
         )
     steps = planning.serve(wanted, found)
-    yield from carry_out(attempt, wanted, found, steps, nothing_to_send, dependents=asking)
+    yield from tunnelling.let_in(attempt, wanted, found)
+    events = carry_out(attempt, wanted, found, steps, nothing_to_send, dependents=asking)
+    yield from _locking_out(attempt, wanted, events)
 
 
 def _schema_of(attempt: Attempt, number: int) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.deployer import runtime
 from app.deployer.plan import GOOD_KEPT, Wanted
+from app.deployer.tunnels import Tunnel
 from app.models import Configuration, FileEntry, Model, Version
 from app.services import gate
 from app.services.pipelines import INPUTS
@@ -55,7 +56,8 @@ SCORING_KEYS = (
 class Reached:
     """How a stage's instance is asked: by its socket on the same host, or elsewhere by its URL.
 
-    secret: the name of the secret that is its token. certificate: what it shows, PEM.
+    secret: the name of the secret that is its token. certificate: what it shows, PEM. tunnel: what
+    its socket leads to, where that is an instance elsewhere.
     """
 
     stage: str
@@ -63,8 +65,12 @@ class Reached:
     url: str = ""
     secret: str = ""
     certificate: str = ""
+    tunnel: Tunnel | None = None
 
-    def as_json(self) -> dict[str, str]:
+    def as_json(self) -> dict[str, Any]:
+        if self.tunnel:
+            kept = {"token": self.secret, "certificate": self.certificate}
+            return {"socket": self.socket, **kept, "tunnel": self.tunnel.as_json()}
         if self.socket:
             return {"socket": self.socket}
         return {"url": self.url, "token": self.secret, "certificate": self.certificate}
@@ -189,7 +195,7 @@ PIPELINE_KEYS = ("output", "parallel", "max_hops")
 
 
 def _stage(stage: dict[str, Any], reached: Reached | None) -> dict[str, Any]:
-    said = {key: held for key, held in stage.items() if key != "location"}
+    said = {key: held for key, held in stage.items() if key not in ("location", "tunnel")}
     return {**said, "reach": reached.as_json() if reached else None}
 
 

@@ -7,12 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from app.deployer import tunnels
 from app.deployer.plan import PUBLIC, Found, Wanted
 from app.errors import NotFound, Problem, StagesMissing
 from app.models import Configuration, Location
 from app.scoring.schema import Schema
 from app.scoring.schema import parse as parse_schema
-from app.services import fitting, pipelines, places, tokens
+from app.services import fitting, pipelines, places, tokens, tunnelling
 from app.services.releases import Reached
 
 if TYPE_CHECKING:
@@ -48,18 +49,18 @@ def secret_name(stage: str) -> str:
 
 
 def elsewhere(
-    work: Workspace, configuration: Configuration, location: Location
+    work: Workspace, pipeline: str, configuration: Configuration, location: Location
 ) -> dict[str, Elsewhere]:
     """Stage → its instance, for those on another location than the pipeline's: asked just now."""
     found: dict[str, Elsewhere] = {}
     for stage in configuration.stages:
         place = stage.get("location")
         if stage["instance"] and place and place != location.name:
-            found[stage["name"]] = _asked(work, stage, str(place))
+            found[stage["name"]] = _asked(work, pipeline, stage, str(place))
     return found
 
 
-def _asked(work: Workspace, stage: Mapping[str, Any], place: str) -> Elsewhere:
+def _asked(work: Workspace, pipeline: str, stage: Mapping[str, Any], place: str) -> Elsewhere:
     with work.open_store() as store:
         try:
             other = store.locations.get(place)
@@ -75,14 +76,31 @@ def _asked(work: Workspace, stage: Mapping[str, Any], place: str) -> Elsewhere:
     said = answer[0] if answer else None
     if said is None or not said["current"]:
         return Elsewhere(Reached(name), place, instance, None)
+    names = tuple(said.get("token_names") or ())
+    if stage.get("tunnel"):
+        through = _through(work, pipeline, name, other, said)
+        return Elsewhere(through, place, instance, _production(said), said["exposure"], names)
     reached = Reached(
         name,
         url=places.url_of(PUBLIC, host, said["port"]),
         secret=secret_name(name),
         certificate=said["certificate"] or "",
     )
-    names = tuple(said.get("token_names") or ())
     return Elsewhere(reached, place, instance, _production(said), said["exposure"], names)
+
+
+def _through(
+    work: Workspace, pipeline: str, stage: str, other: Location, said: Mapping[str, Any]
+) -> Reached:
+    """By a tunnel to its port there: with a token if any is needed, under TLS if it is public."""
+    public = said["exposure"] == PUBLIC
+    return Reached(
+        stage,
+        socket=tunnels.socket_of(pipeline, stage),
+        secret=secret_name(stage) if public or said.get("token_names") else "",
+        certificate=(said["certificate"] or "") if public else "",
+        tunnel=tunnelling.to_stage(work, stage, other, int(said["port"])),
+    )
 
 
 def _production(said: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,10 +218,11 @@ def _why_not(
         return Why(f"{instance} is not ready on {place}", comes=True)
     if not said["asked"]:
         return Why(f"{instance} was deployed on {place} before there were pipelines", comes=True)
-    if other and other.exposure != PUBLIC:
+    if other and not other.reached.tunnel and other.exposure != PUBLIC:
         return Why(
             f"{instance} on {place} answers only its own host",
-            f'Set expose = "public" in [deploy] of {instance}, then deploy it again.',
+            f'Set expose = "public" in [deploy] of {instance}, then deploy it again; or '
+            f'tunnel = true in stage "{stage["name"]}", if SSH leads there.',
         )
     return None
 
@@ -227,6 +246,8 @@ def confided(
     for each in others.values():
         name = token_name(wanted.name, location.name)
         secret = each.reached.secret
+        if not secret:
+            continue
         known = secret in found.secrets.digests and name in each.tokens
         if not known and dry_run:
             made.setdefault(secret, tokens.new_text())

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from app.deployer import plan as planning
-from app.deployer import units
+from app.deployer import tunnels, units
 from app.deployer.apply import Tell, watched
 from app.errors import Problem
 from app.models import Event, FileEntry, Location
@@ -98,15 +98,13 @@ def _units(said: dict[str, Any], base: str, location: Location) -> Iterator[Find
         if each["mode"] == "process":
             continue
         ours |= set(units.names(each["name"]))
+        kept = _tunnels(each, base)
+        ours |= kept.keys()
+        if kept.items() - there.items():
+            yield _not_as_written(each, location, sorted(kept))
         known = {name: there.get(name) for name in units.names(each["name"])}
         if each["scoring"] and known not in _rendered(each, base):
-            yield {
-                "kind": "unit",
-                "where": ", ".join(known),
-                "what": "not as RhythmicML writes it",
-                "name": each["name"],
-                "remedy": f"rhythmicml start {each['name']} --to {location.name} writes it anew.",
-            }
+            yield _not_as_written(each, location, known)
     for name in sorted(there.keys() - ours):
         if _about(name, there, base):
             yield {
@@ -115,6 +113,22 @@ def _units(said: dict[str, Any], base: str, location: Location) -> Iterator[Find
                 "what": "belongs to no instance",
                 "remedy": f"On the host: systemctl disable --now {name}, then remove the file.",
             }
+
+
+def _not_as_written(each: dict[str, Any], location: Location, files: Iterable[str]) -> Finding:
+    return {
+        "kind": "unit",
+        "where": ", ".join(files),
+        "what": "not as RhythmicML writes it",
+        "name": each["name"],
+        "remedy": f"rhythmicml start {each['name']} --to {location.name} writes it anew.",
+    }
+
+
+def _tunnels(each: dict[str, Any], base: str) -> dict[str, str]:
+    """The unit files of its tunnels, as they should be."""
+    ways = tunnels.of(each["scoring"] or {})
+    return tunnels.render(each["name"], base, each["mode"] == "system", ways)
 
 
 def _about(name: str, there: dict[str, str], base: str) -> bool:

@@ -6,9 +6,9 @@ another way than before, and of `monitoring`, whenever there are new figures.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem
@@ -17,6 +17,8 @@ from app.services import collecting
 if TYPE_CHECKING:
     from app.views.feed import Feed
     from app.workspace import Workspace
+
+log = logging.getLogger("rhythmicml")  # the pages' own: log/ui.log
 
 ASK_EVERY = 15.0
 """Seconds between two answers, for as long as the program is open."""
@@ -55,12 +57,20 @@ class Live:
             self._wanted.clear()
             if not self._ended:
                 self._asked = time.monotonic()
-                with suppress(Problem):  # the store is away; it may come back
-                    self._begin()
+                self._begin_or_note()
 
     def end(self) -> None:
         self._ended = True
         self._wanted.set()
+
+    def _begin_or_note(self) -> None:
+        """What goes wrong now may go well the next time: the store is away, a disk is full."""
+        try:
+            self._begin()
+        except Problem:
+            return
+        except Exception:
+            log.exception("The instances could not be asked")
 
     def _begin(self) -> None:
         """Ask each location that is not being asked; one that is silent keeps no other waiting."""
@@ -77,6 +87,8 @@ class Live:
             self._take(location, collecting.collect(self._work, to=location))
         except Problem:  # what went away while it was asked about
             return
+        except Exception:
+            log.exception("The instances on %s could not be asked", location)
         finally:
             self._asking.discard(location)
 

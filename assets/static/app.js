@@ -99,7 +99,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   if (late || (unasked && inUse(elt))) event.detail.shouldSwap = false;
 });
 
-// What replaces a part hears of news only when it has settled: what came to the old one since it
+// What replaces a part hears of news only when it is there: what came to the old one since it
 // asked is told to the new one.
 const TOPICS = ["models", "instances", "jobs", "locations", "settings"];
 const missed = new Map();
@@ -119,6 +119,27 @@ document.addEventListener("htmx:afterSettle", () => {
     const now = document.getElementById(id);
     if (now) htmx.trigger(now, type);
   }
+});
+
+// Who is in a part by keyboard is, after it was replaced, in what is the same there. (htmx itself
+// does that only for what has an id.)
+let held = null;
+
+function alike(part, one) {
+  const words = (each) => each.getAttribute("href") || each.getAttribute("aria-label") || each.textContent;
+  return [...part.querySelectorAll(one.tagName)].filter((each) => words(each) === words(one));
+}
+
+document.addEventListener("htmx:beforeSwap", ({ detail: { target: part } }) => {
+  const one = document.activeElement;
+  held = part.id && part !== one && part.contains(one) && !one.id
+    ? { id: part.id, one, at: alike(part, one).indexOf(one) } : null;
+});
+document.addEventListener("htmx:afterSwap", () => {
+  if (!held || held.one.isConnected) return;
+  const now = alike(document.getElementById(held.id) || document, held.one)[held.at];
+  held = null;
+  if (now) now.focus({ preventScroll: true });
 });
 
 // A name that is being changed: what it was comes back with Esc, or when one goes elsewhere.

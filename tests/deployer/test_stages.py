@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from test_plan import AS_WANTED, EMPTY, WANTED, found, ops
 
-from app.deployer import units
+from app.deployer import tunnels, units
+from app.deployer.agent.tunnels import with_line
 from app.deployer.plan import parse_found, plan
 from app.deployer.road import open_local
+from app.errors import Problem
 
 STAGES = [
     {"name": "features", "instance": "featurizer", "version": 3, "reach": {"socket": "featurizer"}},
@@ -86,6 +88,77 @@ def test_plan_of_a_pipeline_builds_no_environment_and_looks_for_no_python():
         "prepare", "upload", "tool", "runtime", "place", "listen", "start", "gate", "switch",
     ]  # fmt: skip
     assert PIPELINE.asks == ["featurizer", "forest"]
+
+
+TUNNEL = {
+    "stage": "far", "location": "lab", "user": "ds", "host": "lab.example", "port": 2222,
+    "to": 8101, "keys": ["ssh-ed25519 AAAA"],
+}  # fmt: skip
+FAR = {"name": "far", "instance": "x", "reach": {"socket": "churn.far", "tunnel": TUNNEL}}
+UNIT = "rhythmicml-churn.far.tunnel.service"
+TUNNELLED = dataclasses.replace(
+    WANTED,
+    manifest={**WANTED.manifest, "scoring": {**WANTED.manifest["scoring"], "stages": [FAR]}},
+)
+
+
+def of_pipeline(**more):
+    """What is there as wanted, but for the tunnel."""
+    meant = units.Unit("churn", "/var/lib/rhythmicml", 8101, True, pipeline=True)
+    return found(AS_WANTED, units=units.render(meant), **more)
+
+
+def test_plan_keeps_a_tunnel_before_the_release_starts():
+    assert TUNNELLED.asks == []
+    assert not TUNNELLED.calls_out, "ssh calls out, the pipeline does not"
+    there = found(EMPTY, environment=True)
+    does = ops(plan(TUNNELLED, there))
+    assert does[does.index("listen") : does.index("start")] == ["listen", "tunnels"]
+    [step] = plan(TUNNELLED, of_pipeline())
+    assert step.words == "Keep an SSH tunnel to far on lab"
+    assert step.args["known"] == {"far.known": "far ssh-ed25519 AAAA\n"}
+    assert step.args["sockets"] == {UNIT: "churn.far.sock"}
+    text = step.args["units"][UNIT]
+    assert '"-L" "./churn.far.sock:127.0.0.1:8101" "-p" "2222" "-l" "ds" "lab.example"' in text
+    assert "Group=rhythmicml" in text
+    same = {UNIT: {"text": text, "up": True}}
+    assert plan(TUNNELLED, of_pipeline(tunnels=same)) == []
+    [again] = plan(TUNNELLED, of_pipeline(tunnels={UNIT: {"text": text, "up": False}}))
+    assert (again.args["units"], again.args["keep"]) == ({}, [UNIT])
+
+
+def test_plan_ends_tunnels_after_the_switch():
+    there = found(AS_WANTED, current="v1-aaaaaaaaaaaa", tunnels={UNIT: {"text": "", "up": True}})
+    steps = plan(WANTED, there)
+    assert ops(steps)[-2:] == ["switch", "tunnels"]
+    assert (steps[-1].words, steps[-1].args["keep"]) == ("End 1 SSH tunnel", [])
+
+
+@pytest.mark.parametrize(
+    ("what", "words"), [({"ssh": False}, "no SSH client"), ({"mode": "process"}, "only systemd")]
+)
+def test_plan_refuses_a_tunnel_that_the_host_cannot_keep(what, words):
+    with pytest.raises(Problem, match=words):
+        plan(TUNNELLED, of_pipeline(**what))
+
+
+def test_line_that_lets_a_tunnel_in():
+    said = tunnels.line("ssh-ed25519 AAAA", [8102, 8101, 8102], tunnels.comment("churn", "srv"))
+    assert said == (
+        'restrict,port-forwarding,permitopen="127.0.0.1:8101",permitopen="127.0.0.1:8102",'
+        'permitlisten="192.0.2.1:1",command="/bin/false" ssh-ed25519 AAAA '
+        "rhythmicml-pipeline-churn-on-srv"
+    )
+
+
+def test_line_is_put_and_taken_among_others():
+    other = b"ssh-rsa BBBB ana"
+    key, line = b"ssh-ed25519 AAAA", b"restrict ssh-ed25519 AAAA churn"
+    put = with_line(other, key, line)
+    assert put == other + b"\n" + line + b"\n"
+    assert with_line(put, key, line) == put
+    assert with_line(put, key, b"") == other + b"\n"
+    assert with_line(other, key, b"") == other, "what is not ours stays to the byte"
 
 
 def test_unit_of_a_pipeline_is_another_one():

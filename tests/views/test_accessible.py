@@ -1,13 +1,12 @@
 """axe finds nothing on any page, in both themes (WCAG 2.2 A and AA); each fits narrow and wide."""
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from accessible import findings
 from client import Client, write_model
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
-RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 OPENED = (
     ("/", "Keys", "This list"),
     ("/", "Find anything", "choose"),
@@ -49,11 +48,6 @@ def filled(work, tmp_path):
     client("commit", "told")
     yield client
     client("undeploy", "churn", "--purge", "--yes")
-
-
-def findings(page):
-    found = Axe().run(page, options=RULES).response["violations"]
-    return [(each["id"], [node["html"][:150] for node in each["nodes"]]) for each in found]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from accessible import findings_in_both_themes as findings
 from client import Client, Failed, write_model
 from playwright.sync_api import expect
 
@@ -14,18 +14,6 @@ from app.models import Event
 from app.services import models, versions
 
 pytestmark = pytest.mark.browser
-
-RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-
-
-def findings(page):
-    """What axe finds, in both themes."""
-    told = []
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-        found = Axe().run(page, options=RULES).response["violations"]
-        told += [(theme, each["id"], [n["html"][:150] for n in each["nodes"]]) for each in found]
-    return told
 
 
 def drawer(page):

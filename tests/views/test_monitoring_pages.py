@@ -10,9 +10,9 @@ import urllib.error
 import urllib.request
 
 import pytest
+from accessible import findings
 from client import Client, write_model
 from playwright.sync_api import expect
-from test_accessible import findings
 
 from app.deployer.agent.metrics import parts
 from app.models import Instance

@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from accessible import findings
 from client import Client, write_model
 from playwright.sync_api import expect
-from test_accessible import findings
 
 pytestmark = pytest.mark.browser
 

@@ -5,9 +5,9 @@ import shutil
 from urllib.parse import quote
 
 import pytest
+from accessible import findings
 from client import write_model
 from playwright.sync_api import expect
-from test_accessible import findings
 from test_faults_local import ask, change
 
 NAMES = (

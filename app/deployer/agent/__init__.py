@@ -23,6 +23,7 @@ OPS = (
     "truth",
     "retention",
     "stages",
+    "tunnels",
     "instances",
     "logs",
     "inventory",

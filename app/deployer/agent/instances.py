@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import credentials, environments, exposure, room, script, stages
+from . import credentials, environments, exposure, room, script, stages, tunnels
 from .access import known_certificate, known_tokens
 from .blobs import free_bytes
 from .collect import collect
@@ -106,6 +106,8 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
         "secrets": credentials.facts(instance, fronts),
         "stages": {each: stages.asked(manager, agent.base, each) for each in args["stages"]},
         "dependents": stages.dependents(agent.base, instance.name),
+        "tunnels": tunnels.facts(manager, instance),
+        "ssh": os.access(tunnels.SSH, os.X_OK),
     }
 
 

@@ -43,6 +43,7 @@ class Instance:
         self.tokens_file = self.folder / "tokens.json"
         self.secrets_file = self.folder / "secrets.json"
         self.tls = self.folder / "tls"
+        self.tunnel = self.folder / "tunnel"
         self.asked_at = base / "ask" / f"{name}.sock"
 
     def release(self, release: str) -> Path:

@@ -163,6 +163,8 @@ class Systemd:
         self.halt(instance)
         sockets = self._sockets(instance)
         self._ctl("disable", *sockets, _service(instance, CURRENT))
+        if tunnels := self.tunnels(instance):
+            self._ctl("disable", "--now", *tunnels)
         self._ctl("reset-failed", *sockets, _service(instance, "*"))
 
     def halt(self, instance: Instance) -> None:
@@ -200,8 +202,42 @@ class Systemd:
         for name in (_socket(instance), _service(instance, ""), _ask(instance)):
             (self.folder / name).unlink(missing_ok=True)
         instance.asked_at.unlink(missing_ok=True)
+        self.remove_tunnels(self.tunnels(instance))
+        for left in instance.asked_at.parent.glob(f"{instance.name}.*.sock"):
+            left.unlink(missing_ok=True)
+        shutil.rmtree(instance.tunnel, ignore_errors=True)
         shutil.rmtree(self.sockets / instance.name, ignore_errors=True)
         self._must("daemon-reload")
+
+    # Tunnels to stages elsewhere (tunnels.py)
+
+    def tunnels(self, instance: Instance) -> list[str]:
+        """The units of its tunnels that there are."""
+        return sorted(each.name for each in self.folder.glob(_tunnel(instance)))
+
+    def tunnel_up(self, unit: str) -> bool:
+        """Whether ssh runs, and will after the next boot."""
+        return self._active(unit) and self._ctl("is-enabled", unit).stdout.strip() == "enabled"
+
+    def open_tunnel(self, unit: str) -> None:
+        self._must("enable", unit)
+        self._must("restart", "--no-block", unit)
+
+    def remove_tunnels(self, units: list[str]) -> None:
+        if not units:
+            return
+        self._ctl("disable", "--now", *units)
+        self._ctl("reset-failed", *units)
+        for unit in units:
+            (self.folder / unit).unlink(missing_ok=True)
+        self._must("daemon-reload")
+
+    def tunnel_log(self, instance: Instance, unit: str) -> str:
+        """What ssh said last."""
+        if self.user:
+            stage = unit.removesuffix(".tunnel.service").rpartition(".")[2]
+            return tail(instance.tunnel / f"{stage}.log", 5)
+        return self._journal("-u", unit, "-n", "5", "_COMM=ssh")
 
     # How systemd is asked
 
@@ -361,6 +397,21 @@ class Keeper:
     def forget(self, instance: Instance) -> None:
         instance.asked_at.unlink(missing_ok=True)
 
+    def tunnels(self, instance: Instance) -> list[str]:
+        return []
+
+    def tunnel_up(self, unit: str) -> bool:
+        return False
+
+    def open_tunnel(self, unit: str) -> None:
+        raise NotImplementedError("a plan keeps no tunnels without systemd")
+
+    def remove_tunnels(self, units: list[str]) -> None:
+        pass
+
+    def tunnel_log(self, instance: Instance, unit: str) -> str:
+        return ""
+
     def _status(self, instance: Instance) -> dict[str, Any] | None:
         try:
             return self._talk(instance, {"do": "status"})
@@ -499,6 +550,10 @@ def _socket(instance: Instance) -> str:
 
 def _ask(instance: Instance) -> str:
     return f"rhythmicml-{instance.name}.ask.socket"
+
+
+def _tunnel(instance: Instance) -> str:
+    return f"rhythmicml-{instance.name}.*.tunnel.service"
 
 
 def _service(instance: Instance, unit: str) -> str:

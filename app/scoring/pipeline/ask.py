@@ -43,7 +43,7 @@ class Response(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Whom to ask: a path, or host and port, perhaps under TLS. authority: for the Host header."""
+    """Whom to ask: a path, or host and port; perhaps under TLS. authority: for the Host header."""
 
     path: Path | None = None
     host: str = ""
@@ -53,8 +53,9 @@ class Target(NamedTuple):
     prefix: str = ""  # of every path there
 
 
-def unix(path: Path) -> Target:
-    return Target(path=path)
+def unix(path: Path, certificate: str = "") -> Target:
+    """certificate: as for `web`, of who answers there under TLS."""
+    return Target(path=path, tls=_context(certificate) if certificate else None)
 
 
 def web(url: str, certificate: str = "") -> Target:
@@ -148,7 +149,10 @@ class Client:
         loop, target = asyncio.get_running_loop(), self.target
         if target.path is not None:
             with reachable(target.path) as path:
-                _, made = await loop.create_unix_connection(_Connection, path)
+                name = "localhost" if target.tls else None  # nobody checks it
+                _, made = await loop.create_unix_connection(
+                    _Connection, path, ssl=target.tls, server_hostname=name
+                )
         else:
             _, made = await loop.create_connection(
                 _Connection, target.host, target.port, ssl=target.tls

@@ -73,7 +73,8 @@ class Pipeline:
         if "url" in reach:
             return web(reach["url"], reach.get("certificate") or "")
         base = self.release.instance_folder.parent.parent
-        return unix(base / "ask" / f"{reach.get('socket') or stage.instance}.sock")
+        path = base / "ask" / f"{reach.get('socket') or stage.instance}.sock"
+        return unix(path, reach.get("certificate") or "")
 
     # What it is, once its stages have said what they are
 

@@ -1,0 +1,219 @@
+"""A stage on a host that the pipeline's host reaches by SSH alone: through a tunnel kept there."""
+
+import contextlib
+import json
+import socket
+import subprocess
+import time
+
+import pytest
+from client import Client, Failed, write_model
+
+PIPELINE = """
+[model]
+name = "credit"
+[predict]
+timeout = 8
+[[stage]]
+name = "near"
+instance = "near"
+after = ["input"]
+[[stage]]
+name = "far"
+instance = "far"
+location = "lab"
+tunnel = true
+after = ["input"]
+[[stage]]
+name = "blend"
+combine = "mean"
+after = ["near", "far"]
+"""
+ASK = """
+import http.client, json, sys
+line = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=30)
+line.request("POST", "/score", b'{"inputs": [[1, 2, 3]]}', {"Content-Type": "application/json"})
+answer = line.getresponse()
+print(json.dumps([answer.status, json.loads(answer.read())]))
+"""
+UNIT = "rhythmicml-credit.far.tunnel.service"
+BASES = {"root": "/var/lib/rhythmicml", "user": "/home/ds/.local/share/rhythmicml"}
+LOGINS = {"root": ("root", "/root"), "user": ("ds", "/home/ds")}
+
+
+@pytest.fixture(params=["root", pytest.param("user", marks=pytest.mark.faults)])
+def mode(request):
+    return request.param
+
+
+@pytest.fixture
+def client(tmp_path, guest, fresh_guest, mode):
+    for server in (guest, fresh_guest):
+        server.linger("ds")
+    client = Client(tmp_path / "home")
+    client.add_location(guest, LOGINS[mode][0])
+    client.add_location(fresh_guest, LOGINS[mode][0], "lab")
+    yield client
+    client.undeploy_all()
+
+
+def asked(guest, port):
+    status, body = json.loads(guest.run(["python3", "-c", ASK, str(port)], timeout=60).stdout)
+    return body["predictions"] if status == 200 else body
+
+
+def keys(server, mode):
+    return server.run(["cat", f"{LOGINS[mode][1]}/.ssh/authorized_keys"]).stdout
+
+
+def deployed(client, tmp_path):
+    for name, factor in (("near", 1.0), ("far", 3.0)):
+        client("add", str(write_model(tmp_path / name, name, factor=factor)))
+    folder = tmp_path / "credit"
+    folder.mkdir()
+    (folder / "rhythmicml.toml").write_text(PIPELINE)
+    (folder / "sample.json").write_text('{"inputs": [[1, 2, 3]]}')
+    for name in ("near", "far"):
+        client("commit", name)
+    done = client("deploy", str(folder), "--to", "srv", "--with-stages", timeout=300)
+    return folder, done["port"]
+
+
+def test_a_stage_through_a_tunnel(client, tmp_path, guest, fresh_guest, mode):
+    before = keys(fresh_guest, mode)
+    folder, port = deployed(client, tmp_path)
+    assert asked(guest, port) == [12.0]  # (1 * 6 + 3 * 6) / 2
+    [far] = [row for row in client("status") if row["model"] == "far"]
+    assert far["exposure"] == "loopback"
+    admitted = keys(fresh_guest, mode)
+    assert admitted.startswith(before)
+    [line] = admitted.removeprefix(before).splitlines()
+    assert line.endswith(" rhythmicml-pipeline-credit-on-srv")
+    assert not client("deploy", "credit", "--to", "srv")["changed"]
+    assert keys(fresh_guest, mode) == admitted, "once is enough"
+    assert client("verify", "srv")["findings"] == []
+
+    comes_back(guest, port)
+    opens_nothing_else(guest, fresh_guest, mode, far["port"])
+    needs_a_token(client, guest, port)
+    ends_with_its_stage(client, folder, guest, fresh_guest, mode, before)
+
+    client("undeploy", "credit", "--on", "srv", "--yes")
+    nothing_left(guest, fresh_guest, mode, before)
+
+
+def ssh_pids(guest):
+    return guest.run(["pgrep", "-x", "ssh"], check=False).stdout.split()
+
+
+def comes_back(guest, port):
+    """ssh killed: it is there again, and scores."""
+    [pid] = ssh_pids(guest)
+    guest.run(["kill", "-KILL", pid])
+    began = time.monotonic()
+    while asked(guest, port) != [12.0]:
+        assert time.monotonic() - began < 10
+        time.sleep(0.1)
+    seconds = time.monotonic() - began
+    assert ssh_pids(guest) != [pid]
+    print(f"scoring {seconds:.1f} s after ssh was killed")
+
+
+def opens_nothing_else(guest, fresh_guest, mode, port):
+    """The key gives no command, reaches no other port and no socket, and listens on no port."""
+    base, login = BASES[mode], LOGINS[mode][0]
+    key, known = (f"{base}/instances/credit/tunnel/{name}" for name in ("key", "far.known"))
+    options = f"-F none -o BatchMode=yes -o HostKeyAlias=far -o UserKnownHostsFile={known} -i {key}"
+    to = f"{login}@{fresh_guest.address}"
+
+    def ssh(words, then="true"):
+        script = f"timeout 5 ssh {options} {words} 2>&1 & sleep 1.5; {then}; wait"
+        return guest.run(["runuser", "-u", login, "--", "sh", "-c", script], check=False).stdout
+
+    assert "uid=" not in ssh(f"{to} id")
+    fetch = "python3 -c 'import socket; s = socket.create_connection((\"127.0.0.1\", 17000)); {}'"
+    speak = fetch.format('s.sendall(b"GET /readyz HTTP/1.0\\r\\n\\r\\n"); print(s.recv(99))')
+    assert "200 OK" in ssh(f"-N -L 17000:127.0.0.1:{port} {to}", speak), "what it is for"
+    assert "prohibited" in ssh(f"-N -L 17000:127.0.0.1:22 {to}", speak)
+    path = "/run/dbus/system_bus_socket"
+    assert "open failed" in ssh(f"-N -L 17000:{path} {to}", speak)
+    assert "open failed" not in reached_by_others(fresh_guest, login, path)
+    said = ssh(f"-N -o ExitOnForwardFailure=yes -R 17001:127.0.0.1:22 {to}")
+    assert "remote port forwarding failed" in said
+
+
+def reached_by_others(server, login, path):
+    """What ssh says with a key that is not restricted: that socket is there to be reached."""
+    argv = ["ssh", "-F", "none", "-o", "BatchMode=yes", "-i", str(server.key), "-N"]
+    argv += [
+        "-o",
+        f"UserKnownHostsFile={server.known_hosts}",
+        "-L",
+        f"{server.slot.near}:17002:{path}",
+    ]
+    with subprocess.Popen(
+        [*argv, f"{login}@{server.address}"], stderr=subprocess.PIPE, text=True
+    ) as ssh:
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError):
+                socket.create_connection((server.slot.near, 17002)).close()
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail("ssh did not come up")
+        time.sleep(1)
+        ssh.terminate()
+        return ssh.stderr.read()
+
+
+def needs_a_token(client, guest, port):
+    """Somebody gets a token of the stage: then the pipeline needs one, which it is given."""
+    client("token", "add", "far", "somebody", "--to", "lab")
+    assert "needs a token" in asked(guest, port)["error"]["cause"]
+    client("deploy", "credit", "--to", "srv", timeout=300)
+    assert asked(guest, port) == [12.0]
+    names = {each["name"] for each in client("token", "list", "far")}
+    assert names == {"somebody", "pipeline-credit-srv"}
+
+
+def ends_with_its_stage(client, folder, guest, fresh_guest, mode, before):
+    """A version without the stage needs no tunnel; going back to the one with it does."""
+    text = PIPELINE.replace('location = "lab"\ntunnel = true\n', "").replace(
+        '"far"\nafter', '"near"\nafter'
+    )
+    (folder / "rhythmicml.toml").write_text(text)
+    port = client("deploy", "credit", "--to", "srv", timeout=300)["port"]
+    assert asked(guest, port) == [6.0]
+    nothing_left(guest, fresh_guest, mode, before)
+    client("rollback", "credit")
+    assert asked(guest, port) == [12.0]
+    assert len(keys(fresh_guest, mode).removeprefix(before).splitlines()) == 1
+
+
+def nothing_left(guest, fresh_guest, mode, before):
+    assert keys(fresh_guest, mode) == before
+    assert ssh_pids(guest) == []
+    home = "/home/ds/.config/systemd/user" if mode == "user" else "/etc/systemd/system"
+    base = BASES[mode]
+    left = ["find", home, f"{base}/ask", f"{base}/instances/credit"]
+    found = guest.run(left, check=False).stdout
+    assert "tunnel" not in found
+    assert "credit.far" not in found
+
+
+@pytest.mark.faults
+def test_refused_before_anything_is_changed(client, tmp_path, guest, fresh_guest, mode):
+    before = keys(fresh_guest, mode)
+    guest.run(["mv", "/usr/bin/ssh", "/usr/bin/ssh.away"])
+    try:
+        with pytest.raises(Failed) as failed:
+            deployed(client, tmp_path)
+    finally:
+        guest.run(["mv", "/usr/bin/ssh.away", "/usr/bin/ssh"])
+    assert "no SSH client" in failed.value.problem["what"]
+    assert keys(fresh_guest, mode) == before
+    assert client("status") == []
+    with pytest.raises(Failed) as failed:
+        client("deploy", "credit", "--to", "local", "--with-stages", timeout=300)
+    assert "only systemd keeps one" in failed.value.problem["what"]
