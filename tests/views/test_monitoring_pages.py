@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import json
 import re
 import threading
 import time
@@ -23,6 +24,7 @@ from app.views import charts, figures
 
 pytestmark = pytest.mark.browser
 
+FAILED = {"error": "<b>bold</b>", "traceback": "Traceback:\n  in predict.py\n<b>bold</b>"}
 HOSTILE = '=cmd()<img src=x onerror="window.hurt=1">'
 
 
@@ -178,7 +180,7 @@ def kept(work, model="churn", number=1):
     """Rows of two versions in the last minutes, and an event, as a hostile host gives them."""
     now = int(time.time()) // 10 * 10
     rows = [made(now - 600 + n * 10, 1 if n < 30 else 2) for n in range(59)]
-    event = Happened("f", 1, now - 200.0, 0.0, "failed", f'{{"error": "{"<b>bold</b>"}"}}')
+    event = Happened("f", 1, now - 200.0, 0.0, "failed", json.dumps(FAILED))
     with work.open_store() as store:
         store.instances.upsert(Instance(model, "local", 8100, "v2-a", 2, "serving"))
     with work.open_recorded() as recorded, recorded.write():
