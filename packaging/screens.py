@@ -326,6 +326,7 @@ SCENES: dict[str, Scene] = {
         "/settings",
         (press_button("Check"), see("accepts no")),
     ),
+    "settings-foot": Scene("/settings", (press("End"),)),
     "location-add": Scene("/settings", (click("Add location"),)),
     "location-trust": Scene("/settings", (meet,)),
     "location-forget": Scene("/settings", (click("Forget"),)),

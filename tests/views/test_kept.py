@@ -6,7 +6,7 @@ import pytest
 from client import Client, write_model
 from playwright.sync_api import expect
 
-from app.services import backups, models, versions
+from app.services import backups, models, retention, versions
 
 pytestmark = pytest.mark.browser
 
@@ -261,3 +261,19 @@ def test_files_say_what_is_left_out_and_commands_are_copied(page, server, work, 
     expect(page.locator(".left-out li")).to_have_text(["__pycache__/", "notebooks/", "train.log"])
     page.locator(".cli .copy").click()
     assert page.evaluate("navigator.clipboard.readText()") == "rhythmicml commit churn -m MESSAGE"
+
+
+def test_how_many_releases_stay_is_set_and_taken_back(page, server, work):
+    page.goto(f"{server.address}/settings")
+    field = page.get_by_label("Good releases that stay on a location")
+    expect(field).to_have_value("5")
+    field.fill("3")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("3 good releases stay now.")).to_be_visible()
+    expect(field).to_have_value("3")
+    with work.open_store() as store:
+        assert retention.default(store) == 3
+    page.get_by_role("button", name="Undo").click()
+    expect(field).to_have_value("5")
+    with work.open_store() as store:
+        assert retention.default(store) == 5
