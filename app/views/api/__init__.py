@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, abort, jsonify, request
 
-from app.views.api import deployments, jobs, locations, models, secrets, versions
+from app.views.api import (
+    deployments,
+    groups,
+    jobs,
+    locations,
+    models,
+    secrets,
+    tokens,
+    upkeep,
+    versions,
+)
 from app.views.api.fields import PREFIX
 from app.views.described import LARGEST, Route, document
 
@@ -55,6 +65,9 @@ def table(work: Workspace, answers: Answers) -> list[Route]:
         *versions.routes(work),
         *deployments.routes(work),
         *secrets.routes(work),
+        *tokens.routes(work),
         *locations.routes(work, answers),
+        *groups.routes(work),
         *jobs.routes(work),
+        *upkeep.routes(work),
     ]
