@@ -177,6 +177,11 @@ def line(public: str, ports: Iterable[int], comment: str) -> str:
     return f'{",".join(options)},command="/bin/false" {public} {comment}'
 
 
+def admitting(pipeline: str, location: str, place: str) -> str:
+    """In words: what is done on the other side, before anything else."""
+    return f"Let {location} in on {place} by SSH, for {pipeline} alone"
+
+
 def comment(pipeline: str, location: str) -> str:
     """By which people know the line of a pipeline."""
     return f"rhythmicml-pipeline-{pipeline}-on-{location}"

@@ -112,7 +112,7 @@ class Metrics:
 
     def asked(self, request: Request, inputs: Inputs, result: Any) -> None:
         """A request has its result."""
-        if self.tap is not None:
+        if self.tap is not None and self.tap.share:
             self.tap.asked(request, inputs, result)
 
     def event(self, kind: str, **body: Any) -> None:

@@ -72,8 +72,8 @@ class Scribe:
             body = {"release": self.release, "version": self.version, **said.body}
             self._events.append(said._replace(body=body))
         elif isinstance(said, Seconds):
-            self.latency.add(said.latency)
-            self.predict.add(said.predict)
+            sketch = self.latency if said.of == "latency" else self.predict
+            sketch.add(said.values, said.each)
         elif isinstance(said, Rows):
             self._add(said.inputs, self.inputs)
             self._add(said.outputs, self.outputs)

@@ -37,21 +37,21 @@ class Sketch:
         self.neg: dict[int, int] = {}
         self.coarse = 0
 
-    def add(self, values: Sequence[float]) -> None:
-        """Finite values."""
+    def add(self, values: Sequence[float], each: int = 1) -> None:
+        """Finite values, each of which stands for so many."""
         above = [value for value in values if value >= SMALLEST]
         below = [-value for value in values if value <= -SMALLEST]
-        self.zero += len(values) - len(above) - len(below)
+        self.zero += (len(values) - len(above) - len(below)) * each
         for side, found in ((self.pos, above), (self.neg, below)):
             if found:
-                self._count(side, found)
+                self._count(side, found, each)
         self._fit()
 
-    def _count(self, side: dict[int, int], values: Iterable[float]) -> None:
+    def _count(self, side: dict[int, int], values: Iterable[float], each: int) -> None:
         found: Mapping[int, int] = Counter(map(ceil, map(_times, map(log, values))))
         for _ in range(self.coarse):
             found = _folded(found)
-        _sum(side, found)
+        _sum(side, found if each == 1 else {bucket: n * each for bucket, n in found.items()})
 
     def _fit(self) -> None:
         while len(self.pos) + len(self.neg) > self.most:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.crash import crash_point
-from app.deployer import certificates
+from app.deployer import certificates, tunnels
 from app.deployer import plan as planning
 from app.deployer.apply import Source, apply
 from app.deployer.plan import Found, Step, Wanted
@@ -340,7 +340,7 @@ def nothing_to_send(digest: str) -> tuple[Path, int]:
 def planned(
     wanted: Wanted, attempt: Attempt, found: Found, steps: list[Step], breaking: tuple[str, ...]
 ) -> Event:
-    words = [step.words for step in steps]
+    words = [*_admissions(wanted, attempt, steps), *(step.words for step in steps)]
     lines = [*(words or ["Nothing would be done."]), *map(_breaking_words, breaking)]
     data = {
         "model": wanted.name,
@@ -354,6 +354,14 @@ def planned(
         "breaking": breaking,
     }
     return Event("result", "\n".join(lines), data=data)
+
+
+def _admissions(wanted: Wanted, attempt: Attempt, steps: list[Step]) -> list[str]:
+    """On other hosts, where this one gets new tunnels to them."""
+    if not any(step.do == "tunnels" for step in steps):
+        return []
+    places = sorted({each.location for each in wanted.tunnels})
+    return [tunnels.admitting(wanted.name, attempt.location.name, each) for each in places]
 
 
 def _breaking_words(change: str) -> str:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from app.workspace import Workspace
 
 TEXTS = ("name", "instance", "location", "combine", "when")
-TRUTHS = ("idempotent", "optional")
 
 ONLY_ASKING = (*OF_INSTANCES, "columns", "constants", "when", "timeout")
 """Keys that a stage that combines has not; what a form holds of them is of before."""

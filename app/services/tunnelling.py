@@ -52,7 +52,7 @@ def let_in(attempt: Attempt, wanted: Wanted, found: Found) -> Events:
     key = attempt.road.call("tunnel_key", name=wanted.name, make=True)
     for place in sorted({each.location for each in wanted.tunnels}):
         ways = [each for each in wanted.tunnels if each.location == place]
-        words = f"Let {attempt.location.name} in on {place} by SSH, for {wanted.name} alone"
+        words = tunnels.admitting(wanted.name, attempt.location.name, place)
         yield Event("step", words)
         line = tunnels.line(
             key, (each.to for each in ways), tunnels.comment(wanted.name, attempt.location.name)

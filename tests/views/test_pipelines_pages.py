@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tomllib
 from accessible import findings
 from client import Client, write_model
 from playwright.sync_api import expect
@@ -191,6 +192,23 @@ def test_another_edit_of_the_file_is_not_overwritten(page, server, client, tmp_p
     page.get_by_role("button", name="Add to rhythmicml.toml").click()
     expect(page.locator("#toasts")).to_contain_text("was changed since it was opened here")
     assert toml.read_text() == theirs
+
+
+def test_a_change_keeps_what_it_is_not_about(page, server, client, tmp_path):
+    begin(page, server, tmp_path)
+    toml = tmp_path / "both" / "rhythmicml.toml"
+    elsewhere = 'instance = "sums"\nlocation = "lab"\ntunnel = true\nidempotent = true'
+    toml.write_text(toml.read_text().replace('instance = "sums"', elsewhere))
+    page.reload()
+    page.get_by_label("Change sums").click()
+    page.get_by_role("button", name="Change…").click()
+    expect(page.get_by_label("Through an SSH tunnel")).to_be_checked()
+    page.get_by_label("timeout").fill("2.5")
+    page.get_by_role("button", name="Save to rhythmicml.toml").click()
+    expect(page.locator("#drawer")).to_be_hidden()
+    said = tomllib.loads(toml.read_text())["stage"][0]
+    assert (said["tunnel"], said["location"], said["idempotent"]) == (True, "lab", True)
+    assert said["timeout"] == 2.5
 
 
 @pytest.mark.faults
