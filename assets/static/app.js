@@ -6,7 +6,7 @@ const search = document.getElementById("q");
 let cameFrom = null;
 
 function openDrawer() {
-  if (drawer.hidden) cameFrom = document.activeElement;
+  if (drawer.hidden) cameFrom = seen(document.activeElement);
   drawer.hidden = false;
   const first = drawer.querySelector("[autofocus], input:not([type=hidden]), select, button.btn");
   if (first && !drawer.contains(document.activeElement)) first.focus();
@@ -16,7 +16,7 @@ function openDrawer() {
 function closeDrawer() {
   drawer.hidden = true;
   document.getElementById("drawer-body").replaceChildren();
-  if (cameFrom && cameFrom.isConnected) cameFrom.focus();
+  if (cameFrom) stay(again(cameFrom));
 }
 
 function note(text) {

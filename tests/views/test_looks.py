@@ -120,3 +120,22 @@ def test_news_that_come_while_a_part_is_asked_for_are_not_lost(page, server, wor
         assert ">running<" in held[0]
     finally:
         client("undeploy", "churn", "--purge", "--yes")
+
+
+def test_who_goes_by_the_keyboard_stays_where_she_was(page, server, work, tmp_path):
+    client = Client(work.home)
+    client("add", str(write_model(tmp_path / "churn", "churn")))
+    page.goto(f"{server.address}/models/churn/configuration")
+    page.get_by_label("description", exact=True).fill("Who leaves")
+    save = page.get_by_role("button", name="Save rhythmicml.toml")
+    save.press("Enter")  # the form that it is in is replaced
+    expect(page.locator("#verdict")).to_contain_text("Saved.")
+    expect(save).to_be_focused()
+    page.goto(f"{server.address}/models/churn/files")
+    message = page.get_by_label("Message", exact=True)
+    message.fill("first")
+    message.press("Enter")
+    expect(page.locator("#drawer .job-state")).to_have_text("done", timeout=30_000)
+    expect(page.locator("#drawer :focus")).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(page.locator("main :focus")).to_have_count(1)
