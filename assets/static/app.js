@@ -145,7 +145,7 @@ document.addEventListener("htmx:afterSwap", () => {
 // A name that is being changed: what it was comes back with Esc, or when one goes elsewhere.
 function leaveName(field) {
   const row = field.closest("tbody[id]");
-  field.blur();
+  leave();
   if (row) htmx.trigger("#rows", "refresh");
   else location.reload();
 }
@@ -161,7 +161,7 @@ document.addEventListener("keydown", (event) => {
 
 document.addEventListener("htmx:afterRequest", (event) => {
   if (!event.target.matches(".rename") || !event.detail.successful || !document.getElementById("rows")) return;
-  document.activeElement.blur();
+  leave();
   htmx.trigger("#rows", "refresh");
 });
 

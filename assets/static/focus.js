@@ -26,6 +26,12 @@ function stay(to) {
   to.focus({ preventScroll: true });
 }
 
+// What has the focus is done with, and shall not have it again.
+function leave() {
+  document.activeElement.blur();
+  focused = null;
+}
+
 document.addEventListener("focusin", ({ target }) => { focused = target === document.body ? null : seen(target); });
 document.addEventListener("mousedown", () => { focused = null; });
 for (const name of ["htmx:afterSettle", "htmx:afterRequest"]) {
