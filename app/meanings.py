@@ -216,10 +216,12 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
         ),
         "keep": Meaning(
             "whole number",
-            "5",
+            "",
             "How many releases that were production stay on the host, besides the current "
             "one, the one before it, those that run and those that are pinned. Older ones "
-            "are removed before a deploy sends anything, and after it.",
+            "are removed before a deploy sends anything, and after it. Left out: the default, "
+            "which `rhythmicml keep` and Settings change for all models at once; nothing goes "
+            "before the next deploy or switch, whose plan says it.",
         ),
         "secrets": Meaning(
             "list",

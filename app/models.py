@@ -115,7 +115,7 @@ class Configuration:
         )
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class FileEntry:
     """One file of a version. A symbolic link has a target and no digest."""
 

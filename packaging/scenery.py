@@ -2,16 +2,22 @@
 
 One server is an sshd of this machine's own, on a loopback port. It is ended before the pictures
 are taken, so that what they say of it is what one reads of a server that is away. It has no
-systemd: the instance on it is the one thing here that is only written into the store.
+systemd: the instance on it is only written into the store, and so is a day of requests that nobody
+has the time to make.
 """
 
 from __future__ import annotations
 
+import http.client
 import json
+import math
+import random
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,8 +28,10 @@ from sshd import Sshd, make_key  # noqa: E402
 
 from app.errors import Problem  # noqa: E402
 from app.models import Instance  # noqa: E402
+from app.scoring import samples, sketch  # noqa: E402
 from app.services import composing, instances, locations, models, versions  # noqa: E402
 from app.services.deployments import deploy, rollback, undeploy  # noqa: E402
+from app.store.recorded import Sample  # noqa: E402
 from app.workspace import Workspace  # noqa: E402
 
 PREDICT = '''"""Who leaves next month, by three weights."""
@@ -63,6 +71,7 @@ ABOUT = {
     "broken": ("A script that needs what is not there", "lab", "ben", 0.5),
     "slow": ("Weights that take their time to load", "lab", "chen", 0.5),
 }
+SECRET = {"demand": '\n[deploy]\nsecrets = ["WEATHER_KEY", "DEPOT_PASSWORD"]\n'}
 ENDS = 'import os; os.path.exists("{flag}") or os._exit(1)'
 NEEDS = """if not Path("{flag}").exists():
         raise ImportError("libGL.so.1: cannot open shared object file")"""
@@ -88,6 +97,9 @@ name = "offer"
 combine = "first"
 after = ["call", "letter"]
 """
+DAY, STEP = 86_400, 60
+BUSY = {"churn": 12.0, "fraud": 6.0, "outlook": 2.0}
+"""Requests a second, by day."""
 DIES_WITH_ITS_JOB = """
 import sys; from app.store import Store; from pathlib import Path; from app.models import Event
 with Store.open(Path(sys.argv[1])) as store:
@@ -126,7 +138,8 @@ class Scenery:
             "sample.json": json.dumps(SAMPLE),
             "rhythmicml.toml": CONFIGURATION.format(
                 name=name, about=about, tag=tag, owner=owner, auc=auc
-            ),
+            )
+            + SECRET.get(name, ""),
         }
         for path, text in files.items():
             (folder / path).write_text(text)
@@ -158,6 +171,7 @@ def build(scenery: Scenery) -> None:
     fail(scenery)
     churn(scenery)
     outlook(scenery)
+    record(scenery)
     subprocess.run([sys.executable, "-c", DIES_WITH_ITS_JOB, str(work.home)], cwd=ROOT, check=True)
     scenery.sshd.stop()
 
@@ -191,6 +205,72 @@ def outlook(scenery: Scenery) -> None:
     versions.commit(work, "offers", "Worth a call, or not")
 
 
+def record(scenery: Scenery) -> None:
+    """A day of requests as fronts would have recorded it, up to now."""
+    now = int(time.time()) // STEP * STEP
+    draw = random.Random(5)
+    with scenery.work.open_recorded() as recorded, recorded.write():
+        for name, most in BUSY.items():
+            old, new = (2, 3) if name == "churn" else (1, 1)
+            rows = [
+                row(draw, at, most, now - at, old if at < now - DAY / 3 else new)
+                for at in range(now - DAY, now, STEP)
+            ]
+            recorded.put(recorded.source(name, "local"), rows, [])
+        recorded.heard("lab", time.time(), None, "It accepts no connection.")
+
+
+def row(draw: random.Random, at: int, most: float, ago: int, version: int) -> Sample:
+    """A minute of the day: the night was calm."""
+    tide = max(0.05, 0.55 + 0.45 * math.cos(ago / DAY * 2 * math.pi) + draw.gauss(0, 0.04))
+    count = int(most * tide * STEP)
+    failed = draw.randrange(1, 5) if draw.random() < 0.02 else 0
+    waits = [draw.lognormvariate(math.log(0.0009), 0.4) for _ in range(200)]
+    codes = {"200": count - failed, "422": count // 90, **({"503": failed} if failed else {})}
+    body = {
+        **samples.empty(),
+        "seconds": float(STEP),
+        "requests": codes,
+        "latency": sketch.of(waits),
+        "predict": sketch.of([wait * 0.7 for wait in waits]),
+        "batches": {"count": max(1, count * 19 // 20), "rows": count},
+        "memory": 50e6 + 2e6 * tide,
+        "cpu": 0.05 * tide * STEP,
+        "host": {
+            "cpu": 0.2 + 0.4 * tide, "memory": 9.1e9 + 1e9 * tide, "memory_total": 16e9,
+            "disk": 211e9, "disk_total": 480e9, "load": 0.4 + 1.6 * tide,
+        },
+    }  # fmt: skip
+    total = sum(codes.values())
+    release, packed = f"v{version}-1f0c9a77be21", samples.pack(body)
+    return Sample(STEP, at, release, version, 0.0, float(STEP), total, failed, False, packed)
+
+
+class Load:
+    """Requests to the instances that are busy, from a thread, until `end`."""
+
+    def __init__(self, work: Workspace) -> None:
+        with work.open_store() as store:
+            self._ports = {each.model: each.port for each in store.instances.all(location="local")}
+        self._ending = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=each) for each in BUSY.items()]
+        for each in self._threads:
+            each.start()
+
+    def _ask(self, name: str, often: float) -> None:
+        body, kind = json.dumps(SAMPLE), {"Content-Type": "application/json"}
+        while not self._ending.wait(1 / often):
+            link = http.client.HTTPConnection("127.0.0.1", self._ports[name])
+            with closing(link), suppress(OSError, http.client.HTTPException):
+                link.request("POST", "/invocations", body, kind)
+                link.getresponse().read()
+
+    def end(self) -> None:
+        self._ending.set()
+        for each in self._threads:
+            each.join()
+
+
 def fail(scenery: Scenery) -> None:
     """An instance whose worker ends, and cannot be started again for want of a library."""
     flag = scenery.flags / "ocr"
@@ -211,7 +291,11 @@ def scenery(folder: Path) -> Iterator[Scenery]:
     with made.sshd:
         try:
             build(made)
-            yield made
+            load = Load(made.work)
+            try:
+                yield made
+            finally:
+                load.end()
         finally:
             for each in made.flags.iterdir():
                 each.unlink()

@@ -1,6 +1,6 @@
 """Pictures of every page and state, light and dark, into build/screens/.
 
-    python packaging/screens.py [PART OF A NAME]
+    python packaging/screens.py [PART OF A NAME, OR PARTS WITH | BETWEEN]
     SCALE=2 …                       two pixels for each one, as for those in docs/pictures
 
 What is on them is real: packaging/scenery.py makes it with the product itself, and what is pressed
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -129,6 +130,32 @@ def edit_elsewhere(page: Page, made: Scenery) -> None:
     path.write_text(kept)
 
 
+def drawn(page: Page, _: Scenery) -> None:
+    """Wait until charts have their numbers."""
+    page.locator("#charts[aria-busy=false]").wait_for(timeout=10_000)
+
+
+def point(page: Page, _: Scenery) -> None:
+    page.locator("[data-chart=latency] .u-over").hover()
+
+
+def rename(name: str, new: str) -> Step:
+    def step(page: Page, _: Scenery) -> None:
+        page.get_by_label(f"More for {name}", exact=True).click()
+        page.get_by_role("button", name="Rename", exact=True).locator("visible=true").click()
+        page.locator(".rename input[name=name]").fill(new)
+        page.keyboard.press("Enter")
+
+    return step
+
+
+def describe(page: Page, _: Scenery) -> None:
+    """Metadata is changed and saved."""
+    page.get_by_label("Description", exact=True).fill("Who is likely to leave next month")
+    page.get_by_role("button", name="Save metadata").click()
+    page.get_by_role("button", name="Undo").wait_for()
+
+
 def astray(page: Page, _: Scenery) -> None:
     """A server is added where none listens."""
     page.get_by_label("Address", exact=True).fill("ssh://ana@127.0.0.1:1")
@@ -183,6 +210,8 @@ SCENES: dict[str, Scene] = {
     "remove": Scene("/", (open_menu("More for prices"), click("Remove…"))),
     "remove-deployed": Scene("/", (open_menu("More for churn"), click("Remove…"))),
     "rename": Scene("/", (open_menu("More for prices"), click("Rename"))),
+    "toast-undo": Scene("/", (rename("prices", "rents"), see("Undo")), (click("Undo"),)),
+    "toast-undo-settings": Scene("/models/churn/metadata", (describe,), (click("Undo"),)),
     "toast-problem": Scene("/settings", (click("Add location"), fill("Name", "prod"), astray)),
     "drop": Scene("/", (drag("dragEnter"),)),
     "drop-copying": Scene("/", (drag("dragEnter", "dragOver", "drop"),), CANCEL),
@@ -271,6 +300,22 @@ SCENES: dict[str, Scene] = {
         ),
     ),
     "deploy-stages": Scene("/models/offers", (click("Deploy"), see("Deploy missing stages"))),
+    "monitoring": Scene("/monitoring", widths=ALL),
+    "monitoring-chosen": Scene("/monitoring?state=unreachable"),
+    "monitoring-none": Scene("/monitoring?q=nothing"),
+    "instance": Scene("/monitoring/churn/local?range=24h", (drawn,), widths=ALL),
+    "instance-hour": Scene("/monitoring/fraud/local", (drawn,)),
+    "instance-crosshair": Scene("/monitoring/churn/local?range=24h", (drawn, point)),
+    "instance-versions": Scene("/monitoring/churn/local?range=7d&a=2&b=3", (drawn,)),
+    "instance-table": Scene(
+        "/monitoring/churn/local?range=24h",
+        (drawn, click("Table"), see("CSV of these")),
+    ),
+    "instance-failing": Scene("/monitoring/ocr/local", (drawn,)),
+    "instance-unreachable": Scene("/monitoring/demand/lab", (drawn,)),
+    "hosts": Scene("/hosts", widths=ALL),
+    "host": Scene("/hosts/local?range=24h", (drawn,)),
+    "host-unreachable": Scene("/hosts/lab", (drawn,)),
     "jobs-running": Scene("/jobs", (see("running"),)),
     "job-interrupted": Scene("/jobs", (click("fraud v1"),)),
     "job-cancelled": Scene("/jobs", (click("slow v1"), *CANCEL)),
@@ -281,6 +326,7 @@ SCENES: dict[str, Scene] = {
         "/settings",
         (press_button("Check"), see("accepts no")),
     ),
+    "settings-foot": Scene("/settings", (press("End"),)),
     "location-add": Scene("/settings", (click("Add location"),)),
     "location-trust": Scene("/settings", (meet,)),
     "location-forget": Scene("/settings", (click("Forget"),)),
@@ -289,6 +335,8 @@ SCENES: dict[str, Scene] = {
 EMPTY = {
     "first-run": Scene("/", widths=ALL),
     "pipelines-none": Scene("/pipelines"),
+    "monitoring-empty": Scene("/monitoring"),
+    "hosts-none": Scene("/hosts"),
     "jobs-none": Scene("/jobs"),
 }
 
@@ -345,7 +393,7 @@ def main() -> None:
             for work, scenes in ((made.empty, EMPTY), (made.work, SCENES)):
                 with window(browser, work, theme) as (page, address):
                     for name, scene in scenes.items():
-                        if wanted not in name:
+                        if not re.search(wanted, name):
                             continue
                         try:
                             picture(page, made, address, name, scene, theme)

@@ -463,6 +463,17 @@ def released(client, name="churn"):
     return sorted(int(path.name[1:].split("-")[0]) for path in found.glob("v*"))
 
 
+def test_the_default_of_keep_removes_nothing_before_the_next_deploy(client, folder):
+    for number in range(3):
+        (folder / "predict.py").write_text(PREDICT + "\n" * number)
+        client("deploy", str(folder))
+    assert client("keep") == {"keep": 5}
+    assert client("keep", "1") == {"keep": 1}
+    assert released(client) == [1, 2, 3]
+    (folder / "predict.py").write_text(PREDICT + "\n" * 4)
+    assert "Remove 1 old release" in client("deploy", "churn", "--plan")["plan"][0]
+
+
 def listing(client):
     """`versions` as a person reads it."""
     argv = client.argv("versions", "churn")

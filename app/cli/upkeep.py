@@ -100,6 +100,22 @@ def restore_store(folder: Path | None, undo: bool, as_json: bool) -> None:
     emit(result.data, as_json, lambda _: click.echo(result.text))
 
 
+@click.command()
+@click.argument("count", type=int, required=False)
+@command
+def keep(count: int | None, as_json: bool) -> None:
+    """Show or set how many good releases stay on a host, of models that do not say it."""
+    from app.services import retention
+
+    work = workspace()
+    if count is not None:
+        retention.set_default(work, count)
+    with work.open_store() as store:
+        kept = retention.default(store)
+    words = f"Of a model that does not say `keep`, the last {kept} good releases stay on a host."
+    emit({"keep": kept}, as_json, lambda _: click.echo(words))
+
+
 def register(group: click.Group) -> None:
-    for each in (pin, unpin, verify, adopt, backup, restore_store):
+    for each in (pin, unpin, keep, verify, adopt, backup, restore_store):
         group.add_command(each)

@@ -22,6 +22,7 @@ from app.services import (
     logs,
     references,
     releases,
+    retention,
     schemas,
     secrets,
     shipping,
@@ -371,7 +372,8 @@ def _agreed(
 def _recall(attempt: Attempt, release: str, force: bool = False) -> Events:
     """Make a release production that is on the host already. force: pipelines may break."""
     there = attempt.road.call("manifest", name=attempt.model, release=release)
-    wanted = releases.recalled(there)
+    with attempt.work.open_store() as store:
+        wanted = replace(releases.recalled(there), keep=retention.of_release(store, there))
     found = look(attempt.road, wanted)
     asking = _agreed(attempt, wanted, found, _schema_of(attempt, there["version"]), force)
     wanted = secrets.confided(attempt.work, attempt.location, wanted)

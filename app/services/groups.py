@@ -19,6 +19,8 @@ def add(work: Workspace, name: str, locations: Sequence[str]) -> list[str]:
             f'"{name}" is not a name for a group.',
             remedy="Use small letters, digits and hyphens, at most 47, a hyphen not first.",
         )
+    if not locations:
+        raise Problem(f'The group "{name}" would have no location.', remedy="Name one at least.")
     with work.open_store() as store, store.write():
         if any(each.name == name for each in store.locations.all()):
             raise Problem(f'"{name}" is a location.', remedy="Choose another name for the group.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from app import jobs
 from app.errors import Problem
 from app.models import Event, Job
 from app.services import (
+    adopting,
     backups,
     deployments,
     fleet,
@@ -128,6 +130,12 @@ def _restore_store(work: Workspace, subject: str, undo: bool = False) -> Events:
     return backups.restore(work, None if undo else subject)
 
 
+def _adopt(
+    work: Workspace, subject: str, into: str | None = None, model: str | None = None
+) -> Events:
+    return adopting.adopt(work, subject, into=Path(into) if into else None, model=model)
+
+
 def _each(verb: Callable[..., Events]) -> Callable[..., Events]:
     def ordered(work: Workspace, subject: str, to: str | None = None, **options: Any) -> Events:
         return fleet.each(work, verb, subject, to=to, **options)
@@ -156,6 +164,7 @@ VERBS: dict[str, Callable[..., Events]] = {
     "verify": _verify,
     "backup": backups.backup,
     "restore-store": _restore_store,
+    "adopt": _adopt,
     "pin": _pinned(True),
     "unpin": _pinned(False),
     "test": _rehearse,
@@ -168,4 +177,4 @@ VERBS: dict[str, Callable[..., Events]] = {
     },
 }
 COMMANDS = {"check": "location check", "test": "pipeline test"}
-OF_NO_MODEL = ("check", "verify", "backup", "restore-store")
+OF_NO_MODEL = ("check", "verify", "backup", "restore-store", "adopt")

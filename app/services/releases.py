@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.deployer import runtime
-from app.deployer.plan import GOOD_KEPT, Wanted
+from app.deployer.plan import Wanted
 from app.deployer.tunnels import Tunnel
 from app.models import Configuration, FileEntry, Model, Version
-from app.services import gate
+from app.services import gate, retention
 from app.services.pipelines import INPUTS
 from app.store import manifest
 
@@ -139,7 +139,7 @@ def wanted(
         peak=version.memory,
         start_timeout=configuration.start_timeout,
         gate=gate.asked(configuration, inputs),
-        keep=configuration.keep,
+        keep=retention.of(store, version),
     )
 
     def source(digest: str) -> tuple[Path, int]:
@@ -237,5 +237,4 @@ def recalled(there: dict[str, Any]) -> Wanted:
         runtime_files={},
         memory=there["scoring"]["memory"],
         start_timeout=there["scoring"]["start_timeout"],
-        keep=there.get("origin", {}).get("configuration", {}).get("keep", GOOD_KEPT),
     )

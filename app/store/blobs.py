@@ -29,11 +29,14 @@ from app.errors import NotFound, Problem
 CHUNK = 1 << 22
 BLOCK = 4096
 WORKERS = 4
+MANY, TOGETHER = 1000, 64
+"""Files from which on each worker is handed so many at a time: what is kept about one that waits
+takes more than its entry in the version does."""
 ATTEMPTS = 3
 DAY = 86_400.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stat:
     """What tells, without reading it, whether a file is still the same."""
 
@@ -47,7 +50,7 @@ class Stat:
         return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stored:
     """A file that was put: its content's digest, and what it looked like while it was read."""
 
@@ -127,15 +130,15 @@ class Blobs:
         if not paths:
             return []
         with ThreadPoolExecutor(WORKERS) as copiers, ThreadPoolExecutor(WORKERS) as hashers:
-            copying = [copiers.submit(self._put, path, hashers) for path in paths]
+            copying = [copiers.submit(self._put, part, hashers) for part in _parts(paths)]
             stored = _all_or_first_fault(copying)
         crash_point("blobs-renamed")
         with _writing(self.folder):
             self._sync_folders(one.digest for one in stored)
         return stored
 
-    def _put(self, path: Path, hashers: ThreadPoolExecutor) -> Stored:
-        return _steadily(path, lambda source: self._copy(source, hashers))
+    def _put(self, paths: Sequence[Path], hashers: ThreadPoolExecutor) -> list[Stored]:
+        return [_steadily(path, lambda source: self._copy(source, hashers)) for path in paths]
 
     def _copy(self, source: int, hashers: ThreadPoolExecutor) -> Stored | None:
         """Keep what `source` reads, or nothing and None when it changed meanwhile."""
@@ -229,12 +232,22 @@ def _delete_unused(path: Path, before: float) -> int:
         return 0
 
 
+def _parts(paths: Sequence[Path]) -> list[Sequence[Path]]:
+    """One by one, so that large ones go side by side; of many, so many together."""
+    size = TOGETHER if len(paths) >= MANY else 1
+    return [paths[start : start + size] for start in range(0, len(paths), size)]
+
+
 def hash_files(paths: Sequence[Path]) -> list[Stored]:
     """What `put_files` would give, without keeping anything."""
     if not paths:
         return []
     with ThreadPoolExecutor(WORKERS) as pool:
-        return _all_or_first_fault([pool.submit(_steadily, path, _hash) for path in paths])
+        return _all_or_first_fault([pool.submit(_hash_each, part) for part in _parts(paths)])
+
+
+def _hash_each(paths: Sequence[Path]) -> list[Stored]:
+    return [_steadily(path, _hash) for path in paths]
 
 
 def _steadily(path: Path, read: Callable[[int], Stored | None]) -> Stored:
@@ -331,10 +344,10 @@ def _bypass_cache(target: int, wanted: bool) -> bool:
     return changed != flags
 
 
-def _all_or_first_fault(running: Sequence[Future[Stored]]) -> list[Stored]:
+def _all_or_first_fault(running: Sequence[Future[list[Stored]]]) -> list[Stored]:
     """The results in order. At the first fault the rest is not begun any more."""
     try:
-        return [one.result() for one in running]
+        return [stored for part in running for stored in part.result()]
     except BaseException:
         for one in running:
             one.cancel()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 
 from app.models import Model
 from app.store.blobs import Stat, Stored
@@ -32,11 +31,11 @@ class Stats:
 
     def keep(self, model: Model, stored: Iterable[tuple[str, Stored]]) -> None:
         """Remember what was hashed, by path."""
-        rows = [
-            (model.id, path, *asdict(one.stat).values(), one.digest)
+        rows = (
+            (model.id, path, *_columns(one.stat), one.digest)
             for path, one in stored
             if self._settled(one)
-        ]
+        )
         with self._database.write():
             self._database.execute_each(
                 "INSERT OR REPLACE INTO stats VALUES (?, ?, ?, ?, ?, ?, ?)", rows
@@ -53,6 +52,10 @@ class Stats:
         changed = max(one.stat.mtime_ns, one.stat.ctime_ns)
         coarse = one.stat.ctime_ns % 1_000_000_000 == 0
         return one.read_at_ns - changed > (self.COARSE_STEP_NS if coarse else self.STEP_NS)
+
+
+def _columns(seen: Stat) -> tuple[int, int, int, int]:
+    return seen.size, seen.mtime_ns, seen.ctime_ns, seen.inode
 
 
 class Locks:

@@ -27,7 +27,7 @@ NEVER = frozenset(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """One file or symbolic link. `path` is relative, with forward slashes."""
 

@@ -46,6 +46,16 @@ class Models:
             for row in rows
         ]
 
+    def secrets(self) -> dict[str, list[str]]:
+        """Model → the secrets that its last version names; without those that name none."""
+        rows = self._database.tuples(
+            "SELECT name, json_extract(configuration, '$.secrets')"
+            " FROM models JOIN versions ON versions.model_id = models.id AND number ="
+            " (SELECT max(number) FROM versions WHERE model_id = models.id)"
+            " WHERE json_array_length(configuration, '$.secrets') > 0 ORDER BY name"
+        )
+        return {name: json.loads(named) for name, named in rows}
+
     def find(self, name: str) -> Model | None:
         row = self._database.one("SELECT * FROM models WHERE name = ?", [name])
         return Model(**row) if row else None

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, make_response, render_template, request
 
 from app.errors import Problem
-from app.services import catalogue, models, scanning, versions
+from app.services import catalogue, models, monitoring, scanning, versions
+from app.views.figures import path_of
 from app.views.undo import Undo, undoable
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         order = request.args.get("order", "changed")
         shown = request.args.get("shown", SHOWN, type=int)
         everything = catalogue.rows(work)
+        lately = monitoring.traffic(work)
         for row in everything:
-            row["deployed"] = [live.row(each) for each in row["deployed"]]
+            row["deployed"] = [_drawn(live.row(each), lately) for each in row["deployed"]]
         chosen = catalogue.choose(
             everything, asked["q"][:200], state=asked["state"], location=asked["location"],
             tag=asked["tag"], order=order,
@@ -59,7 +61,6 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
             "order": order,
             "total": len(everything),
             "counts": _counts(everything),
-            "traffic_of": live.traffic,
             "tags": sorted({tag for row in everything for tag in row["tags"]}),
         }
 
@@ -125,6 +126,12 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         return _go("/")
 
     return pages
+
+
+def _drawn(row: dict[str, Any], lately: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any]:
+    """An instance with its requests per second, and the line of those of the last hour."""
+    traffic = lately.get((row["model"], row["location"]), {"requests": None, "spark": []})
+    return {**row, "rate": traffic["requests"], "line": path_of(traffic["spark"])}
 
 
 def _go(address: str) -> Any:

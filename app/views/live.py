@@ -9,12 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem
 from app.services import collecting
-from app.views.traffic import Meter, Traffic
 
 if TYPE_CHECKING:
     from app.views.feed import Feed
@@ -33,7 +31,6 @@ class Live:
         self._work = work
         self._feed = feed
         self._rows: dict[tuple[str, str], dict[str, Any]] = {}
-        self._meters: dict[tuple[str, str], Meter] = defaultdict(Meter)
         self._asking: set[str] = set()  # locations
         self._taking = threading.Lock()
         self._wanted = threading.Event()
@@ -47,11 +44,6 @@ class Live:
         `seen` is there when it is from the store and not from the host.
         """
         return self._rows.get((known["model"], known["location"]), known)
-
-    def traffic(self, known: dict[str, Any]) -> Traffic | None:
-        """How many requests an instance answered lately; None while that is not known."""
-        meter = self._meters.get((known["model"], known["location"]))
-        return meter.traffic() if meter else None
 
     def refresh(self) -> None:
         """Have the hosts asked, if that was not just done."""
@@ -102,10 +94,6 @@ class Live:
 
     def _take(self, location: str, rows: list[dict[str, Any]]) -> None:
         found = {(row["model"], row["location"]): row for row in rows}
-        now = time.monotonic()
-        for key, row in found.items():
-            if row["requests"] is not None:
-                self._meters[key].read(now, row["requests"])
         with self._taking:
             others = {key: row for key, row in self._rows.items() if key[1] != location}
             changed, self._rows = {**others, **found} != self._rows, {**others, **found}

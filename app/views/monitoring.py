@@ -32,11 +32,11 @@ COLUMNS = (
     ("location", "Location", "where"),
     ("state", "State", ""),
     ("requests", "Requests", "right wide"),
-    ("p50", "p50", "right small p50"),
-    ("p95", "p95", "right small p95"),
-    ("p99", "p99", "right small p99"),
-    ("errors", "Errors", "right small"),
-    ("memory", "Memory", "right small memory"),
+    ("p50", "p50", "right narrow p50"),
+    ("p95", "p95", "right narrow p95"),
+    ("p99", "p99", "right narrow p99"),
+    ("errors", "Errors", "right narrow"),
+    ("memory", "Memory", "right narrow memory"),
     ("", "Over time", "drawn"),
 )
 """Order, words and looks of each column of the list."""

@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, make_response, render_template, request
 
-from app.deployer.plan import GOOD_KEPT
 from app.errors import NotTrusted, Problem
-from app.services import endings, groups, locations
+from app.services import endings, groups, locations, retention
 from app.views import upkeep
 from app.views.undo import Undo, undoable
 
@@ -30,13 +29,16 @@ def blueprint(work: Workspace, answers: Answers) -> Blueprint:
         known = locations.list_locations(work)
         with work.open_store() as store:
             there = store.instances.all()
+            secrets = store.models.secrets()
+            kept = retention.default(store)
         return render_template(
             "settings.html", page="settings", groups=groups.all_groups(work), home=work.home,
             there={each.name: [i.model for i in there if i.location == each.name]
                    for each in known},
             keys={each.name: locations.fingerprints(work, each) for each in known},
-            about=upkeep.about(work), vendored=upkeep.parts(), kept=GOOD_KEPT,
-            job_notices=endings.wanted(work),
+            about=upkeep.about(work), vendored=upkeep.parts(), kept=kept, most=retention.MOST,
+            job_notices=endings.wanted(work), looking=True,
+            found={model: [{"name": each} for each in named] for model, named in secrets.items()},
         )  # fmt: skip
 
     @pages.get("/locations/new")
@@ -105,6 +107,19 @@ def blueprint(work: Workspace, answers: Answers) -> Blueprint:
     def forget(name: str) -> Any:
         locations.forget_key(work, name)
         return _again()
+
+    @pages.post("/settings/keep")
+    def keep() -> Any:
+        asked = request.form["keep"].strip()
+        if not asked.isdecimal():
+            raise Problem(f'"{asked}" is no whole number.')
+        with work.open_store() as store:
+            before = retention.default(store)
+        retention.set_default(work, int(asked))
+        undo = Undo(
+            f"{int(asked)} good releases stay now.", "/settings/keep", {"keep": str(before)}
+        )
+        return undoable(_again(), undo)
 
     @pages.post("/settings/theme")
     def theme() -> Any:

@@ -87,16 +87,11 @@ def blueprint(work: Workspace) -> Blueprint:
 
     def _secrets() -> Any:
         with work.open_store() as store:
-            latest = {each.name: store.versions.latest(each) for each in store.models.all()}
-        named = [name for name, version in latest.items() if version and _names_any(version)]
+            named = store.models.secrets()
         found = {name: secrets.list_secrets(work, name) for name in named}
         return render_template("secrets.html", found=found)
 
     return pages
-
-
-def _names_any(version: Any) -> bool:
-    return bool(version.configuration.secrets)
 
 
 def about(work: Workspace) -> dict[str, str]:

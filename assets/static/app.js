@@ -6,7 +6,7 @@ const search = document.getElementById("q");
 let cameFrom = null;
 
 function openDrawer() {
-  if (drawer.hidden) cameFrom = document.activeElement;
+  if (drawer.hidden) cameFrom = seen(document.activeElement);
   drawer.hidden = false;
   const first = drawer.querySelector("[autofocus], input:not([type=hidden]), select, button.btn");
   if (first && !drawer.contains(document.activeElement)) first.focus();
@@ -17,7 +17,7 @@ function closeDrawer() {
   drawer.hidden = true;
   for (const live of drawer.querySelectorAll("[sse-connect]")) htmx.trigger(live, "htmx:beforeCleanupElement");
   document.getElementById("drawer-body").replaceChildren();
-  if (cameFrom && cameFrom.isConnected) cameFrom.focus();
+  if (cameFrom) stay(again(cameFrom));
 }
 
 function note(text) {
@@ -155,7 +155,7 @@ document.addEventListener("htmx:afterSwap", () => {
 // A name that is being changed: what it was comes back with Esc, or when one goes elsewhere.
 function leaveName(field) {
   const row = field.closest("tbody[id]");
-  field.blur();
+  leave();
   if (row) htmx.trigger("#rows", "refresh");
   else location.reload();
 }
@@ -171,7 +171,7 @@ document.addEventListener("keydown", (event) => {
 
 document.addEventListener("htmx:afterRequest", (event) => {
   if (!event.target.matches(".rename") || !event.detail.successful || !document.getElementById("rows")) return;
-  document.activeElement.blur();
+  leave();
   htmx.trigger("#rows", "refresh");
 });
 

@@ -81,10 +81,14 @@ function scales(columns) {
   return found;
 }
 
-// A line of its own for whatever was done to the instance, named where there is room for words.
+const APART = 5;
+
+// A line for whatever was done to the instance, named where there is room for words. Of what comes
+// thick and fast, as ends of a worker do, only so many lines as can be told apart.
 function drawMarks(plot) {
   const { ctx, bbox } = plot;
   const ratio = devicePixelRatio;
+  const last = {};
   let free = -Infinity;
   ctx.save();
   ctx.textAlign = "left";
@@ -93,7 +97,8 @@ function drawMarks(plot) {
   ctx.lineWidth = ratio;
   for (const mark of said.marks) {
     const x = Math.round(plot.valToPos(mark.at, "x", true));
-    if (x < bbox.left || x > bbox.left + bbox.width) continue;
+    if (x < bbox.left || x > bbox.left + bbox.width || x - last[mark.tone] < APART * ratio) continue;
+    last[mark.tone] = x;
     ctx.strokeStyle = ctx.fillStyle = colour(mark.tone);
     ctx.setLineDash([3 * ratio, 3 * ratio]);
     ctx.beginPath();

@@ -28,6 +28,21 @@ def test_a_file_is_kept_under_the_digest_of_its_content(blobs, tmp_path, size):
     assert blobs.verify(sha256(content))
 
 
+def test_many_files_are_handed_out_together_and_come_back_in_order(blobs, tmp_path, monkeypatch):
+    monkeypatch.setattr("app.store.blobs.MANY", 10)
+    monkeypatch.setattr("app.store.blobs.TOGETHER", 4)
+    paths = [tmp_path / str(number) for number in range(13)]
+    for path in paths:
+        path.write_text(path.name)
+    wanted = [sha256(path.name.encode()) for path in paths]
+    assert [one.digest for one in hash_files(paths)] == wanted
+    assert [one.digest for one in blobs.put_files(paths)] == wanted
+    assert all(map(blobs.verify, wanted))
+    paths[6].unlink()
+    with pytest.raises(Problem, match="cannot be read"):
+        blobs.put_files(paths)
+
+
 def test_a_blob_is_read_only_and_nothing_is_left_over(blobs, tmp_path):
     digest = blobs.put_bytes(b"hello")
     assert stat.S_IMODE(blobs.path(digest).stat().st_mode) == 0o444

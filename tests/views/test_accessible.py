@@ -99,6 +99,31 @@ def test_axe_finds_nothing(page, server, filled, theme):
     assert {place: found for place, found in told.items() if found} == {}
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_in_toasts(page, server, work, tmp_path, theme):
+    page.emulate_media(color_scheme=theme)
+    Client(work.home)("add", str(write_model(tmp_path / "new", "new")))
+    page.goto(server.address)
+    page.get_by_label("More for new").click()
+    page.get_by_role("button", name="Rename", exact=True).click()
+    page.get_by_label("New name of new").fill("newer")
+    page.keyboard.press("Enter")
+    undo = page.get_by_role("button", name="Undo")
+    expect(undo).to_be_visible()
+    told = {"undo": findings(page)}
+    undo.click()
+    expect(page.get_by_text("newer is called new now.")).to_be_visible()
+    told["back again"] = findings(page)
+    page.goto(f"{server.address}/settings")
+    page.get_by_role("button", name="Add location").click()
+    page.get_by_label("Name", exact=True).fill("prod")
+    page.get_by_label("Address", exact=True).fill("ssh://ana@127.0.0.1:1")
+    page.get_by_role("button", name="Connect and add").click()
+    expect(page.locator(".toast-problem")).to_be_visible()
+    told["problem"] = findings(page)
+    assert {place: found for place, found in told.items() if found} == {}
+
+
 @pytest.mark.parametrize("width", [640, 900, 2560])  # 640 is 1,280 at a zoom of 200 %
 def test_no_page_is_wider_than_its_window(page, server, work, tmp_path, width):
     client = Client(work.home)

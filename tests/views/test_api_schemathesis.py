@@ -28,7 +28,7 @@ import schemathesis
 
 THERE = {{
     "model": ["churn", "churn", "bare", "gone"], "number": [1, 2], "name": ["local"],
-    "secret": ["KEY"],
+    "secret": ["KEY"], "token": ["ci"],
 }}
 
 @schemathesis.hook
@@ -36,7 +36,9 @@ def map_path_parameters(ctx, parameters):
     for name in parameters or ():
         if random.random() < 0.5:
             parameters[name] = random.choice(THERE[name])
-    if (parameters or {{}}).get("model") in ("churn", "bare") and ctx.operation.method == "delete":
+    if (parameters or {{}}).get("model") in ("churn", "bare") and (
+        ctx.operation.method == "delete" or ctx.operation.path.endswith("remove")
+    ):
         parameters["model"] = "gone"
     return parameters
 

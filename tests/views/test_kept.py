@@ -6,8 +6,7 @@ import pytest
 from client import Client, write_model
 from playwright.sync_api import expect
 
-from app.services import backups, models, versions
-from app.views.traffic import Meter, words_of
+from app.services import backups, models, retention, versions
 
 pytestmark = pytest.mark.browser
 
@@ -264,33 +263,17 @@ def test_files_say_what_is_left_out_and_commands_are_copied(page, server, work, 
     assert page.evaluate("navigator.clipboard.readText()") == "rhythmicml commit churn -m MESSAGE"
 
 
-def test_requests_are_drawn_in_the_catalogue(page, server, work, churn):
-    client = Client(work.home)
-    client("deploy", "churn", "--to", "local")
-    request = churn.parent / "rows.json"
-    request.write_text('{"inputs": [[1, 2, 3]]}')
-    try:
-        page.goto(server.address)
-        expect(page.locator("#model-churn")).to_contain_text("serving v1")
-        for _ in range(3):
-            client("score", "churn", "--data", str(request))
-            server.live._wanted.set()
-            page.wait_for_timeout(1500)
-        row = page.locator("#model-churn .traffic")
-        expect(row).to_contain_text("req/s")
-        expect(row.get_by_role("img", name="Requests, the last 1 minutes")).to_be_visible()
-    finally:
-        client("undeploy", "churn", "--purge", "--yes")
-
-
-def test_rates_of_a_meter():
-    meter = Meter()
-    assert meter.traffic() is None
-    for moment, requests in ((0.0, 0), (10.0, 100), (10.0, 100), (20.0, 900), (30.0, 50)):
-        meter.read(moment, requests)
-    assert meter.rates() == [10.0, 80.0, 5.0]  # the last after another start
-    assert meter.traffic().words == "5.0 req/s"
-    assert meter.traffic().path == "M0.0 13.2 L30.0 1.0 L60.0 14.1"
-    assert [words_of(rate) for rate in (0, 0.25, 84.4, 1234)] == [
-        "0 req/s", "0.2 req/s", "84 req/s", "1.2 k req/s",
-    ]  # fmt: skip
+def test_how_many_releases_stay_is_set_and_taken_back(page, server, work):
+    page.goto(f"{server.address}/settings")
+    field = page.get_by_label("Good releases that stay on a location")
+    expect(field).to_have_value("5")
+    field.fill("3")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("3 good releases stay now.")).to_be_visible()
+    expect(field).to_have_value("3")
+    with work.open_store() as store:
+        assert retention.default(store) == 3
+    page.get_by_role("button", name="Undo").click()
+    expect(field).to_have_value("5")
+    with work.open_store() as store:
+        assert retention.default(store) == 5

@@ -6,6 +6,9 @@ import time
 import pytest
 from client import Client, write_model
 from playwright.sync_api import expect
+from test_monitoring_pages import kept
+
+from app.models import Location
 
 pytestmark = pytest.mark.browser
 
@@ -21,6 +24,13 @@ new PerformanceObserver((list) => {
 SEEN = 0.001
 """Layout shift that a person could see, a hundredth of what passes for good: a state's word that
 news made longer has 0.00002, a paragraph that pushed others down had 0.005."""
+PAGES = (
+    *("/", "/?q=to", "/jobs", "/settings", "/pipelines"),
+    *("/monitoring", "/monitoring?q=none", "/monitoring/told/local", "/hosts", "/hosts/local"),
+)
+FILL = """pill => {
+  while (pill.parentElement.querySelectorAll("label").length < 7) pill.after(pill.cloneNode(true));
+}"""
 TABS = ("", "/files", "/versions", "/configuration", "/metadata", "/try", "/instances", "/history")
 
 
@@ -30,20 +40,48 @@ def test_no_page_moves_what_it_has_shown(page, server, work, tmp_path):
     client("deploy", str(folder))
     (folder / "more.txt").write_text("not committed")
     client("add", str(write_model(tmp_path / "new", "new")))
+    told = write_model(tmp_path / "told", "told")
+    with (told / "rhythmicml.toml").open("a") as file:
+        file.write('[deploy]\nsecrets = ["API_KEY", "OTHER_KEY", "THIRD_KEY"]\n')
+    client("add", str(told))
+    client("commit", "told")
+    with work.open_store() as store:
+        store.blobs.put_bytes(b"no version needs it")
+    kept(work, "told")
     page.add_init_script(WATCH)
     moved = {}
     try:
         for width in (900, 1280, 2560):
             page.set_viewport_size({"width": width, "height": 800})
-            for path in ("/", "/jobs", "/settings", *(f"/models/churn{tab}" for tab in TABS)):
+            for path in (*PAGES, *(f"/models/churn{tab}" for tab in TABS)):
                 page.goto(server.address + path)
                 page.wait_for_timeout(300)
+                if page.locator("#charts").count():
+                    expect(page.locator("#charts")).to_have_attribute("aria-busy", "false")
                 found = page.evaluate("window.moved")
                 if sum(value for value, *_ in found) > SEEN:
                     moved[f"{path} {width}"] = json.dumps(found)
     finally:
         client("undeploy", "churn", "--purge", "--yes")
     assert moved == {}
+
+
+def test_filters_stand_in_one_line(page, server, work, tmp_path):
+    client = Client(work.home)
+    folder = write_model(tmp_path / "churn", "churn")
+    toml = folder / "rhythmicml.toml"
+    toml.write_text(toml.read_text().replace("[dep", 'metadata = { tags = ["t"] }\n[dep'))
+    client("add", str(folder))
+    client("commit", "churn")
+    with work.open_store() as store:
+        store.locations.add(Location("a-lab-with-a-long-name", url="ssh://ana@127.0.0.1:1"))
+    page.goto(f"{server.address}/?state=unreachable")
+    expect(page.locator(".choices select")).to_have_count(3)
+    page.locator(".pills label", has_text="Unreachable").evaluate(FILL)  # as with every state
+    expect(page.locator(".pills label")).to_have_count(7)
+    tops = "all => all.map((each) => Math.round(each.getBoundingClientRect().y / 10))"
+    assert len(set(page.locator(".filters :is(.search, .pills, select)").evaluate_all(tops))) == 1
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
 def test_the_example_is_one_click_away(page, server, tmp_path, monkeypatch):
@@ -82,3 +120,22 @@ def test_news_that_come_while_a_part_is_asked_for_are_not_lost(page, server, wor
         assert ">running<" in held[0]
     finally:
         client("undeploy", "churn", "--purge", "--yes")
+
+
+def test_who_goes_by_the_keyboard_stays_where_she_was(page, server, work, tmp_path):
+    client = Client(work.home)
+    client("add", str(write_model(tmp_path / "churn", "churn")))
+    page.goto(f"{server.address}/models/churn/configuration")
+    page.get_by_label("description", exact=True).fill("Who leaves")
+    save = page.get_by_role("button", name="Save rhythmicml.toml")
+    save.press("Enter")  # the form that it is in is replaced
+    expect(page.locator("#verdict")).to_contain_text("Saved.")
+    expect(save).to_be_focused()
+    page.goto(f"{server.address}/models/churn/files")
+    message = page.get_by_label("Message", exact=True)
+    message.fill("first")
+    message.press("Enter")
+    expect(page.locator("#drawer .job-state")).to_have_text("done", timeout=30_000)
+    expect(page.locator("#drawer :focus")).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(page.locator("main :focus")).to_have_count(1)

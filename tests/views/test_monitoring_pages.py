@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import json
 import re
 import threading
 import time
@@ -17,12 +18,13 @@ from playwright.sync_api import expect
 from app import words
 from app.models import Instance
 from app.scoring import samples, sketch, summaries
-from app.services import collecting
+from app.services import collecting, monitoring
 from app.store.recorded import Happened, Sample
 from app.views import figures
 
 pytestmark = pytest.mark.browser
 
+FAILED = {"error": "<b>bold</b>", "traceback": "Traceback:\n  in predict.py\n<b>bold</b>"}
 HOSTILE = '=cmd()<img src=x onerror="window.hurt=1">'
 
 
@@ -166,12 +168,35 @@ def kept(work, model="churn", number=1):
     """Rows of two versions in the last minutes, and an event, as a hostile host gives them."""
     now = int(time.time()) // 10 * 10
     rows = [made(now - 600 + n * 10, 1 if n < 30 else 2) for n in range(59)]
-    event = Happened("f", 1, now - 200.0, 0.0, "failed", f'{{"error": "{"<b>bold</b>"}"}}')
+    event = Happened("f", 1, now - 200.0, 0.0, "failed", json.dumps(FAILED))
     with work.open_store() as store:
         store.instances.upsert(Instance(model, "local", 8100, "v2-a", 2, "serving"))
     with work.open_recorded() as recorded, recorded.write():
         recorded.put(recorded.source(model, "local"), rows, [event])
         recorded.heard("local", time.time(), 0.0)
+
+
+def test_the_catalogue_draws_what_was_recorded_before_it_was_opened(page, server, work, tmp_path):
+    client = Client(work.home)
+    client("add", str(write_model(tmp_path / "churn", "churn")))
+    client("commit", "churn")
+    kept(work)
+    page.goto(server.address)
+    charts_of = page.locator("#model-churn").get_by_role("link", name="Requests, the last hour")
+    expect(charts_of).to_contain_text("30 req/s")
+    charts_of.click()
+    page.wait_for_url("**/monitoring/churn/local")
+    page.goto(f"{server.address}/models/churn")
+    page.get_by_role("link", name="Charts").click()
+    page.wait_for_url("**/monitoring/churn/local")
+
+
+def test_the_catalogue_says_the_same_of_requests_as_monitoring(work):
+    kept(work)
+    known, told = monitoring.overview(work)[0], monitoring.traffic(work)["churn", "local"]
+    assert told["requests"] == pytest.approx(known["requests"]) == pytest.approx(30.4)
+    assert told["spark"] == known["spark"]
+    assert {each and round(each, 1) for each in told["spark"]} == {None, 30.4}
 
 
 def test_what_a_host_says_is_text(page, server, work):

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, abort, jsonify, request
 
 from app import VERSION
-from app.views.api import alerts, deployments, jobs, locations, models, secrets, versions
+from app.views.api import (
+    alerts,
+    deployments,
+    groups,
+    jobs,
+    locations,
+    models,
+    secrets,
+    tokens,
+    upkeep,
+    versions,
+)
 from app.views.api.fields import PREFIX
 from app.views.described import LARGEST, Route, document
 
@@ -56,7 +67,10 @@ def table(work: Workspace, answers: Answers) -> list[Route]:
         *versions.routes(work),
         *deployments.routes(work),
         *secrets.routes(work),
+        *tokens.routes(work),
         *locations.routes(work, answers),
+        *groups.routes(work),
         *jobs.routes(work),
         *alerts.routes(work),
+        *upkeep.routes(work),
     ]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem
-from app.services import fleet, instances, versions
+from app.services import fleet, instances, logs, versions
 from app.services.orders import Order
 from app.views.api.fields import (
     BEGUN,
@@ -55,6 +55,7 @@ RUNNING = {
 }
 OF_MODEL = Field("model", "only of this model", least=1, most=1000)
 REQUEST = Field("request", "what the instance is to be sent", "object", required=True)
+LINES = Field("lines", "how many at most", "integer", least=1, most=10_000)
 ANSWER = {"type": "object", "required": ["answer", "release", "version"]}
 
 
@@ -95,6 +96,10 @@ def routes(work: Workspace) -> list[Route]:
         said = instances.score(work, model, json.dumps(request).encode(), to=to)
         return {key: said[key] for key in ("answer", "release", "version")}
 
+    def show_log(model: str, lines: int = 100, to: str | None = None) -> Any:
+        """The last lines that an instance said, or those kept here when its host gives none"""
+        return logs.last(work, model, lines=lines, to=to).lines
+
     planned = {"type": "object", "description": "plan: its steps in words, or locations of such"}
     return [
         Route(
@@ -109,6 +114,7 @@ def routes(work: Workspace) -> list[Route]:
             for verb, (_, fields) in ORDERS.items()
         ),
         Route("GET", "/instances", list_instances, RUNNING, query=(OF_MODEL, TO)),
+        Route("GET", f"{MODEL}/logs", show_log, list[str], query=(LINES, ON)),
         Route("POST", f"{MODEL}/ask", ask, ANSWER, body=(REQUEST, ON)),
     ]
 

@@ -1,4 +1,4 @@
-"""Jobs as JSON: looked at, ended, ordered again; and those that are about no model."""
+"""Jobs as JSON: looked at, ended, ordered again."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from app import jobs
 from app.services import orders
-from app.services.orders import Order
-from app.views.api.fields import BEGUN, FOLDER, JOB, NUMBER, as_row, begin, job
+from app.views.api.fields import BEGUN, JOB, NUMBER, as_row, job
 from app.views.described import Field, Route
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
-
-PLACE = Field("location", "a location; else the store here", least=1, most=1000)
 
 
 def routes(work: Workspace) -> list[Route]:
@@ -39,17 +36,6 @@ def routes(work: Workspace) -> list[Route]:
         """Order once more what a job was about; gives the new job"""
         return job(work, orders.again(work, number))
 
-    def verify(location: str | None = None) -> Any:
-        """Read again all that a location holds, or the store here; fails when it finds damage"""
-        if location is not None:
-            with work.open_store() as store:
-                store.locations.get(location)
-        return begin(work, Order("verify", location or ""))
-
-    def backup(folder: str) -> Any:
-        """Copy the store into a folder; again, only what is new"""
-        return begin(work, Order("backup", folder))
-
     limit = Field("limit", "how many at most", "integer", least=1, most=1000)
     after = Field("after", "the number of the last event that is known", "integer")
     return [
@@ -57,6 +43,4 @@ def routes(work: Workspace) -> list[Route]:
         Route("GET", f"/jobs/{NUMBER}", show_job, JOB, query=(after,)),
         Route("POST", f"/jobs/{NUMBER}/cancel", cancel_job, JOB),
         Route("POST", f"/jobs/{NUMBER}/retry", retry_job, JOB, status=202, leads=BEGUN),
-        Route("POST", "/verify", verify, JOB, body=(PLACE,), status=202, leads=BEGUN),
-        Route("POST", "/backup", backup, JOB, body=(FOLDER,), status=202, leads=BEGUN),
     ]

@@ -13,7 +13,8 @@ from app.services import catalogue, configuring, describing, models
 from app.services.configuring import Source
 from app.services.describing import Description
 from app.services.models import Added
-from app.views.api.fields import FOLDER, MODEL, PREFIX
+from app.services.orders import Order
+from app.views.api.fields import BEGUN, FOLDER, JOB, MODEL, PREFIX, begin
 from app.views.described import Field, Route
 
 if TYPE_CHECKING:
@@ -70,6 +71,16 @@ def routes(work: Workspace) -> list[Route]:
         """Forget a model and its versions; its folder and its history stay"""
         return models.remove(work, model, force)
 
+    def undeploy_and_remove(model: str) -> Any:
+        """Take a model off every location, then forget it and its versions
+
+        Gives the job that does it. Its releases, tokens and secrets go from the hosts; where that
+        fails nothing is forgotten. Its folder and its history stay.
+        """
+        with work.open_store() as store:
+            known = store.models.get(model).name
+        return begin(work, Order("remove", known, {"undeploy": True}))
+
     def show_description(model: str) -> Any:
         """What the model's folder says of it: description, tags, metadata"""
         return _plain(describing.parse(configuring.read(work, model).text))
@@ -101,6 +112,14 @@ def routes(work: Workspace) -> list[Route]:
         Route("GET", MODEL, show_model, ROW),
         Route("PATCH", MODEL, rename_model, Model, body=(required,)),
         Route("DELETE", MODEL, remove_model, Model, query=(FORCE,)),
+        Route(
+            "POST",
+            f"{MODEL}/undeploy-and-remove",
+            undeploy_and_remove,
+            JOB,
+            status=202,
+            leads=BEGUN,
+        ),
         Route("GET", f"{MODEL}/description", show_description, Description),
         Route("PATCH", f"{MODEL}/description", describe, Description, body=SAID),
         Route("GET", f"{MODEL}/configuration", show_configuration, Source),
