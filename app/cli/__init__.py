@@ -8,7 +8,18 @@ from __future__ import annotations
 
 import sys
 
-from app.cli import gate, instances, locations, models, pipelines, secrets, tokens, ui, upkeep
+from app.cli import (
+    gate,
+    instances,
+    locations,
+    models,
+    pipelines,
+    secrets,
+    shadow,
+    tokens,
+    ui,
+    upkeep,
+)
 from app.cli.base import root
 
 
@@ -17,5 +28,5 @@ def main() -> None:
     root(sys.argv[1:] or ["ui"], prog_name="rhythmicml")
 
 
-for part in (models, pipelines, locations, instances, gate, tokens, secrets, upkeep, ui):
+for part in (models, pipelines, locations, instances, gate, shadow, tokens, secrets, upkeep, ui):
     part.register(root)

@@ -18,6 +18,7 @@ from app.services import (
     pins,
     rehearsing,
     removing,
+    shadow,
     verifying,
     versions,
 )
@@ -159,6 +160,8 @@ VERBS: dict[str, Callable[..., Events]] = {
     "pin": _pinned(True),
     "unpin": _pinned(False),
     "test": _rehearse,
+    "shadow": shadow.start,
+    "unshadow": shadow.end,
     **{
         verb.__name__: _each(verb)
         for verb in (
@@ -167,5 +170,5 @@ VERBS: dict[str, Callable[..., Events]] = {
         )
     },
 }
-COMMANDS = {"check": "location check", "test": "pipeline test"}
+COMMANDS = {"check": "location check", "test": "pipeline test", "unshadow": "shadow --end"}
 OF_NO_MODEL = ("check", "verify", "backup", "restore-store")
