@@ -36,6 +36,7 @@ from app.views import (
     pipelines,
     receiving,
     settings,
+    shadow,
     timeline,
     tunnels,
     upkeep,
@@ -81,7 +82,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     _log_to(work.home / "log", app.logger)
     for part in (catalogue, pipelines, dashboard, jobs, actions, monitoring, chart_pages):
         app.register_blueprint(part.blueprint(work, live))
-    for viewer in (asking, palette, timeline, upkeep):
+    for viewer in (asking, palette, shadow, timeline, upkeep):
         app.register_blueprint(viewer.blueprint(work))
     texts = Texts()
     for editor in (configuration, metadata):
