@@ -462,12 +462,19 @@ def released(client, name="churn"):
     return sorted(int(path.name[1:].split("-")[0]) for path in found.glob("v*"))
 
 
+def listing(client):
+    """`versions` as a person reads it."""
+    argv = client.argv("versions", "churn")
+    return subprocess.check_output(argv, env=client.environ, text=True)
+
+
 def test_old_releases_go_and_pinned_ones_stay(client, folder):
     """F31: what has failed is gone before the next one is sent; what is pinned outlives all."""
     config = folder / "rhythmicml.toml"
     config.write_text(config.read_text() + "[deploy]\nkeep = 1\n")
     client("deploy", str(folder))
     assert client("pin", "churn@1")["pinned"] == [1]
+    assert [each["pinned"] for each in client("versions", "churn")] == [["local"]]
     (folder / "predict.py").write_text(PREDICT.replace("return json", "raise SystemExit #"))
     with pytest.raises(Failed):
         client("deploy", "churn")
@@ -479,7 +486,10 @@ def test_old_releases_go_and_pinned_ones_stay(client, folder):
     client("deploy", "churn")
     assert released(client) == [1, 3, 4], "the failed one went, the others did not"
     assert client("status", "churn")[0]["pinned"] == [1]
+    assert "local" in listing(client).splitlines()[-1]
     assert client("unpin", "churn@1")["pinned"] == []
+    assert [each["pinned"] for each in client("versions", "churn")] == [[], [], [], []]
+    assert "PINNED" not in listing(client)
     (folder / "predict.py").write_text(PREDICT + "\n\n\n")
     client("deploy", "churn")
     assert released(client) == [3, 4, 5]

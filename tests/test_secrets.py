@@ -102,8 +102,9 @@ def test_value_that_no_release_names_leaves_the_host(client, tmp_path):
     assert {*json.loads(there.read_text())} == {"DB_PASSWORD", "OTHER"}, "the way back needs it"
     for each in (tmp_path / "home/local/instances/vault/releases").glob("v1-*"):
         shutil.rmtree(each)
-    first, *_ = client("deploy", "vault")["steps"]
-    assert first == "Remove 1 secret that no release names"
+    runs = client("status", "vault")[0]["since"]
+    assert client("deploy", "vault")["steps"] == ["Remove 1 secret that no release names"]
+    assert client("status", "vault")[0]["since"] == runs
     assert {*json.loads(there.read_text())} == {"OTHER"}
     assert client("deploy", "vault")["changed"] is False
 

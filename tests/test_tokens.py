@@ -15,6 +15,11 @@ import pytest
 from client import PREDICT, Client, Failed, own_port, write_model
 
 from app.deployer import certificates
+from app.deployer.road import open_local
+from app.errors import Problem
+from app.models import Location
+from app.services import tokens
+from app.workspace import Workspace
 
 BODY = b'{"inputs": [[1, 2, 3]]}'
 ANSWER = {"predictions": [12.0]}
@@ -194,6 +199,58 @@ def test_tokens_outlive_a_restart_and_a_new_version(client, folder):
     write_model(folder, "churn", factor=3.0)
     client("deploy", "churn")
     assert (ask(port)[0], ask(port, token)[0]) == (401, 200)
+
+
+def test_tokens_follow_the_model_to_its_new_name_and_end_with_it(client, folder):
+    client("deploy", str(folder))
+    token = client("token", "add", "churn", "ci")["token"]
+    client("undeploy", "churn", "--yes")
+    client("rename", "churn", "left")
+    assert not (instance(client) / "tokens.json").exists()
+    moved = client.home / "local" / "instances" / "left" / "tokens.json"
+    assert stat.S_IMODE(moved.stat().st_mode) == 0o600
+    port = client("deploy", "left")["port"]
+    assert (ask(port)[0], ask(port, token)) == (401, (200, ANSWER))
+    with pytest.raises(Failed, match="is deployed"):
+        client("rename", "left", "churn")
+    client("undeploy", "left", "--yes")
+    client("remove", "left")
+    assert not moved.exists()
+    lines = moved.with_name("history.jsonl").read_text().splitlines()
+    actions = [json.loads(line)["action"] for line in lines]
+    assert [each for each in actions if "token" in each] == ["token move", "token end"]
+
+
+def test_model_keeps_its_name_while_a_host_with_tokens_of_it_is_out_of_reach(client, folder):
+    client("add", str(folder))
+    client("token", "add", "churn", "ci")
+    with Workspace(client.home).open_store() as store:
+        store.locations.add(Location("srv", url="ssh://nobody@127.0.0.1:9"))
+        store.deployments.finish(store.deployments.start("churn", "srv", "token add"), "done")
+    for done in (("rename", "churn", "left"), ("remove", "churn")):
+        with pytest.raises(Failed, match="tokens of it on srv would stay good") as caught:
+            client(*done)
+        assert "127.0.0.1:9" in caught.value.problem["cause"]
+    assert [each["name"] for each in kept(client)["tokens"]] == ["ci"], "nothing is half done"
+    assert [each["name"] for each in client("list")] == ["churn"]
+    client("remove", "churn", "--force")
+    assert not (instance(client) / "tokens.json").exists()
+
+
+def test_tokens_are_not_given_to_what_somebody_else_deployed(tmp_path):
+    with open_local(tmp_path / "base") as road:
+        made = [tokens.entry("ci", "score", tokens.new_text())]
+        for name in ("churn", "left"):
+            road.call("lock", name=name, who="ana")
+            road.call("tokens", name=name, tokens=made, entry={"action": "token add"})
+        facts = tmp_path / "base" / "instances" / "left" / "instance.json"
+        facts.write_text('{"port": 8101}')
+        order = {"entry": {"action": "token move"}}
+        with pytest.raises(Problem, match="left is deployed on that host already"):
+            road.call("hand_over", name="churn", new="left", **order)
+        assert road.call("hand_over", name="left", new=None, **order) == []
+        assert road.call("tokens", name="left", tokens=None)["tokens"] == made
+        assert road.call("hand_over", name="churn", new=None, **order) == ["ci"]
 
 
 def test_purging_an_instance_takes_its_secrets_along(client, folder):

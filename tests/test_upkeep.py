@@ -1,5 +1,6 @@
 """What is on a host is read again, mended by a deploy, and enough to begin anew from."""
 
+import csv
 import json
 import random
 import subprocess
@@ -110,6 +111,28 @@ def test_hand_edits_and_a_broken_link_are_named(client):
     client("deploy", "churn@1")
     client("deploy", "churn@2")
     assert run(client, "verify", "local")[1]["findings"] == []
+
+
+def test_what_is_not_judged_is_said_last(client):
+    [site] = client.home.glob("local/runtime/*/env/lib/python*/site-packages")
+    (site / "by_hand.py").write_text("import this\n")
+    half = client.home / "local" / "envs" / "0123456789abcdef-cp311-x86_64"
+    half.mkdir(parents=True)
+    code, said = run(client, "verify", "local")
+    (site / "by_hand.py").unlink()
+    half.rmdir()
+    assert (code, said["findings"]) == (0, [])
+    records = site.glob("*.dist-info/RECORD")
+    rows = [row for each in records for row in csv.reader(each.read_text().splitlines())]
+    bare = sum(not row[1] and not row[0].endswith(".pyc") for row in rows)
+    assert bare > 0
+    assert f"{bare:,} files that their packages give no digest for" in said["not_judged"]
+    assert "what was put into an environment by hand" in said["not_judged"]
+    assert "1 environment that is not whole" in said["not_judged"]
+    words = subprocess.check_output(
+        client.argv("verify", "local"), env=client.environ, text=True, stderr=subprocess.DEVNULL
+    )
+    assert words.splitlines()[-1].startswith("Not judged: what Python caches (.pyc), ")
 
 
 def test_flipped_byte_in_the_store_names_its_versions_and_is_mended_by_a_commit(client):

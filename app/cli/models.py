@@ -147,10 +147,10 @@ def commit(model: str, message: str, relock: bool, as_json: bool) -> None:
 @click.argument("model")
 @command
 def list_versions(model: str, as_json: bool) -> None:
-    """List the versions of MODEL, newest first."""
+    """List the versions of MODEL, newest first, and where each is pinned."""
     from app.services import versions
 
-    found = versions.versions(workspace(), model)
+    found = versions.listed(workspace(), model)
 
     def show(_: Any) -> None:
         if not found:
@@ -163,6 +163,7 @@ def list_versions(model: str, as_json: bool) -> None:
                 "by": each.author,
                 "files": each.files,
                 "size": size(each.size),
+                **({"pinned": ", ".join(each.pinned)} if any(e.pinned for e in found) else {}),
                 "message": each.message,
             }
             for each in found

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from app import scratch
 from app.deployer.agent.fronts import dial
 from app.deployer.link import PATIENCE, Address, Lost
 from app.deployer.starting import local_command
@@ -22,7 +23,7 @@ class LocalLink:
     def __init__(self) -> None:
         self.place = "This machine"
         self.patience = PATIENCE
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115
+        self._said = tempfile.TemporaryFile(dir=scratch.folder())  # noqa: SIM115
         self._process = subprocess.Popen(
             local_command("local"),
             stdin=subprocess.PIPE,

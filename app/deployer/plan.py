@@ -20,7 +20,7 @@ LOOPBACK, PUBLIC = "loopback", "public"
 GOOD_KEPT = 5
 """How many releases that were once production stay on a host, unless `keep` says otherwise."""
 
-LISTS = ("history", "releases", "pythons", "addresses", "pinned", "dependents")
+LISTS = ("unwritable", "history", "releases", "pythons", "addresses", "pinned", "dependents")
 """What `look` answers with lists."""
 
 
@@ -165,6 +165,7 @@ class Found:
     runtime_python: major.minor of the Python that a runtime would be built on.
     fetches_pythons: whether uv can fetch Pythons there; asked only where one is lacking.
     warm: what is kept running idle, {"release", "unit", "until"}.
+    unwritable: where systemd has to make folders for a service and cannot.
     secrets: which values the host has (`secrets.Known`). asking: whether the socket is open that
     pipelines ask. stages: how the instances fare that a pipeline is to ask, by name; dependents:
     the pipelines that ask this one (agent/stages.py). tunnels: units of its own, each {"text",
@@ -196,6 +197,7 @@ class Found:
     systemd: bool
     linger: bool
     user_manager: bool
+    unwritable: tuple[str, ...] = ()
     exposure: str = LOOPBACK
     tokens: int = 0
     certificate: str | None = None
@@ -282,6 +284,13 @@ def _refuse_unfit(found: Found) -> None:
             "Else ask its administrator to run: "
             f"systemctl start user@$(id -u {found.user})",
         )
+    if found.unwritable:
+        raise Problem(
+            f"{found.user} cannot write to {' and '.join(found.unwritable)} on that host.",
+            cause="systemd makes each service's own folders there, and starts none without them.",
+            remedy=f"Have root run there: chmod 1777 {' '.join(found.unwritable)}; or, where it is "
+            f"mounted read-only: mount -o remount,rw {found.unwritable[0]}",
+        )
 
 
 def refuse_tunnels(wanted: Wanted, found: Found) -> None:
@@ -334,8 +343,12 @@ def serve(wanted: Wanted, found: Found) -> list[Step]:
     ending, found = _end_shadow(wanted, found)
     on = next((each for each in found.serving if each.release == release), None)
     opening = _opening(wanted, found)
-    confided = confide(wanted, found)
-    steps = [*_certify(wanted), *confided, *_listen(wanted, found), *_tunnels(wanted, found)]
+    steps = [
+        *_certify(wanted),
+        *confide(wanted, found),
+        *_listen(wanted, found),
+        *_tunnels(wanted, found),
+    ]
     if on is None or not on.ready:
         others = _others(found, release)
         if wanted.stop_first and others:
@@ -346,7 +359,7 @@ def serve(wanted: Wanted, found: Found) -> list[Step]:
         beside = f" beside {others}" if others else ""
         args = {"name": name, "release": release, "within": wanted.start_timeout}
         steps.append(Step(f"Start {release}{beside} and wait until it is ready", "start", args))
-    elif found.current == release and wanted.secret_names and (confided or found.secrets.stale):
+    elif found.current == release and _has_new_secrets(wanted, found):
         words = f"Restart {release} with its new secrets"
         steps.append(Step(words, "restart", {"name": name}))
         on = None
@@ -461,6 +474,12 @@ def confide(wanted: Wanted, found: Found) -> list[Step]:
     said = " and ".join(words)
     args = {"name": wanted.name, "keep": sorted(keep)}
     return [Step(said[0].upper() + said[1:], "secrets", args, (), json.dumps(new).encode())]
+
+
+def _has_new_secrets(wanted: Wanted, found: Found) -> bool:
+    """Whether what runs was told other values: not where only those went that it does not name."""
+    new = secrets.changed(wanted.secrets, wanted.secret_names, found.secrets)
+    return bool(new or (wanted.secret_names and found.secrets.stale))
 
 
 def _exposure_before_switch(wanted: Wanted, found: Found) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from app.deployer.plan import PUBLIC
 from app.errors import Problem
 from app.models import Event, Location, Model, Version
-from app.services import deployments, places, staging, tokens, versions
+from app.services import deployments, places, references, staging, tokens, versions
 from app.services.attempts import Events
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def deploy(
     When one of them, or the pipeline itself, fails, what was deployed for it is taken back.
     options: those of deployments.deploy.
     """
-    model, version = yield from deployments.version_of(work, reference, "")
+    model, version = yield from references.version_of(work, reference, "")
     if not (with_stages and version.configuration.stages):
         yield from deployments.deploy(work, reference, to=to, dry_run=dry_run, **options)
         return

@@ -6,27 +6,25 @@ steps. The last event is the result.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.deployer import plan as planning
 from app.deployer.agent.retention import rollback_target
-from app.deployer.apply import apply
+from app.deployer.apply import Source, apply
 from app.deployer.plan import Found, Step, Wanted
 from app.errors import GateFailed, NotFound, Problem
 from app.models import Event, Location, Model, Version
 from app.services import (
     dependents,
-    models,
+    references,
     releases,
     schemas,
     secrets,
     shipping,
     staging,
     tunnelling,
-    versions,
 )
 from app.services.attempts import (
     Attempt,
@@ -48,6 +46,7 @@ from app.services.places import (
     location_of,
     not_deployed,
     releases_of,
+    status_of,
     way_words,
 )
 
@@ -75,50 +74,96 @@ def deploy(
     in production ends before the new one starts, and is started again if that one fails. force:
     pipelines that ask it may break. stages_come: the stages of this pipeline need not be there yet.
     """
-    model, version = yield from version_of(work, what, message)
+    model, version = yield from references.version_of(work, what, message)
     location = location_for(work, version.configuration.location, to)
     yield Event("step", f"Look at {location.name}")
     others = staging.elsewhere(work, model.name, version.configuration, location)
     with beginning(work, "deploy", model.name, location, not dry_run) as (road, begun):
-        with work.open_store() as store:
-            reached = staging.reached(version.configuration, others)
-            wanted, source = releases.wanted(store, model, version, road.hello, port, reached)
-            before = store.deployments.for_model(model.name, location.name)
-        loads_in = next((s for each in before if (s := each.took("start"))), None)
-        wanted = replace(wanted, stop_first=stop_first, loads_in=loads_in)
+        wanted, source = _wanted(work, model, version, location, road, others, port)
+        wanted = replace(wanted, stop_first=stop_first)
         looking = ask_look(road, wanted)
         attempt = begun()
         found = planning.parse_found(looking.result())
-        way = way_words(attempt.road.hello["mode"])
-        yield Event("done", f"Look at {location.name}" + (f" ({way})" if way else ""))
+        yield Event("done", _looked_at(attempt))
         if wanted.stages and not stages_come:
             staging.check(wanted, found, others, location, version.schema)
         asking = _agreed(attempt, wanted, found, version.schema, force)
-        room = [] if found.release else planning.tidy(wanted, found)
-        if room and not dry_run:
-            yield from apply(room, attempt.road, model.name, nothing_to_send)
-            found = look(attempt.road, wanted)
+        room, found = yield from _made_room(attempt, wanted, found, dry_run)
         wanted, found, source = yield from shipping.completed(
             attempt, version, wanted, found, source
         )
-        wanted = certified(
-            attempt, secrets.confided(work, location, wanted), found, version.configuration
-        )
+        wanted = secrets.confided(work, location, wanted)
+        wanted = certified(attempt, wanted, found, version.configuration)
         wanted = staging.confided(work, wanted, found, others, location, dry_run)
-        steps = planning.plan(wanted, found)
-        if not (dry_run or wanted.port or found.port):
-            found = replace(found, port=attempt.road.call("reserve", name=model.name))
-            steps = planning.plan(wanted, found)
+        steps, found = _steps(attempt, wanted, found, dry_run)
         breaking = _breaking(work, model, version, found)
         if dry_run:
             yield planned(wanted, attempt, found, [*room, *steps], breaking)
-            return
-        try:
-            yield from tunnelling.let_in(attempt, wanted, found)
-            done = carry_out(attempt, wanted, found, steps, source, breaking, asking)
-            yield from _locking_out(attempt, wanted, done)
-        except Unsteady as fallen:
-            yield from _fall_back(attempt, found.current or "", fallen)
+        else:
+            yield from _do(attempt, wanted, found, steps, source, breaking, asking)
+
+
+def _wanted(
+    work: Workspace,
+    model: Model,
+    version: Version,
+    location: Location,
+    road: Road,
+    others: Mapping[str, staging.Elsewhere],
+    port: int | None,
+) -> tuple[Wanted, Source]:
+    """The release as this host is to have it, and what it is made of."""
+    reached = staging.reached(version.configuration, others)
+    with work.open_store() as store:
+        wanted, source = releases.wanted(store, model, version, road.hello, port, reached)
+        before = store.deployments.for_model(model.name, location.name)
+    loads_in = next((took for each in before if (took := each.took("start"))), None)
+    return replace(wanted, loads_in=loads_in), source
+
+
+def _looked_at(attempt: Attempt) -> str:
+    way = way_words(attempt.road.hello["mode"])
+    return f"Look at {attempt.location.name}" + (f" ({way})" if way else "")
+
+
+def _made_room(
+    attempt: Attempt, wanted: Wanted, found: Found, dry_run: bool
+) -> Generator[Event, None, tuple[list[Step], Found]]:
+    """Old releases go before a new one is judged and sent; what went, and what is there then."""
+    room = [] if found.release else planning.tidy(wanted, found)
+    if room and not dry_run:
+        yield from apply(room, attempt.road, attempt.model, nothing_to_send)
+        found = look(attempt.road, wanted)
+    return room, found
+
+
+def _steps(
+    attempt: Attempt, wanted: Wanted, found: Found, dry_run: bool
+) -> tuple[list[Step], Found]:
+    """The plan. A new instance gets its port once nothing speaks against the plan."""
+    steps = planning.plan(wanted, found)
+    if not (dry_run or wanted.port or found.port):
+        found = replace(found, port=attempt.road.call("reserve", name=attempt.model))
+        steps = planning.plan(wanted, found)
+    return steps, found
+
+
+def _do(
+    attempt: Attempt,
+    wanted: Wanted,
+    found: Found,
+    steps: list[Step],
+    source: Source,
+    breaking: tuple[str, ...],
+    asking: dependents.Dependents,
+) -> Events:
+    """The plan; what fails while it is watched is taken back."""
+    try:
+        yield from tunnelling.let_in(attempt, wanted, found)
+        done = carry_out(attempt, wanted, found, steps, source, breaking, asking)
+        yield from _locking_out(attempt, wanted, done)
+    except Unsteady as fallen:
+        yield from _fall_back(attempt, found.current or "", fallen)
 
 
 def _locking_out(attempt: Attempt, wanted: Wanted, events: Events) -> Events:
@@ -166,17 +211,12 @@ def switch(
 
     force: pipelines that ask it may break.
     """
-    name, number = versions.parse_reference(reference)
+    name, number = references.numbered(reference, "switch")
     location = location_of(work, name, to)
-    if number is None:
-        raise Problem(
-            f'"{reference}" does not say which version.',
-            remedy=f"rhythmicml versions {name} lists them; then: rhythmicml switch {name}@NUMBER",
-        )
     with work.open_store() as store:
         digest = store.versions.get(store.models.get(name), number).digest
     with attempting(work, "switch", name, location) as attempt:
-        status = _status(attempt.road, name)
+        status = status_of(attempt.road, name, location.name)
         there = releases_of(status, number, location.name, digest)
         yield from _recall(attempt, there[-1], force)
 
@@ -188,7 +228,7 @@ def rollback(work: Workspace, name: str, *, to: str | None = None, force: bool =
     """
     location = location_of(work, name, to)
     with attempting(work, "rollback", name, location) as attempt:
-        status = _status(attempt.road, name, history=100_000)
+        status = status_of(attempt.road, name, location.name, history=100_000)
         history, there = status["history"], status["releases"]
         target = rollback_target(history, there, status["current"])
         if target is None:
@@ -210,7 +250,7 @@ def start(work: Workspace, name: str, *, to: str | None = None) -> Events:
     """Start the production release of an instance that was stopped."""
     location = location_of(work, name, to)
     with attempting(work, "start", name, location) as attempt:
-        current = _status(attempt.road, name)["current"]
+        current = status_of(attempt.road, name, location.name)["current"]
         if current is None:
             raise NotFound(f"{name} has no production release on {location.name}.")
         yield from _recall(attempt, current, force=True)
@@ -220,7 +260,7 @@ def restart(work: Workspace, name: str, *, to: str | None = None) -> Events:
     """Stop the production release and start it again; connections wait meanwhile."""
     location = location_of(work, name, to)
     with attempting(work, "restart", name, location) as attempt:
-        status = _status(attempt.road, name)
+        status = status_of(attempt.road, name, location.name)
         if status["stopped"] or not status["listening"]:
             raise Problem(
                 f"{name} does not run on {location.name}.", remedy=f"rhythmicml start {name}"
@@ -250,7 +290,7 @@ def stop(work: Workspace, name: str, *, to: str | None = None, force: bool = Fal
     """
     location = location_of(work, name, to)
     with attempting(work, "stop", name, location) as attempt:
-        status = _status(attempt.road, name)
+        status = status_of(attempt.road, name, location.name)
         _asking(attempt, force).refuse_end("stopped")
         step = Step(
             f"Stop {name} on {location.name}", "stop", {"name": name, "entry": attempt.entry()}
@@ -306,45 +346,6 @@ def _forget(work: Workspace, name: str, location: Location) -> None:
 
 
 # The parts
-
-
-def version_of(
-    work: Workspace, what: str, message: str
-) -> Generator[Event, None, tuple[Model, Version]]:
-    """The model and version to deploy; a changed folder is committed first."""
-    if _is_folder(work, what):
-        name, number = models.add(work, Path(what)).model.name, None
-    else:
-        name, number = versions.parse_reference(what)
-    if number is None:
-        yield Event("step", f"Commit {name}")
-        committed = versions.commit(work, name, message)
-        new = f"Version {committed.version.number} of {name} is committed"
-        same = f"Nothing changed since version {committed.version.number} of {name}"
-        yield Event("done", new if committed.new else same)
-        number = committed.version.number
-    with work.open_store() as store:
-        model = store.models.get(name)
-        return model, store.versions.get(model, number)
-
-
-def _is_folder(work: Workspace, what: str) -> bool:
-    """A path, rather than the name of a model: it has a slash, or no model is called so."""
-    if not what:
-        raise Problem("A folder or a model has to be named.", remedy="Write . for this folder.")
-    if "/" in what or what in (".", ".."):
-        return True
-    with work.open_store() as store:
-        known = store.models.find(what.partition("@")[0])
-    return known is None and Path(what).is_dir()
-
-
-def _status(road: Road, name: str, history: int = 20) -> dict[str, Any]:
-    """What the host says of one instance; NotFound when it has none of that name."""
-    found: list[dict[str, Any]] = road.call("status", name=name, history=history)
-    if not found:
-        raise not_deployed(name, road.place)
-    return found[0]
 
 
 def _asking(attempt: Attempt, force: bool) -> dependents.Dependents:

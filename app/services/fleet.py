@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem, Unreachable
 from app.models import Event
-from app.services import assembling, deployments, locations, places
+from app.services import assembling, deployments, locations, places, references
 from app.services.attempts import Events
 from app.services.together import ASKED_AT_ONCE, Crew, End, Task, together, values
 
@@ -137,7 +137,7 @@ def deploy(
     To one location it is assembling.deploy. To several: the first that can be reached has to take
     it before the others are touched. rollback_all: if any fails, those that have it go back.
     """
-    model, version = yield from deployments.version_of(work, what, message)
+    model, version = yield from references.version_of(work, what, message)
     name, reference = model.name, f"{model.name}@{version.number}"
     wanted = to or version.configuration.location
     names = places.named(work, wanted) if wanted else []

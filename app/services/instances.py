@@ -246,20 +246,18 @@ def score(
 
 def front_of(road: Road, name: str, location: Location) -> dict[str, Any]:
     """The front that answers the public, with `port` and `exposure` of the instance."""
-    found = road.call("status", name=name, history=0)
-    if not found:
-        raise places.not_deployed(name, location.name)
-    if found[0]["stopped"]:
+    said = places.status_of(road, name, location.name, history=0)
+    if said["stopped"]:
         raise Problem(f"{name} is stopped on {location.name}.", remedy=f"rhythmicml start {name}")
     front: dict[str, Any] | None = next(
-        (each for each in found[0]["fronts"] if each.get("accepting")), None
+        (each for each in said["fronts"] if each.get("accepting")), None
     )
     if front is None:
         raise Problem(
-            f"{name} does not answer on {location.name}: it is {states.of(found[0])}.",
+            f"{name} does not answer on {location.name}: it is {states.of(said)}.",
             remedy=f"rhythmicml logs {name} shows why; rhythmicml start {name} tries again.",
         )
-    return {**front, "port": int(found[0]["port"]), "exposure": found[0]["exposure"]}
+    return {**front, "port": int(said["port"]), "exposure": said["exposure"]}
 
 
 class Through(http.client.HTTPConnection):

@@ -26,6 +26,8 @@ NAME = re.compile("[a-z0-9][a-z0-9-]{0,46}")
 UNIT_FORBIDS = re.compile(r"""['"\\:\x00-\x1f\x7f]""")
 PINGS = 5
 LOCAL = "local"
+INTERNET = ("auto", "never", "always")
+"""What may be said of whether a host reaches package indexes."""
 
 
 def add(
@@ -45,7 +47,7 @@ def add(
     internet: "never" has packages fetched here and sent, "always" spares the host a try.
     remember: keep the password or passphrase that was typed in the OS keyring.
     """
-    location = replace(describe(name, url, identity, privilege, base), internet=internet)
+    location = describe(name, url, identity, privilege, base, internet)
     with work.open_store() as store:
         refuse_known(name, store.locations.all())
         if store.groups.members(name):
@@ -73,13 +75,14 @@ def change(
 ) -> Location:
     """Set what `add` was told otherwise, kept once we have been there that way.
 
-    Not while instances are there where it decides where they are found: privilege and base.
+    None, or what is so already, changes nothing; an empty base or identity takes it back. Not while
+    instances are there where it decides where they are found: privilege and base.
     """
     with work.open_store() as store:
         known = store.locations.get(name)
         there = [each.model for each in store.instances.all(location=name)]
     way = {"privilege": privilege, "base": base, "identity": identity}
-    wanted = {key: value for key, value in way.items() if value is not None}
+    wanted = {k: v for k, v in way.items() if v is not None and v != getattr(known, k)}
     if wanted and known.kind == "local":
         raise Problem(
             f'"{name}" is this machine: nobody logs in to it.',
@@ -92,10 +95,10 @@ def change(
             remedy=f"First: rhythmicml undeploy {there[0]} --on {name}; or add the server once "
             "more by another name.",
         )
-    changed = replace(known, internet=internet or known.internet)
+    changed = replace(known, internet=_checked_internet(internet or known.internet))
     if wanted:
         asked = {key: getattr(known, key) for key in way} | wanted
-        changed = replace(describe(name, known.url, **asked), internet=changed.internet)
+        changed = describe(name, known.url, **asked, internet=changed.internet)
         with work.reach(changed):
             pass
     with work.open_store() as store:
@@ -116,7 +119,9 @@ def _noting(ask: Ask | None, typed: dict[str, str]) -> Ask | None:
     return noted
 
 
-def describe(name: str, url: str, identity: str | None, privilege: str, base: str) -> Location:
+def describe(
+    name: str, url: str, identity: str | None, privilege: str, base: str, internet: str = "auto"
+) -> Location:
     """The location as asked for, checked as far as that goes from here."""
     from app.deployer.ssh_config import parse_url
 
@@ -143,7 +148,17 @@ def describe(name: str, url: str, identity: str | None, privilege: str, base: st
         identity=str(private_key(identity)) if identity else "",
         privilege=privilege,
         base=base,
+        internet=_checked_internet(internet),
     )
+
+
+def _checked_internet(said: str) -> str:
+    if said not in INTERNET:
+        raise Problem(
+            f'"{said}" is nothing to say of the internet.',
+            remedy=f"Use one of: {', '.join(INTERNET)}.",
+        )
+    return said
 
 
 def private_key(identity: str) -> Path:

@@ -6,6 +6,7 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -14,7 +15,7 @@ from app import config
 from app.configuration.starter import starter
 from app.errors import Problem
 from app.models import Model
-from app.services import secrets
+from app.services import secrets, tokens
 from app.store import Store
 from app.store.folder import IGNORE_FILE
 from app.workspace import Workspace
@@ -131,23 +132,35 @@ def example_folder() -> Path:
 def rename(work: Workspace, name: str, new: str) -> Model:
     """Give a model another name. Not while it is deployed: its instances carry the old one.
 
-    The values of its secrets go along.
+    The values of its secrets go along, its tokens on hosts, and what was recorded of it.
     """
     kept = secrets.kept_of(work, name)
+    with work.open_store() as store:
+        _refuse_deployed(store, name, "renamed")
+        if checked_name(new) == name:
+            return store.models.get(name)
+        store.models.must_be_free(new)
+    tokens.follow(work, name, new)
     with work.open_store() as store, store.write():
         _refuse_deployed(store, name, "renamed")
-        renamed = store.models.rename(name, checked_name(new))
-    if renamed.name != name:
-        secrets.follow(work, name, kept, renamed.name)
+        renamed = store.models.rename(name, new)
+    secrets.follow(work, name, kept, new)
+    with suppress(Problem), work.open_recorded() as recorded:
+        recorded.rename(name, new)
     return renamed
 
 
 def remove(work: Workspace, name: str, force: bool = False) -> Model:
-    """Forget a model, its versions and secrets; the folder and the deployment history stay.
+    """Forget a model, its versions, secrets and tokens; folder and deployment history stay.
 
-    Refused while it is deployed, unless forced: then what runs goes on, unwatched.
+    Refused while it is deployed, unless forced: then what runs goes on, unwatched, and tokens stay
+    good where a host cannot be reached.
     """
     kept = secrets.kept_of(work, name)
+    with work.open_store() as store:
+        if not force:
+            _refuse_deployed(store, name, "removed")
+    tokens.follow(work, name, None, force)
     with work.open_store() as store, store.write():
         model = store.models.get(name)
         if not force:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from app import config, frozen
+from app import config, frozen, scratch
 from app.dependencies import find_uv
 from app.errors import Problem
 from app.services.tables import Row, Wanted
@@ -98,7 +98,7 @@ class ParquetTable:
     def _say(self, *words: str) -> Iterator[str]:
         """The lines that the program says. Raises Problem when it fails."""
         self.close()
-        with tempfile.TemporaryFile() as said:
+        with tempfile.TemporaryFile(dir=scratch.folder()) as said:
             self._process = subprocess.Popen(
                 [*self._program, *words],
                 stdin=subprocess.DEVNULL,
@@ -137,7 +137,7 @@ class ParquetTable:
 
 def write(program: list[str], lines: Path, columns: Sequence[str], path: Path) -> None:
     """Make a Parquet file of JSON lines."""
-    with lines.open("rb") as file, tempfile.TemporaryFile() as said:
+    with lines.open("rb") as file, tempfile.TemporaryFile(dir=scratch.folder()) as said:
         argv = [*program, "write", str(path), json.dumps(list(columns))]
         done = subprocess.run(argv, stdin=file, stderr=said, check=False)
         if done.returncode:

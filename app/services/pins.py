@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem
-from app.services import versions
+from app.services import references
 from app.services.attempts import attempting
-from app.services.places import location_of, not_deployed, releases_of
+from app.services.places import location_of, releases_of, status_of
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
@@ -20,25 +21,16 @@ def pin(
 
     Returns {"model", "version", "location", "pinned": [version, …]}.
     """
-    name, number = versions.parse_reference(reference)
     action = "pin" if stay else "unpin"
-    if number is None:
-        raise Problem(
-            f'"{reference}" does not say which version.',
-            remedy=f"rhythmicml {action} {name}@NUMBER",
-        )
+    name, number = references.numbered(reference, action)
     location = location_of(work, name, to)
     with attempting(work, action, name, location) as attempt:
-        found = attempt.road.call("status", name=name, history=0)
-        if not found:
-            raise not_deployed(name, location.name)
-        version_of = {each["id"]: each["version"] for each in found[0]["releases"]}
-        chosen = releases_of(found[0], number, location.name)
+        status = status_of(attempt.road, name, location.name, history=0)
+        version_of = {each["id"]: each["version"] for each in status["releases"]}
+        chosen = releases_of(status, number, location.name)
         entry = attempt.entry(number)
         pinned = attempt.road.call("pin", name=name, releases=chosen, stay=stay, entry=entry)
-    return {
-        "model": name,
-        "version": number,
-        "location": location.name,
-        "pinned": sorted({version_of[each] for each in pinned if each in version_of}),
-    }
+    numbers = sorted({version_of[each] for each in pinned if each in version_of})
+    with contextlib.suppress(Problem), work.open_recorded() as recorded:
+        recorded.keep_pinned(name, location.name, numbers)
+    return {"model": name, "version": number, "location": location.name, "pinned": numbers}

@@ -102,6 +102,14 @@ def not_deployed(name: str, place: str) -> NotFound:
     return NotFound(f"{name} is not deployed on {place}.", remedy=f"rhythmicml deploy {name}")
 
 
+def status_of(road: Road, name: str, place: str, history: int = 20) -> dict[str, Any]:
+    """What the host says of one instance; NotFound when it has none of that name."""
+    found: list[dict[str, Any]] = road.call("status", name=name, history=history)
+    if not found:
+        raise not_deployed(name, place)
+    return found[0]
+
+
 def releases_of(
     status: dict[str, Any], number: int, place: str, digest: str | None = None
 ) -> list[str]:

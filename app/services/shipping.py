@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from app import pythons
+from app import pythons, scratch
 from app.dependencies import index_url
 from app.deployer import runtime
 from app.deployer.apply import Source, watched
@@ -134,7 +134,7 @@ def packages_tree(home: Path, lock: bytes, target: Target, beside: dict[str, Pat
 @contextmanager
 def _laid_out(lock: bytes, beside: dict[str, Path]) -> Iterator[Path]:
     """The lock as a file, with the model's files beside it."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=scratch.folder()) as folder:
         for path, content in beside.items():
             link = Path(folder, path)
             link.parent.mkdir(parents=True, exist_ok=True)

@@ -117,9 +117,11 @@ def last_traceback(recorded: Recorded, source: int) -> str:
 
 
 def keep(recorded: Recorded, rows: Iterable[dict[str, Any]]) -> None:
-    """Note how instances are now, so that it can be told when that began."""
+    """Note how instances are now, so that it can be told when that began, and what is pinned."""
     now = time.time()
     with recorded.write():
         for row in rows:
             said = {name: row.get(name) for name in ("error", "modified", "traceback")}
             recorded.keep_state(row["model"], row["location"], row["state"], now, said)
+            if row["state"] != "unreachable":
+                recorded.keep_pinned(row["model"], row["location"], row["pinned"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +15,7 @@ from app import config
 from app.errors import NotFound, Problem
 from app.models import Location
 from app.services import attempts, places
+from app.services.person import who
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
@@ -22,6 +24,9 @@ Tokens = list[dict[str, Any]]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}")
 PREFIX = "rml_"
+MOVED, ENDED = "token move", "token end"
+CHANGES = ("token add", "token rotate", "token remove", MOVED)
+"""Actions of the history after which a host may have tokens."""
 
 
 def add(
@@ -78,6 +83,58 @@ def list_tokens(work: Workspace, model: str, *, to: str | None = None) -> Tokens
     with work.reach(_location(work, model, to)) as road:
         there = road.call("tokens", name=model, tokens=None)["tokens"]
     return [_shown(each) for each in lasting(there)]
+
+
+def follow(work: Workspace, model: str, new: str | None, force: bool = False) -> None:
+    """Give the tokens of a model to its new name wherever it is not deployed; None: end them.
+
+    All hosts are reached before any is changed: one that cannot be is a Problem, and with force is
+    left as it is.
+    """
+    action = MOVED if new else ENDED
+    with ExitStack() as ways:
+        begun = []
+        for location in _left_on(work, model):
+            try:
+                way = attempts.attempting(work, action, model, location)
+                begun.append(ways.enter_context(way))
+            except Problem as problem:
+                if not force:
+                    raise _left(model, new, location.name, problem) from problem
+        for attempt in begun:
+            _hand_over(attempt, new)
+
+
+def _hand_over(attempt: attempts.Attempt, new: str | None) -> None:
+    """On one host. Our history has it once there was something to hand over."""
+    if not attempt.road.call("tokens", name=attempt.model, tokens=None)["tokens"]:
+        return
+    if new:
+        me, _, host = who().partition("@")
+        step = attempt.action
+        attempt.road.call("lock", name=new, who=me, host=host, step=step, id=attempt.id)
+    with attempts.recorded(attempt, None, "", "", detail=new or ""):
+        attempt.road.call("hand_over", name=attempt.model, new=new, entry=attempt.entry())
+
+
+def _left_on(work: Workspace, model: str) -> list[Location]:
+    """Where tokens were made for a model that is not deployed there."""
+    with work.open_store() as store:
+        there = {each.location for each in store.instances.all(model=model)}
+        made = {each.location for each in store.deployments.lasts(CHANGES, model=model)}
+        return [each for each in store.locations.all() if each.name in made - there]
+
+
+def _left(model: str, new: str | None, place: str, problem: Problem) -> Problem:
+    done = "renamed" if new else "removed"
+    other = f"rhythmicml remove {model} --force leaves them as they are."
+    if new:
+        other = f"if it is gone for good: rhythmicml location remove {place}"
+    return Problem(
+        f"{model} was not {done}: tokens of it on {place} would stay good by that name.",
+        cause=f"{problem.what} {problem.cause}".strip(),
+        remedy=f"Try again when {place} can be reached; {other}",
+    )
 
 
 def new_text() -> str:

@@ -50,7 +50,22 @@ def verify(work: Workspace, location: str | None = None) -> Iterator[Event]:
         *_unknown(work, said, place),
     ]
     _keep(work, location, findings)
-    yield _result(findings, said["files"], said["bytes"], location)
+    yield _result(findings, said["files"], said["bytes"], location, _not_judged(said))
+
+
+def _not_judged(said: dict[str, Any]) -> tuple[str, ...]:
+    """What is on a location that nothing says how it should be."""
+    bare, half = said["undigested"], said["unfinished"]
+    whole = "environment that is" if half == 1 else "environments that are"
+    return (
+        "what Python caches (.pyc)",
+        *([f"{bare:,} files that their packages give no digest for"] if bare else []),
+        "what was put into an environment by hand",
+        *([f"{half} {whole} not whole"] if half else []),
+        "the Pythons and uv",
+        "tokens, secrets and logs",
+        "what instances record",
+    )
 
 
 def _keep(work: Workspace, location: str, findings: list[Finding]) -> None:
@@ -67,14 +82,23 @@ def _ask(road: Road, tell: Tell) -> Any:
     return road.call("verify", on_event=progress)
 
 
-def _result(findings: list[Finding], files: int, read: int, where: str) -> Event:
+def _result(
+    findings: list[Finding], files: int, read: int, where: str, not_judged: tuple[str, ...]
+) -> Event:
     count = f"{files:,} files, {size(read)}"
     words = [f"Everything on {where} is as it should be ({count})."]
     if findings:
         words = [f"{len(findings)} of what is on {where} is not as it should be ({count}):"]
     for each in findings:
         words.append(f"  {each['where']}: {each['what']}\n    {each['remedy']}")
-    data = {"location": where, "findings": findings, "files": files, "bytes": read}
+    words.append(f"Not judged: {', '.join(not_judged)}.")
+    data = {
+        "location": where,
+        "findings": findings,
+        "files": files,
+        "bytes": read,
+        "not_judged": not_judged,
+    }
     return Event("result", "\n".join(words), data=data)
 
 
@@ -211,8 +235,16 @@ def verify_store(work: Workspace) -> Generator[Event, None, None]:
         for digest in sorted(used.keys() - set(here)):
             findings.append(_damaged(digest, "is missing", used))
     yield Event("done", words)
-    yield _result(findings, len(here), done, "this machine")
+    yield _result(findings, len(here), done, "this machine", OUTSIDE)
 
+
+OUTSIDE = (
+    "the folders of models",
+    "what is made anew when it is gone (trees, chunks, Pythons)",
+    "secrets",
+    "what was collected of instances",
+)
+"""What is here and not in the store of versions."""
 
 BACKUP = "Put back a backup of the store, or a copy: store.sqlite.before-N beside it."
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,13 @@ class Committed:
     new: bool
     changes: tuple[FileChange, ...] = ()
     breaking: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Listed(Version):
+    """A version, and the locations where it was pinned when they were asked last."""
+
+    pinned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,24 @@ def versions(work: Workspace, model_name: str) -> list[Version]:
     """Newest first."""
     with work.open_store() as store:
         return store.versions.all(store.models.get(model_name))
+
+
+def listed(work: Workspace, model_name: str) -> list[Listed]:
+    """Newest first, with what is known here of where each is pinned: no host is asked."""
+    with work.open_store() as store:
+        known = store.versions.all(store.models.get(model_name))
+        there = {each.location for each in store.instances.all(model=model_name)}
+    pins: dict[str, list[int]] = {}
+    if there:
+        with suppress(Problem), work.open_recorded() as recorded:
+            pins = recorded.pinned(model_name)
+    return [
+        Listed(
+            **{each.name: getattr(version, each.name) for each in fields(version)},
+            pinned=tuple(p for p in pins if p in there and version.number in pins[p]),
+        )
+        for version in known
+    ]
 
 
 def show(work: Workspace, reference: str) -> Shown:

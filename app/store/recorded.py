@@ -84,7 +84,15 @@ CREATE TABLE alerts (
 CREATE UNIQUE INDEX alerts_open ON alerts(rule, model, location, subject) WHERE ended IS NULL
 """
 
-MIGRATIONS = (FIRST,)
+PINNED = """
+CREATE TABLE pinned (
+    model TEXT NOT NULL,
+    location TEXT NOT NULL,
+    versions TEXT NOT NULL,
+    PRIMARY KEY (model, location)) WITHOUT ROWID
+"""
+
+MIGRATIONS = (FIRST, PINNED)
 
 
 class Sample(NamedTuple):
@@ -188,7 +196,7 @@ class Recorded:
 
     def rename(self, model: str, new: str) -> None:
         with self.write():
-            for table in ("sources", "states", "alerts"):
+            for table in ("sources", "states", "pinned", "alerts"):
                 sql = f"UPDATE OR REPLACE {table} SET model = ? WHERE model = ?"  # noqa: S608
                 self._database.execute(sql, [new, model])
 
@@ -340,6 +348,21 @@ class Recorded:
         """Location → the instances found changed there; without those never looked at."""
         rows = self._database.tuples("SELECT location, modified FROM verified")
         return {location: json.loads(names) for location, names in rows}
+
+    def keep_pinned(self, model: str, location: str, versions: Iterable[int]) -> None:
+        """Keep which versions a host said are pinned there."""
+        self._database.execute(
+            "INSERT INTO pinned VALUES(?1, ?2, ?3) ON CONFLICT DO UPDATE SET versions = ?3"
+            " WHERE versions != ?3",
+            [model, location, json.dumps(sorted(versions))],
+        )
+
+    def pinned(self, model: str) -> dict[str, list[int]]:
+        """Location → the versions of a model that were pinned there when it was asked last."""
+        rows = self._database.tuples(
+            "SELECT location, versions FROM pinned WHERE model = ? ORDER BY location", [model]
+        )
+        return {location: json.loads(versions) for location, versions in rows}
 
     # Alerts
 

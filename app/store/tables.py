@@ -61,7 +61,7 @@ class Models:
 
     def add(self, name: str, folder: str) -> Model:
         with self._database.write():
-            self._must_be_free(name)
+            self.must_be_free(name)
             row = {"name": name, "folder": folder, "created": now()}
             self._database.insert("models", row)
         return self.get(name)
@@ -71,7 +71,7 @@ class Models:
         with self._database.write():
             model = self.get(name)
             if new != name:
-                self._must_be_free(new)
+                self.must_be_free(new)
             self._database.execute("UPDATE models SET name = ? WHERE id = ?", [new, model.id])
             self._database.execute("UPDATE deployments SET model = ? WHERE model = ?", [new, name])
             self._database.execute("UPDATE instances SET model = ? WHERE model = ?", [new, name])
@@ -90,7 +90,8 @@ class Models:
             model = self.get(name)
             self._database.execute("DELETE FROM models WHERE id = ?", [model.id])
 
-    def _must_be_free(self, name: str) -> None:
+    def must_be_free(self, name: str) -> None:
+        """Raise Problem when a model has the name."""
         if self.find(name):
             raise Problem(f'A model "{name}" is there already.', remedy="Choose another name.")
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from app.workspace import Workspace
 
 FIELDS = ("name", "url", "identity", "privilege", "base", "internet")
+WAY = ("internet", "privilege", "base", "identity")
 THEMES = ("system", "light", "dark")
 
 
@@ -68,6 +69,20 @@ def blueprint(work: Workspace, answers: Answers) -> Blueprint:
         locations.set_default(work, name)
         undo = Undo(f"{name} is the default location now.", f"/locations/{before}/default")
         return undoable(_again(), undo)
+
+    @pages.get("/locations/<name>/edit")
+    def editing(name: str) -> Any:
+        with work.open_store() as store:
+            location = store.locations.get(name)
+            there = [each.model for each in store.instances.all(location=name)]
+        return render_template("location_edit.html", location=location, there=there)
+
+    @pages.post("/locations/<name>/edit")
+    def edit(name: str) -> Any:
+        asked = {key: request.form[key].strip() for key in WAY if key in request.form}
+        typed = answers.with_typed(work, request.form.get("secret", ""))
+        locations.change(typed, name, **asked)
+        return _again()
 
     @pages.get("/locations/<name>/remove")
     def removal(name: str) -> Any:

@@ -421,6 +421,7 @@ def test_python_3_1_is_not_python_3_11():
         ({"linger": False}, "loginctl enable-linger root"),
         ({"systemd": False}, "systemd"),
         ({"user_manager": False}, "systemctl start user@"),
+        ({"unwritable": ("/tmp",)}, "chmod 1777 /tmp"),
     ],
 )
 def test_what_we_cannot_mend_is_said_before_the_first_change(lacking, remedy):

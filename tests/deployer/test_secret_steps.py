@@ -43,6 +43,12 @@ def test_changed_value_is_put_there_and_what_runs_is_restarted():
     assert [step.do for step in plan(CONFIDED, having("old"))] == ["secrets", "restart"]
 
 
+def test_value_that_only_goes_restarts_nothing():
+    there = {name: digest(SALT, value) for name, value in (("KEY", "s3cret"), ("OLD", "gone"))}
+    [step] = plan(CONFIDED, replace(having("s3cret"), secrets=Known(SALT, there)))
+    assert (step.words, step.args["keep"]) == ("Remove 1 secret that no release names", ["KEY"])
+
+
 def test_front_older_than_its_secrets_is_restarted():
     assert [step.do for step in plan(CONFIDED, having("s3cret", stale=True))] == ["restart"]
 

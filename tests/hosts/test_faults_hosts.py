@@ -296,14 +296,20 @@ def test_f17_poor_host_takes_a_deployment_and_its_services_start(fresh_guest, cl
     assert fresh_guest.run(["python3", "-m", "venv", "/big/x"], check=False).returncode
     for user in ("ds", "root"):
         base = ("--base", "/big/ds/base") if user == "ds" else ()
-        if user == "root":  # a user's own systemd could make no PrivateTmp then
-            fresh_guest.run(["mount", "-o", "remount,mode=0555", "/tmp"])
-            fresh_guest.run(["mount", "-o", "remount,mode=0555", "/var/tmp"])
+        if user == "root":  # a user's own systemd can make no PrivateTmp then
+            fresh_guest.run(["chmod", "0555", "/tmp", "/var/tmp"])
+            with pytest.raises(Failed, match="ds cannot write to /tmp and /var/tmp") as caught:
+                client("deploy", "poor-ds@1", "--to", "ds")
+            assert "chmod 1777 /tmp /var/tmp" in caught.value.problem["remedy"]
         client.add_location(fresh_guest, user, user, *base)
         folder = write_model(tmp_path / user, f"poor-{user}")
         (folder / "requirements.txt").write_text("six\n")
         client("deploy", str(folder), "--to", user, timeout=300)
         assert ask(client, f"poor-{user}", tmp_path) == [12.0]
+    fresh_guest.run(["mount", "-o", "remount,ro", "/tmp"])
+    with pytest.raises(Failed, match="root cannot write to /tmp on") as caught:
+        client("deploy", "poor-root", "--to", "root")
+    assert "mount -o remount,rw /tmp" in caught.value.problem["remedy"]
     look = ["systemctl", "show", "-P", "DynamicUser", "rhythmicml-poor-root@current.service"]
     assert fresh_guest.run(look).stdout == "yes\n"
     written = ["find", "/home/ds", "-newer", "/etc/motd", "-type", "f", "-size", "+8k"]

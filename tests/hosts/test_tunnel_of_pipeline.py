@@ -186,7 +186,7 @@ def ends_with_its_stage(client, folder, guest, fresh_guest, mode, before):
     port = client("deploy", "credit", "--to", "srv", timeout=300)["port"]
     assert asked(guest, port) == [6.0]
     nothing_left(guest, fresh_guest, mode, before)
-    plan = client("deploy", "credit@1", "--to", "srv", "--dry-run")["plan"]
+    plan = client("deploy", "credit@1", "--to", "srv", "--plan")["plan"]
     assert plan[0] == "Let srv in on lab by SSH, for credit alone"
     assert "Keep an SSH tunnel to far on lab" in plan
     nothing_left(guest, fresh_guest, mode, before)

@@ -182,3 +182,7 @@ def test_nothing_is_changed_that_cannot_be_reached_or_would_be_lost(work, server
         locations.change(work, "srv", privilege="user")
     assert "undeploy churn" in caught.value.remedy
     assert locations.change(work, "srv", internet="always").internet == "always"
+    same = locations.change(work, "srv", privilege=before.privilege, base=before.base)
+    assert (same.base, same.internet) == (before.base, "always")
+    with pytest.raises(Problem, match="nothing to say of the internet"):
+        locations.change(work, "srv", internet="perhaps")

@@ -126,7 +126,11 @@ def test_what_cannot_be_tracked_is_refused(work, tmp_path):
 
 def test_a_model_is_renamed(work, tmp_path):
     models.add(work, folder(tmp_path, "churn"))
+    with work.open_recorded() as recorded:
+        source = recorded.source("churn", "local")
     assert models.rename(work, "churn", "left").name == "left"
+    with work.open_recorded() as recorded:
+        assert recorded.find("left", "local") == source
     assert "left" in names(work)
     assert "churn" not in names(work)
     with pytest.raises(Problem, match="cannot be a name"):

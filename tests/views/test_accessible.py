@@ -11,6 +11,7 @@ OPENED = (
     ("/", "Keys", "This list"),
     ("/", "Find anything", "choose"),
     ("/settings", "Add location", "Connect and add"),
+    ("/settings", "Edit…", "Save local"),
     ("/settings", "Check", "There and back"),
     ("/settings", "Back up, put back…", "Put a backup in place"),
     ("/settings", "Set…", "It is shown nowhere"),

@@ -11,7 +11,6 @@ from contextlib import closing
 
 import pytest
 from client import ROOT, Client, write_model
-from deployer.sshd import Sshd, make_key
 
 from app.services import ui_token
 from app.views import api
@@ -212,18 +211,6 @@ def test_secret_is_set_listed_and_forgotten_and_never_told(script, work, churn, 
     assert not log.exists() or VALUE not in log.read_text()
 
 
-@pytest.fixture
-def host(tmp_path, monkeypatch):
-    """A real sshd, that admits the key beside it."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    (tmp_path / "sshd" / "home").mkdir(parents=True)
-    settings = f"SetEnv HOME={tmp_path}/sshd/home PATH=/usr/bin:/bin"
-    with Sshd(tmp_path / "sshd", settings) as sshd:
-        sshd.admit(make_key(tmp_path / "key"))
-        yield sshd
-
-
 def test_location_is_added_by_its_fingerprint_changed_and_forgotten(script, work, host, tmp_path):
     asked = {"name": "srv", "url": host.url, "identity": str(tmp_path / "key")}
     asked["base"] = str(tmp_path / "sshd" / "base")
@@ -237,6 +224,9 @@ def test_location_is_added_by_its_fingerprint_changed_and_forgotten(script, work
     status, changed, _ = script("PATCH", "/locations/srv", {"internet": "never"})
     assert (status, changed["internet"]) == (200, "never")
     assert script("PATCH", "/locations/srv", {"internet": "perhaps"})[0] == 422
+    back = script("PATCH", "/locations/srv", {"base": ""})[1]
+    assert (back["base"], back["internet"]) == ("", "never")
+    assert script("PATCH", "/locations/srv", {"base": "relative"})[0] == 400
     assert script.done("/locations/srv/default", {})["default"]
     assert script.done("/locations") == Client(work.home)("location", "list")
     assert script.done("/locations/srv/forget-key", {})["forgotten"] >= 1

@@ -7,6 +7,9 @@ import pytest
 from client import Client, write_model
 from playwright.sync_api import expect
 
+from app.models import Instance
+from app.services import locations
+
 pytestmark = pytest.mark.browser
 
 HOSTILE = '<img src=x onerror="window.hurt=1">\'";alert(1)//{{7*7}}'
@@ -181,6 +184,32 @@ def test_host_that_does_not_answer_is_a_problem_beside_the_form(page, server):
     page.get_by_role("button", name="Connect and add").click()
     expect(page.locator("#toasts .toast-problem")).to_be_visible()
     expect(page.get_by_label("Address")).to_have_value("ssh://ana@127.0.0.1:9")
+
+
+def test_location_is_edited_with_what_it_would_be_added_with(page, server, work, host, tmp_path):
+    key, base = str(tmp_path / "key"), str(tmp_path / "sshd" / "base")
+    locations.add(work, "srv", host.url, key, host.fingerprint)
+    page.goto(f"{server.address}/settings")
+    card = page.locator("#locations .instance").filter(has_text="srv")
+    card.get_by_role("button", name="Edit…").click()
+    expect(page.get_by_label("Private key")).to_have_value(key)
+    page.get_by_label("Internet there").select_option("never")
+    page.get_by_label("Base folder").fill("relative")
+    page.get_by_role("button", name="Save srv").click()
+    expect(page.locator("#toasts .toast-problem")).to_contain_text("is not absolute")
+    page.get_by_label("Base folder").fill(base)
+    page.get_by_role("button", name="Save srv").click()
+    expect(card).to_contain_text(f"Base folder: {base}. Internet: never.")
+    with work.open_store() as store:
+        store.instances.upsert(Instance("churn", "srv", 8101, "v1-a", 1, "serving"))
+        assert store.locations.get("srv").base == base
+    page.goto(f"{server.address}/settings")
+    card.get_by_role("button", name="Edit…").click()
+    expect(page.get_by_label("Base folder")).to_be_disabled()
+    expect(drawer(page)).to_contain_text("they stay while churn is deployed there")
+    page.get_by_label("Internet there").select_option("always")
+    page.get_by_role("button", name="Save srv").click()
+    expect(card).to_contain_text("Internet: always.")
 
 
 def test_restored_version_keeps_what_was_there_as_another(page, server, tmp_path, work):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import fronts
+from .failure import Failure
 from .files import replace
 from .layout import Instance, make_folder, point, read_json
 from .locks import held
@@ -40,6 +41,36 @@ def tokens(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
     replace(instance.tokens_file, body, PRIVATE)
     instance.remember(**args["entry"])
     return {"tokens": args["tokens"], **_tell(agent, instance, "/admin/tokens", body)}
+
+
+@op("hand_over")
+def hand_over(agent: Agent, args: dict[str, Any], payload: Payload) -> list[str]:
+    """Give the tokens of a name that is no instance here to another; new null: end them.
+
+    args: name, new, entry (history). Returns the tokens' names. What is deployed here keeps its
+    own and is given none: it may be somebody else's.
+    """
+    instance = Instance(agent.base, args["name"])
+    other = Instance(agent.base, args["new"]) if args["new"] else None
+    held(agent, instance.name)
+    found = known_tokens(instance)
+    if not found or instance.facts_file.is_file():
+        return []
+    if other:
+        held(agent, other.name)
+        _refuse_taken(other)
+        replace(other.tokens_file, _tokens_text(found), PRIVATE)
+    instance.tokens_file.unlink()
+    (other or instance).remember(**args["entry"])
+    return sorted({each["name"] for each in found})
+
+
+def _refuse_taken(instance: Instance) -> None:
+    if instance.facts_file.is_file():
+        raise Failure(
+            f"{instance.name} is deployed on that host already, by somebody else.",
+            remedy="Choose another name.",
+        )
 
 
 def known_tokens(instance: Instance) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import os
 import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ PRIVATE = 0o600
 def put(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
     """Add to the secrets of an instance, or change them; those not in args["keep"] go.
 
+    Where some only go the file keeps its time, by which one can see who was told older values.
+
     args: name, keep (names). payload: JSON, name → value.
     """
     instance = Instance(agent.base, args["name"])
@@ -32,7 +35,10 @@ def put(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
     after = {name: value for name, value in after.items() if name in args["keep"]}
     if after != before:
         make_folder(instance.folder)
+        written = instance.secrets_file.stat().st_mtime_ns if before else None
         replace(instance.secrets_file, json.dumps(after).encode(), PRIVATE)
+        if written and after.items() <= before.items():
+            os.utime(instance.secrets_file, ns=(written, written))
     return {"secrets": sorted(after), "changed": after != before}
 
 

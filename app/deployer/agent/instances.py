@@ -132,7 +132,17 @@ def _manager_facts(agent: Agent, manager: Supervisor) -> dict[str, Any]:
         "systemd": manager.mode == "process" or os.path.isdir("/run/systemd/system"),
         "linger": not by_user or os.path.exists(f"/var/lib/systemd/linger/{user}"),
         "user_manager": not by_user or manager_answers(agent, "--user"),
+        "unwritable": _unwritable(manager),
     }
+
+
+def _unwritable(manager: Supervisor) -> list[str]:
+    """Where systemd has to make folders for a service and cannot.
+
+    That of the system does without /var/tmp, that of a user does not.
+    """
+    needed = {"process": (), "system": ("/tmp",), "user": ("/tmp", "/var/tmp")}[manager.mode]
+    return [each for each in needed if not os.access(each, os.W_OK)]
 
 
 def _owners(wanted: str, *ports: int | None) -> dict[str, str]:

@@ -37,24 +37,39 @@ if TYPE_CHECKING:
 
 Finding = dict[str, Any]
 
+NOTHING: dict[str, Any] = {
+    "findings": [],
+    "bytes": 0,
+    "files": 0,
+    "undigested": 0,
+    "unfinished": 0,
+    "instances": [],
+    "units": {},
+}
+"""What `verify` says where nothing was ever put."""
+
 
 @op("verify")
 def verify(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
     """Read again all that is here, telling bytes as events.
 
     Returns findings ({"kind", "where", "what", and "name", "version" where it is a release's}),
-    bytes, the instances with what their units are made from, and the unit files there are.
+    bytes, the instances with what their units are made from, the unit files there are, and what
+    could not be judged: undigested (files of packages), unfinished (environments and runtimes).
     """
     if not agent.base.is_dir():
-        return {"findings": [], "bytes": 0, "files": 0, "instances": [], "units": {}}
+        return NOTHING
     share(agent)
     tops = ("blobs", "envs", "runtime", "instances")
     reader = Reader(agent, [agent.base / top for top in tops])
     whole = list(instances(agent.base))
     findings = list(_blobs(agent.base, reader))
-    for folder in sorted((agent.base / "runtime").glob("[0-9a-f]*")):
+    runtimes = sorted((agent.base / "runtime").glob("[0-9a-f]*"))
+    environs = sorted((agent.base / "envs").glob("[0-9a-f]*"))
+    unfinished = sum(not (each / environments.COMPLETE).is_file() for each in runtimes + environs)
+    for folder in runtimes:
         findings += _built(folder, "runtime", _runtime(folder, reader))
-    for folder in sorted((agent.base / "envs").glob("[0-9a-f]*")):
+    for folder in environs:
         findings += _built(folder, "environment", _packages(folder, reader))
     if any(each["kind"] in ("runtime", "environment") for each in findings):
         shutil.rmtree(agent.base / "cache", ignore_errors=True)  # its files are the same ones
@@ -64,6 +79,8 @@ def verify(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
         "findings": findings,
         "bytes": reader.done,
         "files": reader.files,
+        "undigested": reader.undigested,
+        "unfinished": unfinished,
         "instances": [_made_of(agent, each) for each in whole if each.facts_file.is_file()],
         "units": supervisor(agent).all_units(),
     }
@@ -104,6 +121,7 @@ class Reader:
         self.agent = agent
         self.done = 0
         self.files = 0
+        self.undigested = 0
         self.total = sum(_sizes(tops))
         self._known: dict[tuple[int, int], str] = {}
         self._told = 0.0
@@ -212,6 +230,8 @@ def _recorded(site: Path, record: Path, reader: Reader | None) -> Iterator[str]:
         return
     for path, said, size in (row for row in rows if len(row) == 3):
         if not said:
+            if reader is not None and not path.endswith(".pyc"):
+                reader.undigested += 1
             continue
         same = reader is None or "sha256=" + reader.digest(site / path) == _plain(said)
         if not same or _size(site / path) != size:

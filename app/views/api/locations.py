@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from app.workspace import Workspace
 
 ONE = "/locations/<name>"
-IDENTITY = Field("identity", "the path of the private key to log in with", least=1, most=4096)
 WAY = (
     Field("internet", "auto, never or always: whether packages can be fetched there",
-          pattern="^(?:auto|never|always)$"),
+          pattern=f"^(?:{'|'.join(locations.INTERNET)})$"),
     Field("privilege", f"{', '.join(PRIVILEGES)}: how things are installed there",
           pattern=f"^(?:{'|'.join(PRIVILEGES)})$"),
-    Field("base", "the folder on the host where things go", most=4096),
-    IDENTITY,
+    Field("base", "the folder on the host where things go; empty: where such things belong",
+          most=4096),
+    Field("identity", "the path of the private key to log in with; empty: as ssh finds it",
+          most=4096),
 )  # fmt: skip
 NEW = (
     Field("name", "a name: a-z, 0-9 and -, at most 47", required=True, least=1, most=1000),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from app.models import Version
 from app.services import versions
 from app.services.differences import Differences
-from app.services.versions import Committed, Restored, Shown
+from app.services.versions import Committed, Listed, Restored, Shown
 from app.views.api.fields import MODEL, NUMBER, reference
 from app.views.described import Field, Route
 
@@ -24,8 +24,8 @@ LOSSES = (
 
 def routes(work: Workspace) -> list[Route]:
     def list_versions(model: str) -> Any:
-        """The versions of a model, newest first"""
-        return versions.versions(work, model)
+        """The versions of a model, newest first, and where each is pinned"""
+        return versions.listed(work, model)
 
     def commit(model: str, message: str = "", relock: bool = False) -> Any:
         """Keep the folder as a new version, if anything in it changed"""
@@ -62,7 +62,7 @@ def routes(work: Workspace) -> list[Route]:
     made = ("show_version", {"model": "$request.path.model", "number": number})
     relock = Field("relock", "resolve the requirements anew", "boolean")
     return [
-        Route("GET", f"{MODEL}/versions", list_versions, list[Version]),
+        Route("GET", f"{MODEL}/versions", list_versions, list[Listed]),
         Route("POST", f"{MODEL}/versions", commit, Committed, body=(MESSAGE, relock), leads=made),
         Route("GET", ONE, show_version, Shown),
         Route("DELETE", ONE, remove_version, Version),
