@@ -169,7 +169,7 @@ class Found:
     secrets: which values the host has (`secrets.Known`). asking: whether the socket is open that
     pipelines ask. stages: how the instances fare that a pipeline is to ask, by name; dependents:
     the pipelines that ask this one (agent/stages.py). tunnels: units of its own, each {"text",
-    "up"}. ssh: whether there is a client for them.
+    "up"}. ssh: whether there is a client for them. shadow: which release gets copies, shadow.json.
     """
 
     mode: str
@@ -214,6 +214,7 @@ class Found:
     dependents: tuple[dict[str, Any], ...] = ()
     tunnels: dict[str, dict[str, Any]] = field(default_factory=dict)
     ssh: bool = True
+    shadow: dict[str, Any] | None = None
 
 
 def parse_found(answer: dict[str, Any]) -> Found:
@@ -339,6 +340,7 @@ def serve(wanted: Wanted, found: Found) -> list[Step]:
     _refuse_open(wanted, found)
     _refuse_unknown_secrets(wanted, found)
     name, release = wanted.name, wanted.release
+    ending, found = _end_shadow(wanted, found)
     on = next((each for each in found.serving if each.release == release), None)
     opening = _opening(wanted, found)
     steps = [
@@ -374,7 +376,47 @@ def serve(wanted: Wanted, found: Found) -> list[Step]:
         steps.append(Step(words, "switch", {**args, "opening": opening}))
         if wanted.gate and wanted.gate["watch"] and found.current not in (None, release):
             steps.append(_watch(wanted, release if opening else unit))
-    return [*steps, *_end_tunnels(wanted, found)]
+    steps += _end_tunnels(wanted, found)
+    return [*ending, *steps] if steps else []
+
+
+def shadow(
+    wanted: Wanted, found: Found, percent: float, tolerance: tuple[float, ...]
+) -> list[Step]:
+    """From what was found to a release that runs beside production on copies of its requests."""
+    _refuse_unfit(found)
+    _refuse_unknown_secrets(wanted, found)
+    fit.refuse_unfit(_need(wanted, found), _room(found))
+    scoring = wanted.manifest["scoring"]
+    args = {
+        "name": wanted.name,
+        "release": wanted.release,
+        "version": wanted.manifest["version"],
+        "percent": percent,
+        "tolerance": list(tolerance),
+        "answers_within": scoring["timeout"],
+        "within": wanted.start_timeout,
+    }
+    old = (found.shadow or {}).get("release")
+    ending = f", in the place of {old}" if old and old != wanted.release else ""
+    words = (
+        f"Start {wanted.release} beside {found.current}{ending}, send it {percent:g} % in copies"
+    )
+    steps = [*put_there(wanted, found), *_certify(wanted), *confide(wanted, found)]
+    return [*steps, Step(words, "shadow", args)]
+
+
+def _end_shadow(wanted: Wanted, found: Found) -> tuple[list[Step], Found]:
+    """What ends the copying where production changes, and what is found without the release that
+    gets copies: it would be started anew, since nothing gives a process its priority back."""
+    if not found.shadow:
+        return [], found
+    release = str(found.shadow["release"])
+    args = {"name": wanted.name, "entry": None}
+    rest = tuple(each for each in found.serving if release not in (each.unit, each.release))
+    step = Step(f"End the shadow {release}", "unshadow", args)
+    changes = found.current != wanted.release
+    return [step] if changes else [], replace(found, serving=rest)
 
 
 def _refuse_open(wanted: Wanted, found: Found) -> None:
@@ -520,7 +562,8 @@ def kept(found: Found, release: str, count: int = GOOD_KEPT) -> set[str]:
     previous = rollback_target(found.history, found.releases, found.current)
     running = [each.release for each in found.serving]
     newest = good(found.history, found.releases, count)
-    ids = [release, found.current, previous, *running, *found.pinned, *newest]
+    beside = (found.shadow or {}).get("release")
+    ids = [release, found.current, previous, beside, *running, *found.pinned, *newest]
     return {each for each in ids if each}
 
 

@@ -37,9 +37,13 @@ class Admin:
             (b"GET", b"/readyz"): self._ready,
             (b"POST", b"/admin/tokens"): self._tokens,
             (b"POST", b"/admin/certificate"): self._certificate,
+            (b"POST", b"/admin/shadow"): self._shadow,
+            (b"GET", b"/admin/shadow"): self._shadowed,
         }
         self.replace_tokens: Callable[[bytes], None] = _not_here
         self.replace_certificate: Callable[[bytes], None] = _not_here
+        self.shadow: Callable[[bytes], None] = _not_here
+        self.shadowed: Callable[[], dict[str, Any]] = dict
         self.serve = serve
         self.rest = rest
         self.state = state
@@ -86,6 +90,12 @@ class Admin:
 
     def _certificate(self, request: Request) -> None:
         self._replace(request, self.replace_certificate)
+
+    def _shadow(self, request: Request) -> None:
+        self._replace(request, self.shadow)
+
+    def _shadowed(self, request: Request) -> None:
+        request.answer(200, encode(self.shadowed()))
 
     def _replace(self, request: Request, replace: Callable[[bytes], None]) -> None:
         """Put what was sent in the place of what there was, or say why that stays."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import release as releases
+from . import shadow_file
 from .launch import Begun
 
 
@@ -30,6 +31,8 @@ def begin(argv: Sequence[str]) -> list[Begun]:
     begun: list[Begun] = []
     try:
         release = releases.read(arguments.instance, arguments.release)
+        if arguments.release == release.id:
+            shadow_file.yield_to_production(arguments.instance, release.id)
         if not release.has_script:
             return []
         launch = release.launch()

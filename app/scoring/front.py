@@ -18,9 +18,10 @@ from datetime import datetime, timezone
 from time import monotonic
 from typing import Any
 
+import msgspec
 import uvloop
 
-from . import auth, metrics, tls
+from . import auth, jobs, metrics, shadow_file, tls
 from . import release as releases
 from .access import AccessLog
 from .admin import Admin
@@ -40,6 +41,7 @@ from .recorder import Now, Recorder
 from .release import Release
 from .routes import Routes
 from .schema import outputs_of
+from .shadow import Shadow
 from .sockets import BACKLOG, listen_tcp, listen_unix, unlink_socket
 from .workers import say
 
@@ -145,6 +147,8 @@ class Front:
         admin = Admin(self.routes, self.serve, self.rest, self.state)
         admin.replace_tokens = self.replace_tokens
         admin.replace_certificate = self.replace_certificate
+        self.shadow = Shadow(jobs.folder_of(release.instance_folder).parent, self._has_much_to_do)
+        admin.shadow, admin.shadowed = self.copy_to, self.shadow.report
         limits = Limits.read(int(scoring.get("max_body") or Limits().max_body))
         headers = fixed_headers(release)
         public_limits = for_public(limits, scoring)
@@ -216,6 +220,7 @@ class Front:
         self.recorder.event("ready")
         if releases.is_current(self.release):
             await self._accept()
+            self._go_on_copying()
         notify(f"READY=1\nSTATUS=Serving {self.release.model} version {self.release.version}")
         self._feed_watchdog()
         self.recorder.start()
@@ -302,10 +307,33 @@ class Front:
 
     def _close_doors(self) -> None:
         self.accepting = False
+        self.routes.offer = None
         for server in self._servers:
             server.close()
         self._servers.clear()
         self.site.draining = self.asked.draining = True
+
+    def copy_to(self, body: bytes) -> None:
+        """The order of `POST /admin/shadow`: a release to send copies to, or {} for no more."""
+        if body.strip() in (b"", b"{}"):
+            self.routes.offer = None
+            self.shadow.end()
+            return
+        self.shadow.begin(body)
+        self.routes.offer = self.shadow.offer
+        order = self.shadow.order
+        assert order
+        say(f"copies of {order.percent:g} % of the requests go to {order.release}")
+
+    def _go_on_copying(self) -> None:
+        """As it was before this front was started."""
+        said = shadow_file.read(self.release.home)
+        if said and said["release"] != self.release.id:
+            with suppress(ValueError):
+                self.copy_to(msgspec.json.encode(said))
+
+    def _has_much_to_do(self) -> bool:
+        return len(self.pool.line) > self.pool.settings.queue // 4
 
     def replace_tokens(self, body: bytes) -> None:
         """The order of `POST /admin/tokens`. Raises ValueError and changes nothing."""
@@ -409,6 +437,7 @@ class Front:
             connection.transport.abort()
         self.routes.readers.close()
         await self.routes.jobs.close()
+        await self.shadow.close()
         await self.recorder.close()  # while there are workers to look at
         await self.pool.close()
         if self.pipeline is not None:

@@ -32,6 +32,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import shadow_file
 from .notify import ASK, FIRST_FD
 from .sockets import listen_tcp, listen_unix, unlink_socket
 
@@ -258,6 +259,8 @@ class Keeper:
         except OSError:
             return
         self._start(name)
+        if beside := shadow_file.read(self.instance):
+            self._start(str(beside["release"]))
 
     def _look(self) -> None:
         now = time.monotonic()

@@ -19,7 +19,7 @@ from .batching import Pool
 from .cors import Cors
 from .errors import Refusal, not_ready, nothing_here, overloaded
 from .http import JSON, TEXT, Limits, Request
-from .inputs import Reader
+from .inputs import Inputs, Reader
 from .jobs import Jobs, wants_job
 from .line import Job, Result
 from .metrics import Metrics
@@ -61,6 +61,7 @@ class Routes:
         self.cors = cors or Cors(())
         self.gauges: Callable[[], dict[str, int]] = dict  # what the metrics know from outside
         self.max_request_rows = int(release.scoring.get("max_request_rows") or 10_000)
+        self.offer: Callable[[Request, Inputs, Result], None] | None = None  # to a shadow
         self.depth = 1  # of a pipeline: how many it goes through, itself included
         self.check: Callable[[Request], None] = _anything  # of a pipeline: raises a Refusal
         self.in_progress = 0
@@ -285,6 +286,8 @@ class Routes:
         self.in_progress -= 1
         if asked.then is None:
             self.counts.asked(request, asked.inputs, result)
+            if self.offer is not None:
+                self.offer(request, asked.inputs, result)
             if self._streamed(request, asked, stream, result):
                 return
             result = stream.whole(result)

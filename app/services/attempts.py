@@ -175,7 +175,7 @@ def carry_out(
                     dependents.refuse_version(version, schema)
 
             events = apply(steps, attempt.road, attempt.model, source, heed)
-            answers = yield from _journaled(attempt, number, events)
+            answers = yield from journaled(attempt, number, events)
     port = answers.get("listen", {}).get("port") or found.port
     tls = certificates.known(
         wanted.certificate.certificate if wanted.certificate else found.certificate
@@ -220,7 +220,7 @@ def single(attempt: Attempt, step: Step, status: dict[str, Any], words: str) -> 
     yield from _notes(attempt)
     with recorded(attempt, None, current, current, steps=[step]) as number:
         events = apply([step], attempt.road, attempt.model, nothing_to_send)
-        answers = yield from _journaled(attempt, number, events)
+        answers = yield from journaled(attempt, number, events)
     state = {"stop": "stopped", "restart": "serving"}.get(attempt.action, "")
     if state:
         _remember(attempt, status, state)
@@ -239,7 +239,7 @@ def _notes(attempt: Attempt) -> Events:
         yield Event("note", words)
 
 
-def _journaled(
+def journaled(
     attempt: Attempt, number: int, events: Generator[Event, None, dict[str, Any]]
 ) -> Generator[Event, None, dict[str, Any]]:
     """Keep of each step that it is going to be done, and that it was."""

@@ -20,6 +20,7 @@ from app.services import (
     pins,
     rehearsing,
     removing,
+    shadow,
     verifying,
     versions,
 )
@@ -168,6 +169,8 @@ VERBS: dict[str, Callable[..., Events]] = {
     "pin": _pinned(True),
     "unpin": _pinned(False),
     "test": _rehearse,
+    "shadow": shadow.start,
+    "unshadow": shadow.end,
     **{
         verb.__name__: _each(verb)
         for verb in (
@@ -176,5 +179,5 @@ VERBS: dict[str, Callable[..., Events]] = {
         )
     },
 }
-COMMANDS = {"check": "location check", "test": "pipeline test"}
+COMMANDS = {"check": "location check", "test": "pipeline test", "unshadow": "shadow --end"}
 OF_NO_MODEL = ("check", "verify", "backup", "restore-store", "adopt")

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 DONE, FAILED, INTERRUPTED = "done", "failed", "interrupted"
 TAKEN_BACK, UNKNOWN = "taken back", "unknown"
-DECISIVE = ("switch", "stop", "restart", "undeploy", "unlock")
+DECISIVE = ("switch", "stop", "restart", "undeploy", "unlock", "shadow")
 """Steps that change production: cut off before them, it is as it was."""
+
+AGAIN = {"unshadow": "shadow --end"}
+"""Commands that are not called as what they do."""
 
 CUT_OFF = (INTERRUPTED, TAKEN_BACK, UNKNOWN)
 MAKES_PRODUCTION = ("deploy", "switch", "rollback", "start")
@@ -130,13 +133,14 @@ def told(attempt: Deployment, serving: int | None) -> str:
     version = f" v{attempt.version}" if attempt.version else ""
     subject = f"The {attempt.action} of {name}{version} on {attempt.location} by {attempt.who}"
     now = f"v{serving} is production there" if serving else "nothing is production there"
-    again = f"rhythmicml {attempt.action} {name}"
-    if attempt.version and attempt.action in ("deploy", "switch"):
+    again = f"rhythmicml {AGAIN.get(attempt.action, attempt.action)} {name}"
+    if attempt.version and attempt.action in ("deploy", "switch", "shadow"):
         again += f"@{attempt.version}"
     undo = f"rhythmicml switch {name}@{serving} {to}" if serving else ""
     undo = undo or f"rhythmicml undeploy {name} {to}"
     if attempt.result == DONE:
-        back = f" rhythmicml rollback {name} {to} undoes it." if attempt.version else ""
+        makes = attempt.version and attempt.action in MAKES_PRODUCTION
+        back = f" rhythmicml rollback {name} {to} undoes it." if makes else ""
         return f"{subject} was cut off after it was done: {now}.{back}"
     if attempt.result == TAKEN_BACK:
         return f"{subject} was taken back, as nobody confirmed it: {now}. {again} {to} repeats it."

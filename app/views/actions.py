@@ -10,6 +10,7 @@ from app.errors import Problem
 from app.services import fleet, orders
 from app.services.orders import Order
 from app.views import jobs, pipelines
+from app.views.shadow import percent
 
 if TYPE_CHECKING:
     from app.views.live import Live
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 OPTIONS = {
     "commit": ("message",),
     "deploy": ("to", "message", "stop_first", "with_stages"),
+    "shadow": ("to", "percent"),
     "undeploy": ("to", "purge"),
     "remove": ("undeploy",),
     "restore-store": ("undo",),
@@ -83,4 +85,7 @@ def _order(verb: str, subject: str) -> Order:
         raise Problem(f'RhythmicML knows no order "{verb}".')
     asked = {name: request.values.get(name, "").strip() for name in OPTIONS.get(verb, ("to",))}
     given = {name: value for name, value in asked.items() if value}
-    return Order(verb, subject, {k: v == "on" if k in FLAGS else v for k, v in given.items()})
+    options: dict[str, Any] = {k: v == "on" if k in FLAGS else v for k, v in given.items()}
+    if "percent" in options:
+        options["percent"] = percent(options["percent"])
+    return Order(verb, subject, options)

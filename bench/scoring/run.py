@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import life, overload, recorded, rows, traffic
+from . import life, overload, recorded, rows, shadowed, traffic
 from .notebook import Notebook
 from .peers import PEERS, VERSIONS_OF, Peer
 from .stand import Stand
@@ -28,6 +28,7 @@ CASES = {
     "g": "memory of the front",
     "h": "preload",
     "i": "recording",
+    "j": "a shadow beside production",
 }
 TRAFFIC = "abcd"
 
@@ -43,6 +44,7 @@ def measure(
         "g": lambda: life.front_memory(book, stand),
         "h": lambda: life.preload(book, stand),
         "i": lambda: recorded.measure(book, stand),
+        "j": lambda: shadowed.measure(book, stand),
     }
     traffic.measure(
         book, stand, peers, [case for case in cases if case in TRAFFIC], seconds, rounds
@@ -65,6 +67,7 @@ def page(book: Notebook, cases: list[str], peers: list[Peer]) -> str:
     found += life.front_memory_results(book) if "g" in cases else []
     found += life.preload_results(book) if "h" in cases else []
     found += recorded.results(book) if "i" in cases else []
+    found += shadowed.results(book) if "j" in cases else []
     parts = [rows.table(found)]
     if ordinary:
         parts.append(traffic.details(book, ordinary, names))

@@ -18,6 +18,7 @@ from app.deployer.plan import (
     plan,
     rollback_target,
     serve,
+    shadow,
     tidy,
 )
 from app.errors import Problem
@@ -549,3 +550,35 @@ def test_whatever_happened_what_is_needed_stays(seed):
     wanted = dataclasses.replace(WANTED, keep=count)
     for step in tidy(wanted, state):
         assert set(step.args["keep"]) >= needed - {"new"}
+
+
+SHADOWED = found(
+    WITH_THE_ONE_BEFORE,
+    serving=(Running(BEFORE, BEFORE, True, True), Running(RELEASE, RELEASE, True, False)),
+    shadow={"release": RELEASE, "version": 2, "percent": 10.0},
+)
+
+
+def test_shadow_is_shipped_and_started_beside_production():
+    steps = shadow(WANTED, WITH_THE_ONE_BEFORE, 5.0, (1e-6, 1e-9))
+    assert ops(steps)[-2:] == ["place", "shadow"]
+    assert steps[-1].words == f"Start {RELEASE} beside {BEFORE}, send it 5 % in copies"
+    assert steps[-1].args["percent"] == 5.0
+
+
+def test_switch_to_a_shadow_ends_it_and_starts_it_anew():
+    steps = plan(WANTED, found(SHADOWED, release=True))
+    assert ops(steps) == ["unshadow", "start", "gate", "switch"]
+
+
+def test_start_of_production_leaves_its_shadow_alone():
+    other = found(WANTED, manifest={**MANIFEST, "id": BEFORE})
+    assert plan(other, found(SHADOWED, release=True)) == []
+    gone = found(SHADOWED, release=True, serving=SHADOWED.serving[1:])
+    assert ops(plan(other, gone)) == ["start", "switch"]
+
+
+def test_release_that_gets_copies_stays():
+    there = tuple({"id": each} for each in (BEFORE, RELEASE, "v3-cccccccccccc"))
+    down = found(SHADOWED, releases=there, serving=SHADOWED.serving[:1])
+    assert RELEASE in kept(down, "v3-cccccccccccc")

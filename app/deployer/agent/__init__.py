@@ -20,6 +20,7 @@ OPS = (
     "gate",
     "rehearsing",
     "switching",
+    "shadowing",
     "truth",
     "retention",
     "stages",

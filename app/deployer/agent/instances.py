@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import credentials, environments, exposure, room, script, stages, tunnels
+from . import credentials, environments, exposure, room, script, shadowing, stages, tunnels
 from .access import known_certificate, known_tokens
 from .blobs import free_bytes
 from .collect import collect
@@ -95,6 +95,7 @@ def look(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
         "history": switches(instance),
         "pinned": pinned(instance),
         "warm": warm(instance),
+        "shadow": shadowing.order_of(instance),
         "releases": [_brief(each) for each in instance.complete()],
         "port": port if instance.facts_file.is_file() else None,
         "port_owners": {} if listening else _owners(args["exposure"], port, args["port"]),
@@ -192,6 +193,7 @@ def _status(manager: Supervisor, instance: Instance, history: int) -> dict[str, 
         "holder": holder(instance.lock_file),
         "unconfirmed": unconfirmed(instance),
         "warm": warm(instance),
+        "shadow": shadowing.order_of(instance),
         "exposure": manager.exposure(instance) if listening else _meant(instance, releases),
         "tokens": len(known_tokens(instance)),
         "token_names": sorted({each["name"] for each in known_tokens(instance)}),
@@ -233,6 +235,7 @@ def stop(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]
     instance = Instance(agent.base, args["name"])
     running = supervisor(agent).running(instance)
     supervisor(agent).close(instance)
+    shadowing.forget(supervisor(agent), instance, shadowing.order_of(instance))
     instance.warm_file.unlink(missing_ok=True)
     facts = {**instance.facts(), "stopped": True}
     replace(instance.facts_file, json.dumps(facts).encode() + b"\n")
@@ -249,9 +252,10 @@ def restart(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, A
     if release is None:
         raise Failure(f"{instance.name} has no production release here.", kind="NotFound")
     scoring = (read_json(instance.release(release) / "release.json") or {})["scoring"]
-    stop_others(manager, instance, keep=set())
+    beside = (shadowing.order_of(instance) or {}).get("release", "")
+    stop_others(manager, instance, keep={beside})
     said = start_and_wait(agent, instance, release, scoring["start_timeout"])
-    stop_others(manager, instance, {release})
+    stop_others(manager, instance, {release, beside})
     instance.remember(**args["entry"])
     return said
 
@@ -265,6 +269,7 @@ def undeploy(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, 
     instance = Instance(agent.base, args["name"])
     manager = supervisor(agent)
     manager.close(instance)
+    shadowing.forget(manager, instance, shadowing.order_of(instance))
     manager.forget(instance)
     crash_point("units-gone")
     instance.make_current(None)

@@ -40,6 +40,7 @@ class Instance:
         self.lock_file = self.folder / "lock"
         self.unconfirmed_file = self.folder / "unconfirmed.json"
         self.warm_file = self.folder / "warm.json"
+        self.shadow_file = self.folder / "shadow.json"
         self.tokens_file = self.folder / "tokens.json"
         self.secrets_file = self.folder / "secrets.json"
         self.tls = self.folder / "tls"

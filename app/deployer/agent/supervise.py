@@ -158,6 +158,20 @@ class Systemd:
         self._must("stop", _service(instance, unit))
         self._ctl("reset-failed", _service(instance, unit))
 
+    def beside(self, instance: Instance, release: str) -> None:
+        """Have a release give way to all others, and start after a boot, too."""
+        service = _service(instance, release)
+        make_folder(self.folder / f"{service}.d")
+        self.write_units({f"{service}.d/shadow.conf": BELOW})
+        self._must("enable", service)
+
+    def alone(self, instance: Instance, release: str) -> None:
+        """The opposite: it is a release like others."""
+        service = _service(instance, release)
+        self._ctl("disable", service)
+        shutil.rmtree(self.folder / f"{service}.d", ignore_errors=True)
+        self._must("daemon-reload")
+
     def close(self, instance: Instance) -> None:
         """Stop listening, now and at boot, and end every release; together, or they come back."""
         self.halt(instance)
@@ -385,6 +399,12 @@ class Keeper:
     def no_longer(self, name: str) -> None:
         pass
 
+    def beside(self, instance: Instance, release: str) -> None:
+        """The front itself gives way, and the keeper reads shadow.json."""
+
+    def alone(self, instance: Instance, release: str) -> None:
+        pass
+
     def close(self, instance: Instance) -> None:
         status = self._status(instance)
         if status is not None:
@@ -446,6 +466,8 @@ Supervisor = Union[Systemd, Keeper]
 
 
 _DASH = "\\x2d"
+BELOW = "[Service]\nNice=19\nCPUWeight=1\nIOWeight=1\n"
+"""Of a release that gets copies: whatever else wants the processor goes first."""
 EVERYWHERE = ("::", "0.0.0.0")
 PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 MORE_PASSED_ON = ("CUDA_", "SSL_CERT_", "http_proxy", "https_proxy", "no_proxy")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from . import exposure, fronts, guard
+from . import exposure, fronts, guard, shadowing
 from .crash import crash_point
 from .failure import Failure
 from .files import replace
@@ -140,6 +140,10 @@ def _clear_up(
         warm = _rest(agent, instance, noted["previous"], keep_warm)
     crash_point("others-stopping")
     keep = {unit, warm} if warm else {unit}
+    if noted["previous"] == noted["release"]:
+        keep.add((shadowing.order_of(instance) or {}).get("release"))
+    else:
+        shadowing.end(agent, instance)  # as the plan did, unless somebody switched by hand
     return {"stopped": stop_others(manager, instance, keep), "warm": warm}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem
-from app.services import fleet, instances, logs, versions
+from app.services import fleet, instances, logs, shadow, versions
 from app.services.orders import Order
 from app.views.api.fields import (
     BEGUN,
@@ -30,6 +30,7 @@ MESSAGE = Field("message", "what changed, where the folder is committed")
 STOP_FIRST = Field("stop_first", "end the old release before the new one starts", "boolean")
 BREAK = Field("force", "even if a pipeline that asks it breaks", "boolean")
 WITH_STAGES = Field("with_stages", "deploy a pipeline's missing stages first", "boolean")
+PERCENT = Field("percent", "share of the requests, 10 if not said", "integer", least=1, most=100)
 PORT = Field("port", "the port to answer on", "integer", least=1, most=65535)
 ORDERS: dict[str, tuple[str, tuple[Field, ...]]] = {
     "deploy": (
@@ -48,6 +49,11 @@ ORDERS: dict[str, tuple[str, tuple[Field, ...]]] = {
     "restart": ("Stop an instance's process and start it again", (TO,)),
     "pin": ("Have a version stay on its host, however many come after it", (CHOSEN, ON)),
     "unpin": ("Let a version go from its host when its time has come", (CHOSEN, ON)),
+    "shadow": (
+        "Run a version beside production on copies of its requests, and compare the answers",
+        (CHOSEN, ON, PERCENT),
+    ),
+    "unshadow": ("Send no more copies, and stop the release that got them", (ON,)),
 }  # fmt: skip
 RUNNING = {
     "type": "array",
@@ -56,6 +62,7 @@ RUNNING = {
 OF_MODEL = Field("model", "only of this model", least=1, most=1000)
 REQUEST = Field("request", "what the instance is to be sent", "object", required=True)
 LINES = Field("lines", "how many at most", "integer", least=1, most=10_000)
+SHADOWED = {"type": "object", "required": ["version", "compared", "rows", "differ", "first"]}
 ANSWER = {"type": "object", "required": ["answer", "release", "version"]}
 
 
@@ -88,6 +95,10 @@ def routes(work: Workspace) -> list[Route]:
         """What runs where, and how it is, asked from the hosts now"""
         return instances.status(work, model, to=to)
 
+    def shadowed(model: str, to: str | None = None) -> Any:
+        """What a version found that gets copies of what production is asked"""
+        return shadow.report(work, model, to=to)
+
     def ask(model: str, request: dict[str, Any], to: str | None = None) -> Any:
         """Send an instance a request, such as its sample, and give what it answers
 
@@ -115,6 +126,7 @@ def routes(work: Workspace) -> list[Route]:
         ),
         Route("GET", "/instances", list_instances, RUNNING, query=(OF_MODEL, TO)),
         Route("GET", f"{MODEL}/logs", show_log, list[str], query=(LINES, ON)),
+        Route("GET", f"{MODEL}/shadow", shadowed, SHADOWED, query=(ON,)),
         Route("POST", f"{MODEL}/ask", ask, ANSWER, body=(REQUEST, ON)),
     ]
 
