@@ -27,7 +27,7 @@ def gather(
 ) -> list[Facts | HostFacts]:
     """Of each instance whose host answered, and of each host. rows: as `status` has them."""
     seen = {(row["model"], row["location"]): row for row in rows if row["state"] != "unreachable"}
-    drifting.refresh(recorded, seen, now)
+    drifting.refresh(store, recorded, seen, now)
     moments = {key: _moment(recorded, *key) for key in seen}
     there: dict[str, list[Row]] = defaultdict(list)
     for row in rows:

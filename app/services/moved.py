@@ -16,7 +16,8 @@ from app.services import drift, limits
 from app.services.series import UNREADABLE
 
 if TYPE_CHECKING:
-    from app.store.recorded import Sample
+    from app.store import Store
+    from app.store.recorded import Recorded, Sample
     from app.store.training import Reference
     from app.workspace import Workspace
 
@@ -45,18 +46,14 @@ def overview(work: Workspace, model: str, location: str) -> dict[str, Any]:
         "score": the larger one of both, or None,
         "moved": whether that is over the limit, and of at least LEAST values}}
     """
-    reference, version, limit = _known(work, model, location)
+    with work.open_store() as store:
+        reference, version, limit = known(store, model, location)
     with work.open_recorded() as recorded:
         source = recorded.find(model, location)
         until = None if source is None else recorded.newest_columns(source)
-        if source is None or until is None:
-            now, before = {}, {}
-        else:
-            now = together(recorded.columns(source, until - DAY, until + 1))
-            before = together(recorded.columns(source, until - DAY - WEEK, until - DAY))
+        now, before = ({}, {}) if source is None or until is None else days(recorded, source, until)
         skew = recorded.skew(location)
-    columns = [_column(key, held, before.get(key), reference, limit) for key, held in now.items()]
-    columns.sort(key=lambda each: (-(each["score"] or 0.0), each["side"], each["name"]))
+    columns = held_against(now, before, reference, limit)
     made = reference and {n: getattr(reference, n) for n in ("version", "made", "source", "rows")}
     return {
         "model": model,
@@ -70,14 +67,31 @@ def overview(work: Workspace, model: str, location: str) -> dict[str, Any]:
     }
 
 
-def _known(
-    work: Workspace, model: str, location: str
+def known(
+    store: Store, model: str, location: str
 ) -> tuple[Reference | None, int | None, float | None]:
-    with work.open_store() as store:
-        tracked, instance = store.models.find(model), store.instances.get(model, location)
-        version = instance.version if instance else None
-        reference = store.training.of(tracked, version) if tracked else None
-        return reference, version, limits.of(store, model)["drift"]
+    """Of an instance: what its version was made from, the version, from which score on a column
+    counts as moved."""
+    tracked, instance = store.models.find(model), store.instances.get(model, location)
+    version = instance.version if instance else None
+    reference = store.training.of(tracked, version) if tracked else None
+    return reference, version, limits.of(store, model)["drift"]
+
+
+def days(recorded: Recorded, source: int, until: int) -> tuple[Table, Table]:
+    """The day up to then, by its host's clock, and the week before that day."""
+    now = recorded.columns(source, until - DAY, until + 1)
+    before = recorded.columns(source, until - DAY - WEEK, until - DAY)
+    return together(now), together(before)
+
+
+def held_against(
+    now: Table, before: Table, reference: Reference | None, limit: float | None = None
+) -> list[dict[str, Any]]:
+    """Each column of now, as in `overview`, those that moved most first. Pure."""
+    columns = [_column(key, held, before.get(key), reference, limit) for key, held in now.items()]
+    columns.sort(key=lambda each: (-(each["score"] or 0.0), each["side"], each["name"]))
+    return columns
 
 
 def together(rows: Iterable[Sample]) -> Table:

@@ -3,11 +3,21 @@
 import threading
 
 import pytest
+from client import write_model
 
 from app.errors import NotFound
 from app.models import Instance
 from app.scoring import samples, sketch, summaries
-from app.services import alerts, drifting, limits, notices, telling
+from app.services import (
+    alerts,
+    drifting,
+    limits,
+    models,
+    moved,
+    notices,
+    telling,
+    versions,
+)
 from app.store.recorded import Sample
 
 NOW = 1_800_000_000.0
@@ -149,9 +159,9 @@ def row(at, values, **body):
     return Sample(10, at, "v1-a", 1, 0.0, 10.0, n, 0, values is not None, packed)
 
 
-def keep(work, rows):
+def keep(work, rows, model="churn"):
     with work.open_recorded() as recorded, recorded.write():
-        recorded.put(recorded.source("churn", "ams"), rows, ())
+        recorded.put(recorded.source(model, "ams"), rows, ())
 
 
 def test_requests_disk_and_memory_are_read_from_what_was_recorded(work, looked, monkeypatch):
@@ -183,11 +193,34 @@ def test_a_column_that_moved_is_told_by_its_name(work, looked):
 
 def test_few_values_and_rows_of_a_hostile_host_say_nothing_of_drift():
     some = [row(0, list(range(100)))] * 6
-    assert drifting.scores(some[:4], some) == {}
     bad = row(0, None)
     odd = samples.pack({**samples.empty(), "inputs": {"amount": {"count": 1e9, "nulls": "x"}}})
-    assert set(drifting.scores([*some, bad._replace(body=b"?")], some)) == {"amount"}
-    assert drifting.scores([*some, bad._replace(body=odd)], [bad._replace(body=odd)] * 2) == {}
+
+    def scores(before, now):
+        tables = moved.together(now), moved.together(before)
+        return drifting.scores(moved.held_against(*tables, None))
+
+    assert scores(some[:4], some) == {}
+    assert set(scores([*some, bad._replace(body=b"?")], some)) == {"amount"}
+    assert set(scores([*some, bad._replace(body=odd)], some)) == {"amount"}
+    assert scores([bad._replace(body=odd)], [bad._replace(body=odd)] * 2) == {}
+
+
+def test_a_column_that_is_not_as_in_training_is_told(work, looked, tmp_path):
+    """Also where it has been like that for the whole week."""
+    folder = write_model(tmp_path / "taught", "taught")
+    models.add(work, folder)
+    version = versions.commit(work, "taught").version
+    with work.open_store() as store:
+        store.instances.upsert(Instance("taught", "ams", 8101, "v1-a", 1, "serving"))
+        made = summaries.Numbers()
+        made.add(list(range(1000)))
+        store.training.keep(version, "train.csv", 1000, {"amount": made.as_json()})
+    at = int(NOW)
+    lately = [at - days * 86_400 - 3600 + n * 10 for days in (0, 2) for n in range(10)]
+    keep(work, [row(each, list(range(5000, 5100))) for each in lately], "taught")
+    assert looked(instance("taught")) == [("began", True)]
+    assert alerts.listed(work)[0]["subject"] == "amount"
 
 
 def test_nobody_is_told_when_every_way_is_off(work, looked):
