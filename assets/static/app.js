@@ -131,27 +131,6 @@ document.addEventListener("htmx:afterSettle", () => {
   }
 });
 
-// Who is in a part by keyboard is, after it was replaced, in what is the same there. (htmx itself
-// does that only for what has an id.)
-let held = null;
-
-function alike(part, one) {
-  const words = (each) => each.getAttribute("href") || each.getAttribute("aria-label") || each.textContent;
-  return [...part.querySelectorAll(one.tagName)].filter((each) => words(each) === words(one));
-}
-
-document.addEventListener("htmx:beforeSwap", ({ detail: { target: part } }) => {
-  const one = document.activeElement;
-  held = part.id && part !== one && part.contains(one) && !one.id
-    ? { id: part.id, one, at: alike(part, one).indexOf(one) } : null;
-});
-document.addEventListener("htmx:afterSwap", () => {
-  if (!held || held.one.isConnected) return;
-  const now = alike(document.getElementById(held.id) || document, held.one)[held.at];
-  held = null;
-  if (now) now.focus({ preventScroll: true });
-});
-
 // A name that is being changed: what it was comes back with Esc, or when one goes elsewhere.
 function leaveName(field) {
   const row = field.closest("tbody[id]");

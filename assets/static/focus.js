@@ -34,8 +34,10 @@ function leave() {
 
 document.addEventListener("focusin", ({ target }) => { focused = target === document.body ? null : seen(target); });
 document.addEventListener("mousedown", () => { focused = null; });
-for (const name of ["htmx:afterSettle", "htmx:afterRequest"]) {
-  document.addEventListener(name, () => setTimeout(() => {
-    if (focused && document.activeElement === document.body) stay(again(focused));
-  }));
+function back() {
+  if (focused && document.activeElement === document.body) stay(again(focused));
 }
+
+// At once, so that no key is lost; after a request, when what was pressed is a button again.
+document.addEventListener("htmx:afterSettle", back);
+document.addEventListener("htmx:afterRequest", () => setTimeout(back));
