@@ -120,7 +120,7 @@ def test_f24_lock_is_taken_over_with_names_in_both_histories(root_client, tmp_pa
     assert '"action": "unlock"' in line
     assert '"holder": "root@' in line
     told = {each["action"]: each["result"] for each in root_client("history", "hangs")}
-    assert told == {"unlock": "done", "deploy": "interrupted"}
+    assert told == {"unlock": "done", "deploy": "interrupted", "commit": "done"}
     assert "hangs@" not in guest.run(["systemctl", "list-units", "rhythmicml-hangs@*"]).stdout
     write_model(folder, "hangs")
     root_client("deploy", str(folder), "--to", "srv")
