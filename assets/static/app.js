@@ -89,11 +89,12 @@ document.addEventListener("htmx:afterSwap", (event) => {
   if (event.detail.target && event.detail.target.id === "drawer-body") openDrawer();
 });
 
-// News must not take away what somebody is about to use: an open menu, unfolded rows, typed text.
+// News must not take away what somebody is about to use: an open menu, unfolded rows, typed text,
+// or what waits for an answer.
 function inUse(part) {
   const fields = [...part.querySelectorAll("input:not([type=checkbox], [type=radio], [type=hidden]), textarea")];
   const typing = fields.some((field) => field === document.activeElement || field.value !== field.defaultValue);
-  return typing || part.querySelector("details.menu[open], details[open], .facts-of > *, .unfold[aria-expanded=true], :checked[name=v]");
+  return typing || part.querySelector(".htmx-request, details.menu[open], details[open], .facts-of > *, .unfold[aria-expanded=true], :checked[name=v]");
 }
 
 document.addEventListener("htmx:beforeRequest", (event) => {
