@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from math import prod
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from .schema import MATRIX
 ROWS = 20
 VALUES = 2000  # of all columns together, at a time
 MOST_COLUMNS = 200
+LONGEST = 200  # characters of a text
 PREFIX = 16_384  # bytes of JSON that are looked at for its first rows
 TIMES = "M8[us]"
 OUTPUT = "predict"  # the output of a model that names none, as in its schema
@@ -77,7 +79,22 @@ def _rows_of(width: int) -> int:
 
 
 def _spread(values: Sequence[Any], most: int) -> Sequence[Any]:
-    return values[:: -(-len(values) // most) or 1]
+    return [_short(value) for value in values[:: -(-len(values) // most) or 1]]
+
+
+def _short(value: Any, room: Sequence[int] = (MOST_COLUMNS, ROWS)) -> Any:
+    """The beginning of what is long or deep: it is held until the thread has looked at it."""
+    kind = type(value)
+    if kind in (str, bytes):
+        return value[:LONGEST] if len(value) > LONGEST else value
+    if kind not in (list, dict):
+        return value
+    if not room:
+        return "…"
+    most, *rest = room
+    if kind is list:
+        return [_short(each, rest) for each in value[:most]]
+    return {name: _short(each, rest) for name, each in islice(value.items(), most)}
 
 
 _UNSIGNED: dict[int, Any] = {1: "B", 2: "H", 4: "I", 8: "Q"}
