@@ -5,7 +5,10 @@ import resource
 import shutil
 
 import pytest
+from client import write_model
 
+from app.models import Instance
+from app.services import models
 from app.views.server import Server
 from app.workspace import Workspace
 
@@ -17,6 +20,17 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 @pytest.fixture
 def work(tmp_path):
     return Workspace(tmp_path / "home")
+
+
+@pytest.fixture
+def log(work, tmp_path):
+    """The log file of an instance on this machine, where no systemd keeps it."""
+    models.add(work, write_model(tmp_path / "churn", "churn"))
+    with work.open_store() as store:
+        store.instances.upsert(Instance("churn", "local", 8101, "v1-a", 1, "serving"))
+    path = work.home / "local" / "instances" / "churn" / "log" / "v1-a.log"
+    path.parent.mkdir(parents=True)
+    return path
 
 
 @pytest.fixture

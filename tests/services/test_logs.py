@@ -6,26 +6,15 @@ import threading
 import time
 
 import pytest
-from client import Client, Failed, write_model
+from client import Client, Failed
 
 from app.deployer.agent.lines import LONGEST, Sieve, level_of, plain
 from app.errors import Problem
 from app.models import Instance, Location
-from app.services import collecting, logs, models
+from app.services import collecting, logs
 from app.store.kept_logs import KeptLogs
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\u202e<script>alert(1)</script>"
-
-
-@pytest.fixture
-def log(work, tmp_path):
-    """The log file of an instance on this machine, where no systemd keeps it."""
-    models.add(work, write_model(tmp_path / "churn", "churn"))
-    with work.open_store() as store:
-        store.instances.upsert(Instance("churn", "local", 8101, "v1-a", 1, "serving"))
-    path = work.home / "local" / "instances" / "churn" / "log" / "v1-a.log"
-    path.parent.mkdir(parents=True)
-    return path
 
 
 def test_a_hostile_line_is_text_and_cut():

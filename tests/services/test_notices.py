@@ -5,7 +5,8 @@ import subprocess
 import threading
 
 import pytest
-from jeepney import HeaderFields, MessageType, message_bus, new_method_return
+from desktop_bus import answer
+from jeepney import HeaderFields, message_bus, new_method_return
 from jeepney.io.blocking import Proxy, open_dbus_connection
 from jeepney.low_level import Message
 
@@ -20,19 +21,8 @@ class Desktop:
         self.abilities = abilities
         self.shown: list[tuple] = []
         assert Proxy(message_bus, self.bus).RequestName(notices.NAME) == (1,)
-        self.thread = threading.Thread(target=self.answer)
+        self.thread = threading.Thread(target=answer, args=(self.bus, self.reply))
         self.thread.start()
-
-    def answer(self) -> None:
-        """Until the bus is gone."""
-        while True:
-            try:
-                said = self.bus.receive()
-            except ConnectionError:
-                self.bus.close()
-                return
-            if said.header.message_type == MessageType.method_call:
-                self.bus.send(self.reply(said))
 
     def reply(self, said: Message) -> Message:
         if said.header.fields[HeaderFields.member] == "GetCapabilities":

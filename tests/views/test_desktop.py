@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import pytest
 from client import write_model
+from desktop_bus import answer
 from jeepney import (
     DBusAddress,
     HeaderFields,
-    MessageType,
     message_bus,
     new_method_return,
     new_signal,
@@ -209,19 +209,13 @@ class Portal:
     def __init__(self, address):
         self.bus = open_dbus_connection(address)
         assert Proxy(message_bus, self.bus).RequestName(self.NAME) == (1,)
-        threading.Thread(target=self.answer, daemon=True).start()
+        threading.Thread(target=answer, args=(self.bus, self.reply), daemon=True).start()
 
-    def answer(self):
-        while True:
-            try:
-                said = self.bus.receive()
-            except ConnectionError:
-                self.bus.close()
-                return
-            if said.header.message_type == MessageType.method_call:
-                whole = said.header.fields[HeaderFields.member] == "Read"
-                self.bus.send(new_method_return(said, "v", (("v", ("u", 1)),)) if whole
-                              else new_method_return(said, "a{sv}", ({},)))  # fmt: skip
+    @staticmethod
+    def reply(said):
+        whole = said.header.fields[HeaderFields.member] == "Read"
+        return (new_method_return(said, "v", (("v", ("u", 1)),)) if whole
+                else new_method_return(said, "a{sv}", ({},)))  # fmt: skip
 
     def change(self, scheme):
         where = DBusAddress(self.PATH, self.NAME, "org.freedesktop.portal.Settings")

@@ -1,11 +1,8 @@
 """The log of an instance in a real browser: it goes on by itself, filtered, and acts on nothing."""
 
 import pytest
-from client import write_model
 from playwright.sync_api import expect
 
-from app.models import Instance
-from app.services import models
 from app.store.kept_logs import KeptLogs
 
 pytestmark = pytest.mark.browser
@@ -14,14 +11,9 @@ HOSTILE = "\x1b[2J<img src=x onerror='window.hurt=1'>"
 
 
 @pytest.fixture
-def log(work, tmp_path):
-    models.add(work, write_model(tmp_path / "churn", "churn"))
-    with work.open_store() as store:
-        store.instances.upsert(Instance("churn", "local", 8101, "v1-a", 1, "serving"))
-    path = work.home / "local" / "instances" / "churn" / "log" / "v1-a.log"
-    path.parent.mkdir(parents=True)
-    path.write_text(f"begun\n{HOSTILE}\n")
-    return path
+def log(log):
+    log.write_text(f"begun\n{HOSTILE}\n")
+    return log
 
 
 def test_the_log_goes_on_by_itself_and_is_filtered(page, server, work, log):
