@@ -111,6 +111,11 @@ class Wanted:
         return sorted({str(each["socket"]) for each in own})
 
     @property
+    def tunnels_to(self) -> list[str]:
+        """The locations that its tunnels lead to."""
+        return sorted({each.location for each in self.tunnels})
+
+    @property
     def tunnels(self) -> list[Tunnel]:
         """Those that its host has to keep to stages elsewhere."""
         return tunnels.of(self.manifest["scoring"])

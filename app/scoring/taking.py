@@ -56,7 +56,7 @@ def outputs(given: Outputs) -> list[Piece]:
     """Rows of predictions, from all over them."""
     if given.kind == "json":
         values = given.values if type(given.values) is list else [given.values]
-        return [Piece(OUTPUT, "", _spread(values, ROWS))]
+        return [Piece(OUTPUT, "", _held(values, ROWS))]
     names = given.names or (OUTPUT,) * len(given.columns)
     if given.kind == "array" and len(given.columns[0].shape) > 1:
         column = given.columns[0]
@@ -70,7 +70,7 @@ def outputs(given: Outputs) -> list[Piece]:
 
 def _of_column(column: Any, most: int) -> Any:
     if column.code == OBJECT:
-        return _spread(column.rows(), most)
+        return _held(column.rows(), most)
     return _some(column.code, column.data, most)
 
 
@@ -79,7 +79,11 @@ def _rows_of(width: int) -> int:
 
 
 def _spread(values: Sequence[Any], most: int) -> Sequence[Any]:
-    return [_short(value) for value in values[:: -(-len(values) // most) or 1]]
+    return values[:: -(-len(values) // most) or 1]
+
+
+def _held(values: Sequence[Any], most: int) -> list[Any]:
+    return [_short(value) for value in _spread(values, most)]
 
 
 def _short(value: Any, room: Sequence[int] = (MOST_COLUMNS, ROWS)) -> Any:

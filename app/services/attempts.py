@@ -360,8 +360,8 @@ def _admissions(wanted: Wanted, attempt: Attempt, steps: list[Step]) -> list[str
     """On other hosts, where this one gets new tunnels to them."""
     if not any(step.do == "tunnels" for step in steps):
         return []
-    places = sorted({each.location for each in wanted.tunnels})
-    return [tunnels.admitting(wanted.name, attempt.location.name, each) for each in places]
+    here = attempt.location.name
+    return [tunnels.admitting(wanted.name, here, each) for each in wanted.tunnels_to]
 
 
 def _breaking_words(change: str) -> str:

@@ -171,7 +171,7 @@ def _do(
 
 def _locking_out(attempt: Attempt, wanted: Wanted, events: Events) -> Events:
     """The same events; where its stages are no more, its tunnels are let in no more."""
-    places = tunnelling.before(attempt) - {each.location for each in wanted.tunnels}
+    places = tunnelling.before(attempt) - set(wanted.tunnels_to)
     key = attempt.road.call("tunnel_key", name=attempt.model, make=False) if places else None
     yield from tunnelling.then_lock_out(attempt, events, places, key)
 

@@ -18,13 +18,11 @@ WORDS = {"done": "is done", "failed": "failed", "cancelled": "is cancelled"}
 
 
 def wanted(work: Workspace) -> bool:
-    with work.open_store() as store:
-        return bool(store.settings.get(SETTING, True))
+    return notices.wanted(work, SETTING)
 
 
 def want(work: Workspace, yes: bool) -> None:
-    with work.open_store() as store:
-        store.settings.set(SETTING, yes)
+    notices.want(work, yes, SETTING)
 
 
 def tell(work: Workspace, number: int) -> str:

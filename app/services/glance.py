@@ -5,13 +5,16 @@ Whoever shows it has the hosts asked meanwhile (views/live.py, or collecting.col
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem
-from app.models import Job
+from app.models import Job, instant
 from app.services import hosts, monitoring, orders, watched
 
 if TYPE_CHECKING:
@@ -57,8 +60,6 @@ def jobs(work: Workspace) -> list[Row]:
 
 
 def _is_late(job: Job) -> bool:
-    from app.models import instant
-
     return time.time() - instant(job.ended or job.started).timestamp() < LATELY
 
 
@@ -93,10 +94,11 @@ class Processors:
         import psutil
 
         self._ask = psutil.cpu_times
-        self._at, self._before, self._share = time.monotonic(), self._ask(), 0.0
+        self._at, self._share = -math.inf, 0.0
+        self._before: Sequence[float] = [0.0] * len(self._ask())
 
     def busy(self) -> float:
-        """0–1, since it was asked before, or a moment longer."""
+        """0–1, since it was asked before, or a moment longer; at first since the machine began."""
         now = time.monotonic()
         if now - self._at >= self.AT_LEAST:
             times = self._ask()
@@ -113,7 +115,7 @@ class Processors:
         return spent[names.index("iowait")] if "iowait" in names else 0.0
 
 
-_processors = Processors()
+_processors = cache(Processors)  # not before somebody looks: psutil takes 30 ms to come
 
 
 def machine(home: Path) -> Row:
@@ -123,7 +125,7 @@ def machine(home: Path) -> Row:
 
     memory, disk = psutil.virtual_memory(), psutil.disk_usage(str(home))
     return {
-        "cpu": _processors.busy(),
+        "cpu": _processors().busy(),
         "memory": memory.total - memory.available,
         "memory_total": memory.total,
         "disk": disk.used,

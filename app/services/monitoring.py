@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from app.errors import NotFound, Problem
@@ -75,15 +76,15 @@ def overview(work: Workspace, span: float | None = None) -> list[dict[str, Any]]
         known = store.instances.all()
         latest = {each["name"]: each["version"] for each in store.models.overview()}
     with work.open_recorded() as recorded:
-        states, skews = recorded.states(), recorded.hosts()
+        states, skew = recorded.states(), _skews(recorded)
         alerts = Counter((a["model"], a["location"]) for a in recorded.alerts.all(open_only=True))
         return [
             {
                 **_state(each, states.get((each.model, each.location)), latest.get(each.model)),
                 **_lately(recorded, each),
-                **_over(recorded, each, span),
+                **_over(recorded, recorded.find(each.model, each.location), skew(each), span),
                 "alerts": alerts[each.model, each.location],
-                "skew": skews.get(each.location, {}).get("skew", 0.0),
+                "skew": skew(each),
             }
             for each in known
         ]
@@ -127,9 +128,10 @@ def _last_rows(recorded: Recorded, model: str, location: str) -> list[Sample]:
     return recorded.samples(source, newest - LATELY + 10, newest + 1)
 
 
-def _over(recorded: Recorded, known: Instance, span: float | None) -> dict[str, Any]:
+def _over(
+    recorded: Recorded, source: int | None, skew: float, span: float | None
+) -> dict[str, Any]:
     """Of a span of time, without a look into the rows: there may be a thousand instances."""
-    source, skew = recorded.find(known.model, known.location), recorded.skew(known.location)
     step = (span or SPARK * SPARK_STEP) / SPARK
     start = time.time() - SPARK * step
     rows = recorded.counts(source, start + skew, step) if source is not None else []
@@ -153,18 +155,24 @@ def traffic(work: Workspace) -> dict[tuple[str, str], dict[str, Any]]:
     with work.open_store() as store:
         known = store.instances.all()
     with work.open_recorded() as recorded:
-        return {
-            (each.model, each.location): {
-                "requests": _rate(recorded, each),
-                **_over(recorded, each, None),
+        skew, found = _skews(recorded), {}
+        for each in known:
+            source = recorded.find(each.model, each.location)
+            found[each.model, each.location] = {
+                "requests": _rate(recorded, source, skew(each)),
+                **_over(recorded, source, skew(each), None),
             }
-            for each in known
-        }
+        return found
 
 
-def _rate(recorded: Recorded, known: Instance) -> float | None:
+def _skews(recorded: Recorded) -> Callable[[Instance], float]:
+    """Of an instance: how far its host's clock was ahead, all read at once."""
+    hosts = recorded.hosts()
+    return lambda known: float(hosts.get(known.location, {}).get("skew", 0.0))
+
+
+def _rate(recorded: Recorded, source: int | None, skew: float) -> float | None:
     """Requests per second of the last minute that was recorded; None: that is long ago."""
-    source, skew = recorded.find(known.model, known.location), recorded.skew(known.location)
     newest = None if source is None else recorded.newest(source)
     if source is None or newest is None or time.time() + skew - newest > STALE:
         return None

@@ -39,14 +39,15 @@ def tell(work: Workspace, title: str, text: str) -> str:
     return show(title, text)
 
 
-def wanted(work: Workspace) -> bool:
+def wanted(work: Workspace, setting: str = SETTING) -> bool:
+    """setting: of some notices only (endings.py), which have their own."""
     with work.open_store() as store:
-        return bool(store.settings.get(SETTING, True))
+        return bool(store.settings.get(setting, True))
 
 
-def want(work: Workspace, yes: bool) -> None:
+def want(work: Workspace, yes: bool, setting: str = SETTING) -> None:
     with work.open_store() as store:
-        store.settings.set(SETTING, yes)
+        store.settings.set(setting, yes)
 
 
 def show(title: str, text: str) -> str:

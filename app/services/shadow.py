@@ -10,7 +10,7 @@ from app.deployer.plan import Found, Step, Wanted
 from app.errors import NotFound, Problem
 from app.models import Event, Version
 from app.scoring import sketch
-from app.services import gate, releases, secrets, shipping, versions
+from app.services import gate, references, releases, secrets, shipping
 from app.services.attempts import (
     Attempt,
     Events,
@@ -45,13 +45,8 @@ def start(
 
     dry_run: the result holds the plan and nothing is changed on the host.
     """
-    name, number = versions.parse_reference(reference)
+    name, number = references.numbered(reference, "shadow")
     location = location_of(work, name, to)
-    if number is None:
-        raise Problem(
-            f'"{reference}" does not say which version.',
-            remedy=f"rhythmicml versions {name} lists them; then: rhythmicml shadow {name}@NUMBER",
-        )
     percent = USUAL if percent is None else percent
     _refuse_share(percent)
     with work.open_store() as store:

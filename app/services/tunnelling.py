@@ -50,7 +50,7 @@ def let_in(attempt: Attempt, wanted: Wanted, found: Found) -> Events:
         return
     refuse_tunnels(wanted, found)
     key = attempt.road.call("tunnel_key", name=wanted.name, make=True)
-    for place in sorted({each.location for each in wanted.tunnels}):
+    for place in wanted.tunnels_to:
         ways = [each for each in wanted.tunnels if each.location == place]
         words = tunnels.admitting(wanted.name, attempt.location.name, place)
         yield Event("step", words)

@@ -332,14 +332,6 @@ class Recorded:
             for row in rows
         }
 
-    def forget_states(self, known: Iterable[tuple[str, str]]) -> None:
-        """Drop those of instances that are no more; what they did stays readable."""
-        gone = set(self.states()) - set(known)
-        for model, location in gone:
-            self._database.execute(
-                "DELETE FROM states WHERE model = ? AND location = ?", [model, location]
-            )
-
     def skew(self, location: str) -> float:
         """Seconds that a host's clock was ahead of ours when it was asked last."""
         rows = self._database.tuples("SELECT skew FROM hosts WHERE location = ?", [location])

@@ -79,10 +79,7 @@ def blueprint(work: Workspace, answers: Answers) -> Blueprint:
 
     @pages.get("/locations/<name>/edit")
     def editing(name: str) -> Any:
-        with work.open_store() as store:
-            location = store.locations.get(name)
-            there = [each.model for each in store.instances.all(location=name)]
-        return render_template("location_edit.html", location=location, there=there)
+        return render_template("location_edit.html", **_with_models(work, name))
 
     @pages.post("/locations/<name>/edit")
     def edit(name: str) -> Any:
@@ -93,10 +90,7 @@ def blueprint(work: Workspace, answers: Answers) -> Blueprint:
 
     @pages.get("/locations/<name>/remove")
     def removal(name: str) -> Any:
-        with work.open_store() as store:
-            location = store.locations.get(name)
-            there = [each.model for each in store.instances.all(location=name)]
-        return render_template("location_remove.html", location=location, there=there)
+        return render_template("location_remove.html", **_with_models(work, name))
 
     @pages.post("/locations/<name>/remove")
     def remove(name: str) -> Any:
@@ -136,6 +130,14 @@ def blueprint(work: Workspace, answers: Answers) -> Blueprint:
         return "", 204
 
     return pages
+
+
+def _with_models(work: Workspace, name: str) -> dict[str, Any]:
+    """A location, and the models that are deployed there."""
+    with work.open_store() as store:
+        location = store.locations.get(name)
+        there = [each.model for each in store.instances.all(location=name)]
+    return {"location": location, "there": there}
 
 
 def _again() -> Any:
