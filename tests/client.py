@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Failed(Exception):
-    """The command exited with 1; `problem` is what it said."""
+    """The command exited with 1; `problem` is what it said, if only findings."""
 
     def __init__(self, problem: dict[str, str]) -> None:
         super().__init__(json.dumps(problem, indent=1))
@@ -48,7 +48,7 @@ class Client:
         assert done.returncode in (0, 1), f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
         said = json.loads(done.stdout)
         if done.returncode == 1:
-            raise Failed(said["error"])
+            raise Failed(said.get("error", said))
         return said
 
     def start(self, *words: str) -> subprocess.Popen[str]:

@@ -16,6 +16,9 @@ from app.workspace import Workspace
 _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
+# Nothing of the tests gets into the keyring of whoever runs them, here or in programs started here.
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
+
 
 @pytest.fixture
 def work(tmp_path):

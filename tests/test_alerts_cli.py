@@ -14,10 +14,7 @@ from app.workspace import Workspace
 @pytest.fixture
 def client(tmp_path):
     one = Client(tmp_path / "home")
-    one.environ |= {
-        "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
-        "DBUS_SESSION_BUS_ADDRESS": f"unix:path={tmp_path}/no-bus",
-    }
+    one.environ["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={tmp_path}/no-bus"
     return one
 
 

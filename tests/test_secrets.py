@@ -21,7 +21,6 @@ def answer(client):
 @pytest.fixture
 def client(tmp_path, monkeypatch):
     client = Client(tmp_path / "home")
-    client.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
     monkeypatch.chdir(write_secretive_model(tmp_path / "vault", "vault"))
     yield client
     client("undeploy", "vault", "--purge", "--yes")

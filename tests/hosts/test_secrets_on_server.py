@@ -21,7 +21,6 @@ def mode(request):
 
 @pytest.fixture
 def vault(client, mode, tmp_path):
-    client.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
     name = f"vault-{mode}"
     client("add", str(write_secretive_model(tmp_path / "model", name)))
     assert set_secret(client, name, SECRET, "--file", "--to", "srv")[0] == 0

@@ -9,8 +9,6 @@ import time
 from email import message_from_bytes
 from email.policy import default
 
-import keyring
-import keyring.backends.fail
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
@@ -30,15 +28,6 @@ SAID = message.of([(message.BEGAN, ROW)], "laptop")
 
 def yes():
     return True
-
-
-@pytest.fixture(autouse=True)
-def no_keyring():
-    """Nothing of these tests gets into the keyring of whoever runs them."""
-    before = keyring.get_keyring()
-    keyring.set_keyring(keyring.backends.fail.Keyring())
-    yield
-    keyring.set_keyring(before)
 
 
 # Webhook

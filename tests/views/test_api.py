@@ -189,8 +189,7 @@ def test_of_two_edits_of_a_configuration_the_second_is_told(script, churn):
 VALUE = "hunter2-and-more"
 
 
-def test_secret_is_set_listed_and_forgotten_and_never_told(script, work, churn, monkeypatch):
-    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+def test_secret_is_set_listed_and_forgotten_and_never_told(script, work, churn):
     one = "/models/churn/secrets/API_KEY"
     answers = [script("PUT", one, {"value": VALUE})]
     assert (answers[0][0], "no keyring" in answers[0][1]["error"]["what"]) == (400, True)

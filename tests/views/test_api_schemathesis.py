@@ -105,7 +105,6 @@ def run(server, work, folder, cases, *options):
 def test_no_made_up_request_finds_a_fault(server, work, tmp_path, monkeypatch, cases, options):
     # It tries wrong tokens at every address, more than anybody may in a minute.
     monkeypatch.setattr(keys.Keys, "guessed", lambda self: False)
-    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
     done = run(server, work, tmp_path, cases, *options)
     said = done.stdout + done.stderr
     start = max(0, said.find("= FAILURES"))

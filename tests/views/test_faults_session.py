@@ -161,7 +161,6 @@ def blob(path):
 @pytest.mark.faults
 def test_f04_secrets_of_a_whole_session_are_nowhere_else(tmp_path):
     client = Client(tmp_path / "home")
-    client.environ |= {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
     client.environ["HOME"] = str(tmp_path)
     folder = write_model(tmp_path / "vault", "vault")
     with (folder / "rhythmicml.toml").open("a") as file:
