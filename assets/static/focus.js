@@ -5,7 +5,9 @@
 let focused = null;
 
 function seen(element) {
-  const words = element.getAttribute("aria-label") || element.textContent.trim();
+  // A row is the same one while it leads to the same, whatever it says by now.
+  const leads = element.matches("tr.row") && (element.dataset.href || element.getAttribute("hx-get"));
+  const words = leads || element.getAttribute("aria-label") || element.textContent.trim();
   return { element, within: element.closest("[id]:not([id=''])"), key: [element.tagName, element.name || "", words].join("\n") };
 }
 

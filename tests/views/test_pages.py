@@ -8,7 +8,7 @@ from client import Client, write_model
 from playwright.sync_api import expect
 
 from app.models import Instance
-from app.services import locations
+from app.services import locations, models, versions
 
 pytestmark = pytest.mark.browser
 
@@ -238,6 +238,17 @@ def test_windows_that_left_hold_no_thread_of_the_server(page, server):
     while server.feed.listeners > 1:
         assert time.monotonic() < end, f"{server.feed.listeners} listen"
         time.sleep(0.1)
+
+
+def test_row_that_says_something_else_by_now_keeps_the_focus(page, server, work, tmp_path):
+    for name in ("alpha", "beta"):
+        models.add(work, write_model(tmp_path / name, name))
+    page.goto(f"{server.address}/?order=name")
+    rows = page.locator("tr.row")
+    rows.nth(1).focus()
+    versions.commit(work, "beta", "said anew")
+    expect(rows.nth(1)).to_contain_text("v1")
+    expect(rows.nth(1)).to_be_focused()
 
 
 def test_keys_go_through_the_catalogue(page, server, work, tmp_path):
