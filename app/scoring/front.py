@@ -147,7 +147,7 @@ class Front:
         admin = Admin(self.routes, self.serve, self.rest, self.state)
         admin.replace_tokens = self.replace_tokens
         admin.replace_certificate = self.replace_certificate
-        self.shadow = Shadow(jobs.folder_of(release.instance_folder).parent, self._has_much_to_do)
+        self.shadow = Shadow(jobs.folder_of(release.instance_folder).parent, lambda: self.pool.held)
         admin.shadow, admin.shadowed = self.copy_to, self.shadow.report
         limits = Limits.read(int(scoring.get("max_body") or Limits().max_body))
         headers = fixed_headers(release)
@@ -331,9 +331,6 @@ class Front:
         if said and said["release"] != self.release.id:
             with suppress(ValueError):
                 self.copy_to(msgspec.json.encode(said))
-
-    def _has_much_to_do(self) -> bool:
-        return len(self.pool.line) > self.pool.settings.queue // 4
 
     def replace_tokens(self, body: bytes) -> None:
         """The order of `POST /admin/tokens`. Raises ValueError and changes nothing."""

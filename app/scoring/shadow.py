@@ -2,8 +2,10 @@
 thrown away.
 
 A copy is taken when production has its own answer, so nobody waits for it. One is asked at a time;
-few wait, and what finds no place is dropped. All that is done for it in the event loop, which is
-production's, is at most SHARE of that loop's time: after each piece of work it pauses so long.
+few wait, and what finds no place is dropped. What is done for it may delay two kinds of requests.
+Those that come meanwhile: after each piece of work in the event loop, which is production's, it
+pauses so long that all its work takes SHARE of that loop's time, and so meets as few of them. Those
+that are held already: it waits until none is, or until so many were answered that they are few.
 """
 
 from __future__ import annotations
@@ -35,8 +37,11 @@ from .tap import OURS
 if TYPE_CHECKING:
     from .http import Request
 
-SHARE = 0.01
+SHARE = 0.0025
 """Of the event loop's time."""
+EACH = 1_000
+"""Requests that are answered for each that a piece of work may delay."""
+LOOK = 0.005  # seconds between two looks whether it is our turn
 HELD = 16
 """Copies that wait."""
 LARGEST = 1 << 20
@@ -88,13 +93,14 @@ class Counts(msgspec.Struct):
 
 
 class Shadow:
-    """The copying of one front. folder: where its report is kept. busy: whether production has so
-    much to do that nothing should be asked beside it."""
+    """The copying of one front. folder: where its report is kept. held: how many requests production
+    has and did not answer yet."""
 
-    def __init__(self, folder: Path, busy: Callable[[], bool]) -> None:
+    def __init__(self, folder: Path, held: Callable[[], int]) -> None:
         self.order: Order | None = None
         self._file = folder / REPORT
-        self._busy = busy
+        self._now_held = held
+        self._answered = 0  # since the last piece of work
         self._share = 0.0
         self._held: deque[Copy] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -142,11 +148,12 @@ class Shadow:
 
     def offer(self, request: Request, inputs: Inputs, result: Any) -> None:
         """A request has its answer; perhaps a copy of it is asked elsewhere."""
+        self._answered += 1
         if random() >= self._share or type(result) is not Outputs or request.endpoint in OURS:
             return
         self._counts.asked += 1
         large = inputs.size > LARGEST or inputs.rows > ROWS or inputs.kind == "parquet"
-        if large or len(self._held) >= HELD or self._busy():
+        if large or len(self._held) >= HELD:
             self._counts.dropped += 1
             return
         self._held.append(Copy(inputs, result, monotonic() - request.arrived))
@@ -186,6 +193,7 @@ class Shadow:
         return wire.known(response.body)
 
     async def _compare(self, client: Client, known: wire.Known, copy: Copy, order: Order) -> None:
+        await self._turn()
         began = time.perf_counter()
         asking = wire.asking(table.of_inputs(copy.inputs), known)
         await self._pause(time.perf_counter() - began)
@@ -200,9 +208,16 @@ class Shadow:
         if response.status != 200:
             self._fail(f"{response.status}: {wire.message(response)}")
             return
+        await self._turn()
         began = time.perf_counter()
         self._note(copy, wire.answered(response), took, Tolerance(*order.tolerance))
         await self._pause(time.perf_counter() - began)
+
+    async def _turn(self) -> None:
+        """Until a piece of work delays nobody, or few of many."""
+        while self._answered < EACH * self._now_held():
+            await asyncio.sleep(LOOK)
+        self._answered = 0
 
     async def _pause(self, worked: float) -> None:
         await asyncio.sleep(worked / SHARE)

@@ -33,3 +33,5 @@ def yield_to_production(instance: Path, release: str) -> None:
     if (read(instance) or {}).get("release") == release:
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, LOWEST)
+        with suppress(OSError, AttributeError):  # Linux: not even a share of what others want
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

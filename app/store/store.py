@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
@@ -127,22 +128,27 @@ class Store:
 
 def _private_folder(home: Path) -> None:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if home.stat().st_mode & 0o077:
+    found = home.stat()
+    if found.st_mode & 0o077:
         home.chmod(0o700)
-    if kind := _network_kind(home):
+    if kind := _network_kind(home, found.st_dev):
         raise Problem(
             f'"{home}" is on a network file system ({kind}), where SQLite may lose what it wrote.',
             remedy="Point RHYTHMICML_HOME to a folder on a disk of this machine.",
         )
 
 
-def _network_kind(path: Path) -> str:
-    """The kind of file system when it is one over a network, by the longest mount point above."""
+@cache
+def _network_kind(path: Path, device: int) -> str:
+    """The kind of file system when it is one over a network, by the longest mount point above.
+
+    Found once for a path on a device: it takes longer than all else that opening does.
+    """
     try:
         mounts = Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()
     except OSError:
         return ""
-    fields = [line.split() for line in mounts]
+    fields, path = [line.split() for line in mounts], path.resolve()
     above = [(Path(place), kind) for _, place, kind, *_ in fields if _is_above(place, path)]
     kind = max(above, key=lambda mount: len(mount[0].parts))[1] if above else ""
     return kind if kind in NETWORK else ""
@@ -150,4 +156,4 @@ def _network_kind(path: Path) -> str:
 
 def _is_above(place: str, path: Path) -> bool:
     mount = Path(place.replace("\\040", " "))
-    return path.resolve().is_relative_to(mount)
+    return path.is_relative_to(mount)

@@ -54,7 +54,9 @@ def instances(stand: Stand, parallel: int | None = None) -> list[Path]:
         )
         for name in STAGES
     ]
-    pipeline = {"output": "blend", "max_hops": 4, "parallel": parallel or 0}
+    pipeline = {"output": "blend", "max_hops": 4}
+    if parallel:
+        pipeline["parallel"] = parallel
     scoring = {"input": "ndarray", "pipeline": pipeline, "stages": list(graph())}
     credit = stand.release("credit", **scoring)
     shutil.rmtree(ground.CACHE / "ask", ignore_errors=True)

@@ -1,7 +1,8 @@
 """Case j: what production notices of a shadow that gets copies of 10 % of its requests.
 
-One front is loaded in turns, with the copying on and off, while the candidate runs beside it all
-the time; each pair of turns gives a ratio, and the case is the median of them.
+One front is loaded in short turns, with the copying on and off, while the candidate runs beside it
+all the time. The p99 of one turn is anything between half and twice the next one's, with copies or
+without, so the case is the ratio of the medians of many.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from .notebook import Notebook
 from .rows import Row
 from .stand import Stand
 
-PAIRS = 16
-SECONDS = 3.0
+PAIRS = 80
+SECONDS = 1.0
 CONNECTIONS = 8
 PERCENT = 10.0
 
@@ -60,7 +61,7 @@ def measure(book: Notebook, stand: Stand) -> None:
             [*servers.ours(each, port), "--private", path]
             for each, port, path in zip((one, other), ports, private, strict=True)
         ]
-        commands[1] = ["nice", "-n", "19", *commands[1]]
+        commands[1] = ["chrt", "--idle", "0", "nice", "-n", "19", *commands[1]]
         with servers.running(commands[0], ports[0]), servers.running(commands[1], ports[1]):
             load.run(ports[0], CONNECTIONS, SECONDS)
             for number in range(PAIRS):
@@ -90,13 +91,12 @@ def results(book: Notebook) -> list[Row]:
     if not pairs:
         return []
     p99, without = (median(pair[which][1] for pair in pairs) for which in ("on", "off"))
-    ratio = median(pair["on"][1] / pair["off"][1] for pair in pairs)
     rate, alone = (median(pair[which][0] for pair in pairs) for which in ("on", "off"))
     compared = sum(pair["report"]["compared"] for pair in pairs) / len(pairs) / SECONDS
     what = f"logistic, 1 row, {CONNECTIONS} connections, copies of {PERCENT:g} %"
-    figures = f"{p99:.2f} ms", f"no copies {without:.2f} ms", f"{ratio:.3f}×"
+    figures = f"{p99:.2f} ms", f"no copies {without:.2f} ms", f"{p99 / without:.3f}×"
     return [
-        Row("j", f"{what}: p99", *figures, "≤ 1.05×", ratio <= 1.05),
+        Row("j", f"{what}: p99", *figures, "≤ 1.05×", p99 <= 1.05 * without),
         Row("j", what, f"{rate:,.0f} requests/s", f"no copies {alone:,.0f} requests/s"),
         Row("j", "copies compared", f"{compared:.0f} a second"),
     ]

@@ -466,7 +466,7 @@ Supervisor = Union[Systemd, Keeper]
 
 
 _DASH = "\\x2d"
-BELOW = "[Service]\nNice=19\nCPUWeight=1\nIOWeight=1\n"
+BELOW = "[Service]\nNice=19\nCPUSchedulingPolicy=idle\nCPUWeight=1\nIOWeight=1\n"
 """Of a release that gets copies: whatever else wants the processor goes first."""
 EVERYWHERE = ("::", "0.0.0.0")
 PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
