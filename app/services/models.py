@@ -42,6 +42,7 @@ def predict(model, inputs):
 '''
 REQUIREMENTS = "# What predict.py imports, one a line, such as: scikit-learn==1.7.2\n"
 SAMPLE = "[[1.0, 2.0, 3.0]]\n"
+DRAFTS = {"predict.py": PREDICT, "requirements.txt": REQUIREMENTS, "sample.json": SAMPLE}
 IGNORE = "# What is not part of a version, by the rules of .gitignore\n*.log\n*.tmp\n"
 
 
@@ -71,11 +72,9 @@ def init(folder: Path, name: str | None = None) -> Initialised:
     folder = folder.expanduser().absolute()
     name = checked_name(name) if name else slug(folder.name)
     starters = {
-        "predict.py": PREDICT,
-        "requirements.txt": REQUIREMENTS,
+        **DRAFTS,
         config.FILE: starter(name),
         IGNORE_FILE: IGNORE,
-        "sample.json": SAMPLE,
     }
     return Initialised(folder, name, write_starters(folder, starters))
 
