@@ -6,7 +6,7 @@ const search = document.getElementById("q");
 let cameFrom = null;
 
 function openDrawer() {
-  if (drawer.hidden) cameFrom = seen(document.activeElement);
+  if (drawer.hidden) cameFrom = focused || seen(document.activeElement);
   drawer.hidden = false;
   const first = drawer.querySelector("[autofocus], input:not([type=hidden]), select, button.btn");
   if (first && !drawer.contains(document.activeElement)) first.focus();
