@@ -85,6 +85,13 @@ document.addEventListener("htmx:confirm", (event) => {
   }
 });
 
+// A problem that is met again takes the place of the one that says the same.
+document.addEventListener("htmx:afterSwap", ({ detail }) => {
+  if (!detail.target || detail.target.id !== "toasts") return;
+  const [last, ...before] = [...detail.target.querySelectorAll(".toast-problem")].reverse();
+  before.filter((each) => each.textContent === last.textContent).forEach((each) => each.remove());
+});
+
 document.addEventListener("htmx:afterSwap", (event) => {
   if (event.detail.target && event.detail.target.id === "drawer-body") openDrawer();
 });
