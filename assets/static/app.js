@@ -17,7 +17,12 @@ function closeDrawer() {
   drawer.hidden = true;
   for (const live of drawer.querySelectorAll("[sse-connect]")) htmx.trigger(live, "htmx:beforeCleanupElement");
   document.getElementById("drawer-body").replaceChildren();
+  forgetProblems();
   if (cameFrom) stay(again(cameFrom));
+}
+
+function forgetProblems() {
+  for (const each of document.querySelectorAll("#toasts .toast-problem")) each.remove();
 }
 
 function note(text) {
@@ -85,11 +90,9 @@ document.addEventListener("htmx:confirm", (event) => {
   }
 });
 
-// A problem that is met again takes the place of the one that says the same.
-document.addEventListener("htmx:afterSwap", ({ detail }) => {
-  if (!detail.target || detail.target.id !== "toasts") return;
-  const [last, ...before] = [...detail.target.querySelectorAll(".toast-problem")].reverse();
-  before.filter((each) => each.textContent === last.textContent).forEach((each) => each.remove());
+// Another try takes away what was said of the one before.
+document.addEventListener("htmx:beforeRequest", ({ detail }) => {
+  if (detail.elt.matches("form, button") && !detail.elt.closest("#toasts")) forgetProblems();
 });
 
 document.addEventListener("htmx:afterSwap", (event) => {
