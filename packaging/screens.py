@@ -93,6 +93,12 @@ def see(words: str, seconds: float = 30) -> Step:
     return lambda page, _: page.get_by_text(words).first.wait_for(timeout=seconds * 1000)
 
 
+def bring(heading: str) -> Step:
+    """Have a part of the page at the top of the window."""
+    top = "(part) => part.scrollIntoView()"
+    return lambda page, _: page.get_by_role("heading", name=heading, exact=True).evaluate(top)
+
+
 def see_button(words: str) -> Step:
     return lambda page, _: page.get_by_role("button", name=words).wait_for(timeout=30_000)
 
@@ -320,6 +326,8 @@ SCENES: dict[str, Scene] = {
     "job-interrupted": Scene("/jobs", (click("fraud v1"),)),
     "job-cancelled": Scene("/jobs", (click("slow v1"), *CANCEL)),
     "jobs": Scene("/jobs"),
+    "jobs-drawer": Scene("/", (click("Jobs"), see("All on a page"))),
+    "status": Scene("/status", widths=(360,)),
     "settings": Scene("/settings"),
     "settings-checked": Scene("/settings", (click("Check"), see("There and back"))),
     "settings-unreachable": Scene(
@@ -327,6 +335,8 @@ SCENES: dict[str, Scene] = {
         (press_button("Check"), see("accepts no")),
     ),
     "settings-foot": Scene("/settings", (press("End"),)),
+    "settings-alerts": Scene("/settings", (bring("Alerts"),)),
+    "report": Scene("/settings", (click("Report a fault"), see("Copy the report"))),
     "location-add": Scene("/settings", (click("Add location"),)),
     "location-trust": Scene("/settings", (meet,)),
     "location-forget": Scene("/settings", (click("Forget"),)),
@@ -338,6 +348,7 @@ EMPTY = {
     "monitoring-empty": Scene("/monitoring"),
     "hosts-none": Scene("/hosts"),
     "jobs-none": Scene("/jobs"),
+    "status-none": Scene("/status", widths=(360,)),
 }
 
 
