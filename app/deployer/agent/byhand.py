@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from . import OPS, exposure
+from . import OPS, exposure, shadowing
 from .failure import Failure
 from .host import user_name
 from .judging import SAMPLE_ALONE
@@ -146,6 +146,8 @@ def _become(agent: Agent, instance: Instance, action: str, release: str) -> None
     if not manager.listening(instance):
         port = instance.port()
         _call(agent, "listen", name=name, port=port, release=release, units={}, exposure=meant)
+    if current != release:
+        _end_shadow(agent, instance)
     _call(agent, "start", name=name, release=release, within=scoring["start_timeout"])
     if current != release:
         _prove(agent, name, release, scoring)
@@ -154,6 +156,14 @@ def _become(agent: Agent, instance: Instance, action: str, release: str) -> None
     _call(agent, "switch", name=name, release=release, **said)
     _call(agent, "confirm", name=name, keep_warm=0)
     print(f"{name} v{manifest['version']} is serving.")
+
+
+def _end_shadow(agent: Agent, instance: Instance) -> None:
+    """It is held against the release that is production until now; and if it is what production
+    becomes, it starts anew: nothing gives a process its priority back."""
+    if order := shadowing.order_of(instance):
+        shadowing.end(agent, instance)
+        print(f"{instance.name} v{order['version']} gets no more copies of the requests.")
 
 
 def _prove(agent: Agent, name: str, release: str, scoring: dict[str, Any]) -> None:
