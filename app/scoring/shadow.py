@@ -93,8 +93,8 @@ class Counts(msgspec.Struct):
 
 
 class Shadow:
-    """The copying of one front. folder: where its report is kept. held: how many requests production
-    has and did not answer yet."""
+    """The copying of one front. folder: where its report is kept. held: how many requests
+    production has and did not answer yet."""
 
     def __init__(self, folder: Path, held: Callable[[], int]) -> None:
         self.order: Order | None = None

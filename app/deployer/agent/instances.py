@@ -132,11 +132,11 @@ def _manager_facts(agent: Agent, manager: Supervisor) -> dict[str, Any]:
         "systemd": manager.mode == "process" or os.path.isdir("/run/systemd/system"),
         "linger": not by_user or os.path.exists(f"/var/lib/systemd/linger/{user}"),
         "user_manager": not by_user or manager_answers(agent, "--user"),
-        "unwritable": _unwritable(manager),
+        "unwritable": unwritable(manager),
     }
 
 
-def _unwritable(manager: Supervisor) -> list[str]:
+def unwritable(manager: Supervisor) -> list[str]:
     """Where systemd has to make folders for a service and cannot.
 
     That of the system does without /var/tmp, that of a user does not.
