@@ -342,9 +342,8 @@ def undeploy(
         places = tunnelling.ever(work, name, location)
         key = attempt.road.call("tunnel_key", name=name, make=False) if places else None
         events = single(attempt, step, status, f"{name} is gone from {location.name}.")
+        events = staging.then_end_tokens(work, name, location, events)
         yield from tunnelling.then_lock_out(attempt, events, places, key)
-    if purge:
-        staging.take_tokens_back(work, name, location)
     _forget(work, name, location)
 
 

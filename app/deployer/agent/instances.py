@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import credentials, environments, exposure, room, script, shadowing, stages, tunnels
-from .access import known_certificate, known_tokens
+from .access import known_certificate, known_tokens, token_hashes
 from .blobs import free_bytes
 from .collect import collect
 from .crash import crash_point
@@ -196,7 +196,7 @@ def _status(manager: Supervisor, instance: Instance, history: int) -> dict[str, 
         "shadow": shadowing.order_of(instance),
         "exposure": manager.exposure(instance) if listening else _meant(instance, releases),
         "tokens": len(known_tokens(instance)),
-        "token_names": sorted({each["name"] for each in known_tokens(instance)}),
+        "token_hashes": token_hashes(instance),
         "certificate": known_certificate(instance),
     }
 
