@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from app.deployer import tunnels
 from app.deployer.plan import PUBLIC, Found, Wanted
 from app.errors import NotFound, Problem, StagesMissing
-from app.models import Configuration, Location
+from app.models import Configuration, Event, Location
 from app.scoring.schema import Schema
 from app.scoring.schema import parse as parse_schema
 from app.services import fitting, pipelines, places, tokens, tunnelling
+from app.services.attempts import Events
 from app.services.releases import Reached
 
 if TYPE_CHECKING:
@@ -265,17 +265,28 @@ def _token(work: Workspace, stage: Elsewhere, name: str) -> str:
     return str(said["token"])
 
 
-def take_tokens_back(work: Workspace, pipeline: str, location: Location) -> None:
-    """End the tokens that a pipeline had for stages elsewhere, where those can be reached."""
+def take_tokens_back(work: Workspace, pipeline: str, location: Location) -> Events:
+    """End the tokens that a pipeline had for stages elsewhere. Where that cannot be done now it is
+    said, with how to do it later."""
     with work.open_store() as store:
         model, known = store.models.find(pipeline), store.instances.get(pipeline, location.name)
         every = store.versions.all(model) if model and known else []
     production = next((each for each in every if known and each.number == known.version), None)
     stages = production.configuration.stages if production else ()
+    name = token_name(pipeline, location.name)
     for instance, place in instances_of(stages, location.name):
-        if place != location.name:
-            with suppress(Problem):
-                tokens.remove(work, instance, token_name(pipeline, location.name), to=place)
+        if place == location.name:
+            continue
+        try:
+            tokens.remove(work, instance, name, to=place)
+        except NotFound:
+            continue  # it has none
+        except Problem as problem:
+            yield Event(
+                "note",
+                f"{instance} on {place} may still have the token {name}, whose text is gone: "
+                f"{problem.what} Later: rhythmicml token remove {instance} {name} --to {place}",
+            )
 
 
 def instances_of(stages: Iterable[Mapping[str, Any]], location: str) -> list[tuple[str, str]]:
