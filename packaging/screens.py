@@ -99,6 +99,11 @@ def bring(heading: str) -> Step:
     return lambda page, _: page.get_by_role("heading", name=heading, exact=True).evaluate(top)
 
 
+def see_traced(page: Page, _: Scenery) -> None:
+    """Wait until it is there what each stage gave."""
+    page.locator("#traced li").first.wait_for(timeout=30_000)
+
+
 def see_button(words: str) -> Step:
     return lambda page, _: page.get_by_role("button", name=words).wait_for(timeout=30_000)
 
@@ -292,7 +297,7 @@ SCENES: dict[str, Scene] = {
     "pipelines": Scene("/pipelines", widths=ALL),
     "pipelines-new": Scene("/pipelines", (click("New pipeline"),)),
     "stages": Scene("/models/outlook/stages", (see("p95 "),), widths=ALL),
-    "stages-asked": Scene("/models/outlook/stages", (click("Ask it"), see("combined here"))),
+    "stages-asked": Scene("/models/outlook/stages", (click("Ask it"), see_traced)),
     "stages-building": Scene("/models/offers/stages", widths=ALL),
     "stages-menu": Scene("/models/outlook/stages", (open_menu("Change fraud"),)),
     "stages-form": Scene(

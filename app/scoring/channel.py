@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Any, NamedTuple
 
+from .inputs import Buffer
+
 _READ = 1 << 18
 _JOINED = 1 << 17  # payloads below this are sent in one piece with their header
 _LARGE = 1 << 20
@@ -57,7 +59,7 @@ class Channel:
         """Bytes that the socket has not taken yet."""
         return sum(map(len, self._unsent))
 
-    def send(self, header: Any, parts: Sequence[bytes] = ()) -> None:
+    def send(self, header: Any, parts: Sequence[Buffer] = ()) -> None:
         """Send a frame, now or as the other end takes it. The parts must stay as they are."""
         text = self._encode(header)
         size = sum(map(len, parts))

@@ -582,18 +582,20 @@ class Connection(asyncio.Protocol):
         """Write one answer. Only `Request.answer` calls this."""
         close = request.close or self._draining()
         connection = _CLOSE if close else (_KEEP if request.legacy else b"")
-        self.transport.write(
-            b"%b%b%bX-Request-Id: %b\r\n%b%b\r\n%b"
-            % (
-                self.site.head(status, content_type),
-                extra,
-                request.extra,
-                request.id,
-                b"Content-Length: %d\r\n" % len(body) if status != 204 else b"",
-                connection,
-                b"" if request.method == b"HEAD" else body,
-            )
+        head = b"%b%b%bX-Request-Id: %b\r\n%b%b\r\n" % (
+            self.site.head(status, content_type),
+            extra,
+            request.extra,
+            request.id,
+            b"Content-Length: %d\r\n" % len(body) if status != 204 else b"",
+            connection,
         )
+        if request.method == b"HEAD":
+            self.transport.write(head)
+        elif len(body) < _SMALL:
+            self.transport.write(head + body)
+        else:
+            self.transport.writelines((head, body))
         self._answered(close)
 
     def open(self, request: Request, status: int, content_type: bytes, extra: bytes) -> None:

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from math import prod
+from pickle import PickleBuffer
 from typing import Any, NamedTuple
 
 import msgspec
@@ -35,6 +36,10 @@ class Column:
         self.data = data
         self.shape = shape
         self._rows: list[Any] | None = rows
+
+    def __reduce__(self) -> Any:
+        """Its numbers as a buffer, which pickle may leave where they lie."""
+        return Column, (self.code, PickleBuffer(self.data), self.shape, self._rows)
 
     def rows(self) -> list[Any]:
         """All rows as (nested) lists; made once."""

@@ -11,7 +11,6 @@ Frames, both ways: header length, payload length; the header pickled; the payloa
 from __future__ import annotations
 
 import asyncio
-import copyreg
 import os
 import pickle
 import signal
@@ -20,7 +19,7 @@ import struct
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -31,7 +30,7 @@ from . import compression
 from .channel import Channel, Form
 from .errors import Refusal, overloaded
 from .http import Request
-from .inputs import Reader
+from .inputs import Buffer, Reader
 from .launch import begin
 from .outputs import Column, Outputs
 from .protocols import Dialect, take
@@ -78,7 +77,7 @@ class Readers:
             raise overloaded()
         asks = (request.method, request.path, request.query, request.headers)
         about = (dialect, asks, reader, self.limits)
-        helper.ask("read", about, request.body, partial(_told, request, done))
+        helper.ask("read", about, [request.body], partial(_told, request, done))
 
     def writes(self, outputs: Outputs) -> bool:
         """Whether writing this answer would keep the front from all else."""
@@ -86,7 +85,10 @@ class Readers:
 
     def write(self, write: Any, outputs: Outputs, accept: bytes, done: Done) -> None:
         """done(what `write` gives, compressed as the client accepts, or a refusal), later."""
-        self._helper().ask("write", (write, outputs, accept), b"", done)
+        numbers: list[pickle.PickleBuffer] = []  # go as they lie in memory: they are not copied
+        text = pickle.dumps((write, outputs, accept), 5, buffer_callback=numbers.append)
+        parts = [each.raw() for each in numbers]
+        self._helper().ask("write", (text, list(map(len, parts))), parts, done)
 
     def _helper(self) -> Helper:
         if self.helper is None or self.helper.ended:
@@ -123,14 +125,14 @@ class Helper:
         """Bytes that it has not taken yet."""
         return self._channel.unsent
 
-    def ask(self, what: str, about: Any, payload: bytes, done: Done) -> None:
+    def ask(self, what: str, about: Any, parts: Sequence[Buffer], done: Done) -> None:
         if self.ended:
             done(_gone())
             return
         if not self.waiting:
             self.since = monotonic()
         self.waiting.append(done)
-        self._channel.send((what, about), (payload,) if payload else ())
+        self._channel.send((what, about), parts)
 
     def _heard(self, header: tuple[str, Any], payload: Any) -> None:
         got = self._result(*header, payload)
@@ -145,7 +147,7 @@ class Helper:
             parts = list(_cut(payload, sizes))
             return asked._replace(inputs=asked.inputs._replace(parts=parts))
         if kind == "written":
-            return about
+            return about._replace(body=payload)
         return Unread(payload)
 
     def check(self, now: float) -> None:
@@ -221,13 +223,6 @@ def _width(column: Column) -> int:
     return 8 * max(1, prod(column.shape[1:]))
 
 
-def _as_bytes(view: Any) -> Any:
-    return bytes, (view.tobytes(),)
-
-
-copyreg.pickle(memoryview, _as_bytes)
-
-
 # The helper's own side
 
 
@@ -251,8 +246,8 @@ def _attempt(what: str, about: Any, payload: bytes) -> tuple[str, Any, list[byte
     try:
         if what == "read":
             return _read(about, payload)
-        write, outputs, accept = about
-        return "written", compression.shrunk(write(outputs), accept), []
+        answer = compression.shrunk(*_written(about, payload))
+        return "written", answer._replace(body=b""), [answer.body]
     except Refusal as refusal:
         return "refused", vars(refusal), []
     except Exception:
@@ -271,6 +266,14 @@ def _read(about: Any, payload: bytes) -> tuple[str, Any, list[bytes]]:
     parts = asked.inputs.parts
     asked = asked._replace(inputs=asked.inputs._replace(parts=[]))
     return "read", (asked, list(map(len, parts))), parts
+
+
+def _written(about: tuple[bytes, list[int]], payload: bytes) -> tuple[Any, bytes]:
+    """The answer, and what its client accepts."""
+    text, sizes = about
+    numbers = _cut(memoryview(payload), sizes)
+    write, outputs, accept = pickle.loads(text, buffers=numbers)  # noqa: S301 - from our front
+    return write(outputs), accept
 
 
 def _receive(sock: socket.socket) -> tuple[str, Any, bytes]:

@@ -34,6 +34,7 @@ from app.services.attempts import (
     Events,
     ask_look,
     attempting,
+    before_result,
     beginning,
     carry_out,
     certified,
@@ -173,7 +174,7 @@ def _locking_out(attempt: Attempt, wanted: Wanted, events: Events) -> Events:
     """The same events; where its stages are no more, its tunnels are let in no more."""
     places = tunnelling.before(attempt) - set(wanted.tunnels_to)
     key = attempt.road.call("tunnel_key", name=attempt.model, make=False) if places else None
-    yield from tunnelling.then_lock_out(attempt, events, places, key)
+    yield from before_result(events, tunnelling.lock_out(attempt, places, key))
 
 
 def _fall_back(attempt: Attempt, release: str, fallen: Unsteady) -> Events:
@@ -342,8 +343,8 @@ def undeploy(
         places = tunnelling.ever(work, name, location)
         key = attempt.road.call("tunnel_key", name=name, make=False) if places else None
         events = single(attempt, step, status, f"{name} is gone from {location.name}.")
-        events = staging.then_end_tokens(work, name, location, events)
-        yield from tunnelling.then_lock_out(attempt, events, places, key)
+        events = before_result(events, staging.end_tokens(work, name, location))
+        yield from before_result(events, tunnelling.lock_out(attempt, places, key))
     _forget(work, name, location)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -268,16 +268,9 @@ def _token(work: Workspace, stage: Elsewhere, name: str) -> str:
     return str(said["token"])
 
 
-def then_end_tokens(work: Workspace, pipeline: str, location: Location, events: Events) -> Events:
-    """The same events; before their result the tokens end that it had for stages elsewhere."""
-    for event in events:
-        if event.kind == "result":
-            yield from _end_tokens(work, pipeline, location)
-        yield event
-
-
-def _end_tokens(work: Workspace, pipeline: str, location: Location) -> Iterator[Event]:
-    """Of the stages of every version. Where that cannot be done it is said, with what is left."""
+def end_tokens(work: Workspace, pipeline: str, location: Location) -> Events:
+    """End the tokens that a pipeline had for stages elsewhere, by whichever of its versions. Where
+    that cannot be done it is said, with what is left."""
     with work.open_store() as store:
         model = store.models.find(pipeline)
         every = store.versions.all(model) if model else []

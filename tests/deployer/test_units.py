@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -154,9 +155,11 @@ def test_systemd_finds_nothing_wrong(unit, tmp_path):
 
 
 @needs_analyze
-def test_sandbox_scores_well(tmp_path):
+@pytest.mark.parametrize("calls_out", [False, True])
+def test_sandbox_scores_well(tmp_path, calls_out):
+    unit = replace(SYSTEM, pipeline=calls_out, calls_out=calls_out)
     path = tmp_path / "rhythmicml-churn@current.service"
-    path.write_text(units.render(SYSTEM)["rhythmicml-churn@.service"])
+    path.write_text(units.render(unit)["rhythmicml-churn@.service"])
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=yes", "--threshold=15", "--no-pager", str(path)],
         capture_output=True,

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import socket
 import subprocess
 import time
@@ -37,28 +38,39 @@ answer = line.getresponse()
 print(json.dumps([answer.status, json.loads(answer.read())]))
 """
 UNIT = "rhythmicml-credit.far.tunnel.service"
-BASES = {"root": "/var/lib/rhythmicml", "user": "/home/ds/.local/share/rhythmicml"}
-LOGINS = {"root": ("root", "/root"), "user": ("ds", "/home/ds")}
+SYSTEM, OWN = "/var/lib/rhythmicml", "/home/ds/.local/share/rhythmicml"
+BASES = {"root": SYSTEM, "sudo": SYSTEM, "user": OWN}
+LOGINS = {"root": ("root", "/root"), "sudo": ("ops", "/home/ops"), "user": ("ds", "/home/ds")}
+RUNS_AS = {"root": "root", "sudo": "root", "user": "ds"}
+"""Whose the key is on the pipeline's host."""
 
 
-@pytest.fixture(params=["root", pytest.param("user", marks=pytest.mark.faults)])
+@pytest.fixture(
+    params=["root", *(pytest.param(m, marks=pytest.mark.faults) for m in ("sudo", "user"))]
+)
 def mode(request):
     return request.param
 
 
 @pytest.fixture
 def client(tmp_path, guest, fresh_guest, mode):
-    for server in (guest, fresh_guest):
-        server.linger("ds")
-    client = Client(tmp_path / "home")
-    client.add_location(guest, LOGINS[mode][0])
-    client.add_location(fresh_guest, LOGINS[mode][0], "lab")
+    client = somebody(tmp_path, mode, srv=guest, lab=fresh_guest)
     yield client
     client.undeploy_all()
 
 
+def somebody(tmp_path, mode, **servers):
+    client = Client(tmp_path / "home")
+    for name, server in servers.items():
+        server.linger("ds")
+        client.add_location(server, LOGINS[mode][0], name)
+    return client
+
+
 def asked(guest, port):
-    status, body = json.loads(guest.run(["python3", "-c", ASK, str(port)], timeout=60).stdout)
+    """Its predictions, or what it said instead; None while nothing listens there."""
+    done = guest.run(["python3", "-c", ASK, str(port)], timeout=60, check=False)
+    status, body = json.loads(done.stdout) if not done.returncode else (0, None)
     return body["predictions"] if status == 200 else body
 
 
@@ -110,25 +122,30 @@ def comes_back(guest, port):
     """ssh killed: it is there again, and scores."""
     [pid] = ssh_pids(guest)
     guest.run(["kill", "-KILL", pid])
-    began = time.monotonic()
-    while asked(guest, port) != [12.0]:
-        assert time.monotonic() - began < 10
-        time.sleep(0.1)
-    seconds = time.monotonic() - began
+    seconds = scores_within(guest, port, 10)
     assert ssh_pids(guest) != [pid]
     print(f"scoring {seconds:.1f} s after ssh was killed")
 
 
+def scores_within(guest, port, limit):
+    """How many seconds it takes until the pipeline scores."""
+    began = time.monotonic()
+    while (said := asked(guest, port)) != [12.0]:
+        assert time.monotonic() - began < limit, said
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
 def opens_nothing_else(guest, fresh_guest, mode, port):
     """The key gives no command, reaches no other port and no socket, and listens on no port."""
-    base, login = BASES[mode], LOGINS[mode][0]
+    base, login, owner = BASES[mode], LOGINS[mode][0], RUNS_AS[mode]
     key, known = (f"{base}/instances/credit/tunnel/{name}" for name in ("key", "far.known"))
     options = f"-F none -o BatchMode=yes -o HostKeyAlias=far -o UserKnownHostsFile={known} -i {key}"
     to = f"{login}@{fresh_guest.address}"
 
     def ssh(words, then="true"):
         script = f"timeout 5 ssh {options} {words} 2>&1 & sleep 1.5; {then}; wait"
-        return guest.run(["runuser", "-u", login, "--", "sh", "-c", script], check=False).stdout
+        return guest.run(["runuser", "-u", owner, "--", "sh", "-c", script], check=False).stdout
 
     assert "uid=" not in ssh(f"{to} id")
     fetch = "python3 -c 'import socket; s = socket.create_connection((\"127.0.0.1\", 17000)); {}'"
@@ -204,6 +221,64 @@ def nothing_left(guest, fresh_guest, mode, before):
     found = guest.run(left, check=False).stdout
     assert "tunnel" not in found
     assert "credit.far" not in found
+
+
+@pytest.mark.faults
+def test_the_tunnel_is_back_after_a_boot(tmp_path, guest, fresh_guest, mode):
+    """Of the pipeline's host, which here is the one that a test may shut down."""
+    client = somebody(tmp_path, mode, srv=fresh_guest, lab=guest)
+    before = keys(guest, mode)
+    try:
+        _, port = deployed(client, tmp_path)
+        for way in (fresh_guest.reboot, power_cut(fresh_guest)):
+            way()
+            seconds = scores_within(fresh_guest, port, 30)
+            print(f"{mode}: scoring {seconds:.1f} s after the login prompt")
+            assert client("deploy", "credit", "--to", "srv")["steps"] == []
+    finally:
+        client.undeploy_all()
+    assert keys(guest, mode) == before
+
+
+def power_cut(server):
+    def cut():
+        server.kill()
+        server.boot_again()
+
+    return cut
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("mode", ["root"], indirect=True)
+def test_undeploy_says_what_stays_on_a_host_that_is_away(
+    client, tmp_path, guest, fresh_guest, mode
+):
+    before = keys(fresh_guest, mode)
+    _, port = deployed(client, tmp_path)
+    client("token", "add", "far", "somebody", "--to", "lab")
+    client("deploy", "credit", "--to", "srv", timeout=300)
+    assert asked(guest, port) == [12.0]
+    fresh_guest.kill()
+    began = time.monotonic()
+    words = ["undeploy", "credit", "--on", "srv", "--purge", "--yes"]
+    done = subprocess.run(
+        client.argv(*words), env=client.environ, capture_output=True, text=True, timeout=120
+    )
+    print(f"{time.monotonic() - began:.1f} s: {done.stdout}{done.stderr}")
+    assert done.returncode == 0
+    assert "credit is gone from srv." in done.stdout
+    assert ssh_pids(guest) == []
+    assert ("credit", "srv") not in {(r["model"], r["location"]) for r in client("status")}
+
+    fresh_guest.boot_again()
+    [line] = keys(fresh_guest, mode).removeprefix(before).splitlines()
+    [ending] = re.findall(r"remove the line that ends in (\S+) from", done.stderr)
+    assert line.endswith(f" {ending}")
+    fresh_guest.run(["sed", "-i", f"/ {ending}$/d", "/root/.ssh/authorized_keys"])
+    [command] = re.findall(r"Later: rhythmicml (token remove .*)", done.stderr)
+    client(*command.split())
+    assert [each["name"] for each in client("token", "list", "far")] == ["somebody"]
+    nothing_left(guest, fresh_guest, mode, before)
 
 
 @pytest.mark.faults

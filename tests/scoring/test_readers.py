@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import os
+import pickle
 import random
 import signal
 import threading
@@ -19,6 +20,7 @@ from app.scoring import compression
 from app.scoring.errors import Refusal
 from app.scoring.http import Request
 from app.scoring.inputs import Reader
+from app.scoring.outputs import Column
 from app.scoring.protocols import mlflow, native
 from app.scoring.readers import Helper, Readers
 
@@ -294,7 +296,7 @@ def test_a_helper_that_hangs_is_ended():
         for _ in range(2):
             asks = (b"POST", b"/score", b"", {})
             helper.ask(
-                "read", (native.dialect, asks, Reader(), (1 << 30, 10_000)), b"[1]", got.append
+                "read", (native.dialect, asks, Reader(), (1 << 30, 10_000)), [b"[1]"], got.append
             )
         helper.check(time.monotonic() + 30)
         assert got == []
@@ -304,6 +306,18 @@ def test_a_helper_that_hangs_is_ended():
         assert [refusal.status for refusal in got] == [500, 503]
 
     run_helper(story)
+
+
+def test_numbers_of_a_column_are_not_copied_on_their_way():
+    data = bytes(range(256)) * 8192
+    beside = []
+    text = pickle.dumps(Column("d", data, (1 << 18,)), 5, buffer_callback=beside.append)
+    assert len(text) < 200
+    [numbers] = beside
+    assert numbers.raw().obj is data
+    assert pickle.loads(text, buffers=[data]).data is data  # noqa: S301
+    again = pickle.dumps(Column("d", memoryview(data), (1 << 18,)), 5)
+    assert pickle.loads(again).data == data  # noqa: S301
 
 
 def test_a_refusal_is_the_same_after_its_journey():

@@ -18,7 +18,7 @@ from .graph import Stage
 from .table import Held, Unfit
 
 Branch = dict[str, Column]
-PIECE = 1 << 15
+PIECE = 1 << 12
 _NUMBERS = (int, float, type(None))
 
 

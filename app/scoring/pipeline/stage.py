@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -31,7 +32,10 @@ LARGE = 1 << 20
 _LINEAGE = re.compile(rb"[a-z0-9_/=, ]{1,4096}").fullmatch
 AGAIN = (502, 503, 504)
 
-_thread = ThreadPoolExecutor(1)
+SHARING = 0.0005
+"""Seconds after which that thread leaves Python to the front, where 0.005 is usual."""
+
+_thread = ThreadPoolExecutor(1, initializer=partial(sys.setswitchinterval, SHARING))
 T = TypeVar("T")
 
 
