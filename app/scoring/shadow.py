@@ -251,6 +251,15 @@ class Shadow:
         order = msgspec.to_builtins(self.order)
         return {**order, **counts, "mean_distance": mean, "waiting": len(self._held)}
 
+    def counters(self) -> dict[str, int]:
+        """What `/metrics` has of it; nothing while nothing is copied."""
+        if self.order is None:
+            return {}
+        counts = self._counts
+        found = {"compared": counts.compared, "differing": counts.differ}
+        found |= {"dropped": counts.dropped, "failed": counts.failed}
+        return {f"shadow_{name}": n for name, n in found.items()}
+
     def _counted(self) -> Counts:
         latency = {
             side: merge(self._before.get(side) or {}, sketch.as_json(), LATENCIES)
