@@ -165,20 +165,22 @@ def _become(agent: Agent, instance: Instance, action: str, release: str) -> None
     print(f"{name} v{manifest['version']} is serving.")
 
 
+def _refuse_unwritable(manager: Supervisor, instance: Instance, release: str) -> None:
+    """What runs already needs no folders to be made; a shadow is started anew."""
+    copied = (shadowing.order_of(instance) or {}).get("release")
+    ready = {each["release"] for each in serving(manager, instance) if each["ready"]}
+    up = release in ready - {copied}
+    lacking = unwritable(manager)
+    if lacking and not up:
+        raise Failure(**cannot_write(user_name(), lacking))
+
+
 def _end_shadow(agent: Agent, instance: Instance) -> None:
     """It is held against the release that is production until now; and if it is what production
     becomes, it starts anew: nothing gives a process its priority back."""
     if order := shadowing.order_of(instance):
         shadowing.end(agent, instance)
         print(f"{instance.name} v{order['version']} gets no more copies of the requests.")
-
-
-def _refuse_unwritable(manager: Supervisor, instance: Instance, release: str) -> None:
-    """What runs already needs no folders to be made."""
-    up = any(each["release"] == release and each["ready"] for each in serving(manager, instance))
-    lacking = unwritable(manager)
-    if lacking and not up:
-        raise Failure(**cannot_write(user_name(), lacking))
 
 
 def _prove(agent: Agent, name: str, release: str, scoring: dict[str, Any]) -> None:
