@@ -98,6 +98,12 @@ def see_traced(page: Page, _: Scenery) -> None:
     page.locator("#traced li").first.wait_for(timeout=30_000)
 
 
+def bring(heading: str) -> Step:
+    """Have a part of the page at the top of the window."""
+    top = "(part) => part.scrollIntoView()"
+    return lambda page, _: page.get_by_role("heading", name=heading, exact=True).evaluate(top)
+
+
 def see_button(words: str) -> Step:
     return lambda page, _: page.get_by_role("button", name=words).wait_for(timeout=30_000)
 
@@ -325,6 +331,8 @@ SCENES: dict[str, Scene] = {
     "job-interrupted": Scene("/jobs", (click("fraud v1"),)),
     "job-cancelled": Scene("/jobs", (click("slow v1"), *CANCEL)),
     "jobs": Scene("/jobs"),
+    "jobs-drawer": Scene("/", (click("Jobs"), see("All on a page"))),
+    "status": Scene("/status", widths=(360,)),
     "settings": Scene("/settings"),
     "settings-checked": Scene("/settings", (click("Check"), see("There and back"))),
     "settings-unreachable": Scene(
@@ -332,6 +340,8 @@ SCENES: dict[str, Scene] = {
         (press_button("Check"), see("accepts no")),
     ),
     "settings-foot": Scene("/settings", (press("End"),)),
+    "settings-alerts": Scene("/settings", (bring("Alerts"),)),
+    "report": Scene("/settings", (click("Report a fault"), see("Copy the report"))),
     "location-add": Scene("/settings", (click("Add location"),)),
     "location-trust": Scene("/settings", (meet,)),
     "location-forget": Scene("/settings", (click("Forget"),)),
@@ -343,6 +353,7 @@ EMPTY = {
     "monitoring-empty": Scene("/monitoring"),
     "hosts-none": Scene("/hosts"),
     "jobs-none": Scene("/jobs"),
+    "status-none": Scene("/status", widths=(360,)),
 }
 
 

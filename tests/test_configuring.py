@@ -57,6 +57,18 @@ def test_one_field_changes_one_place_and_comments_stay(key, value, line):
     assert configuring.check(made) == []
 
 
+def test_new_key_stands_above_what_is_commented_out_below(tmp_path):
+    models.init(tmp_path / "spam")
+    drafted = (tmp_path / "spam" / "rhythmicml.toml").read_text()
+    fields = {("deploy", "memory"): "512M", ("deploy", "port"): "8101"}
+    above = 'exclude = ["notebooks/", "*.ipynb"]   # versioned, not shipped\n'
+    made = configuring.with_fields(drafted, fields)
+    assert made == drafted.replace(above, f'{above}memory = "512M"\nport = 8101\n')
+    only = "[deploy]\n# port = 1\n\n# [gate]\n[model]\n"
+    made = configuring.with_fields(only, {("deploy", "port"): "8101"})
+    assert made == "[deploy]\nport = 8101\n# port = 1\n\n# [gate]\n[model]\n"
+
+
 def test_emptied_field_takes_the_key_out():
     made = configuring.with_fields(TEXT, {("deploy", "memory"): "", ("deploy", "env"): ""})
     assert "memory" not in made

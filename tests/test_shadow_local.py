@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import time
 import urllib.request
 
@@ -82,11 +83,32 @@ def test_version_runs_beside_production_until_a_switch(client, tmp_path):
     with pytest.raises(Failed):
         client("shadow", "twin", "--end")
     client("shadow", "twin@1")
-    assert client("rollback", "twin")["version"] == 1
+    rolled = client("rollback", "twin")
+    assert rolled["version"] == 1
+    assert any(each.startswith("End the shadow v1-") for each in rolled["steps"])
     assert not (folder(tmp_path) / "shadow.json").exists()
+
+    # Rolled back by hand on the host, it ends as well.
+    (tmp_path / "model/predict.py").write_text(PREDICT + "# the third\n")
+    client("commit", "twin")
+    client("switch", "twin@2")
+    shadowed = client("shadow", "twin@3")["release"]
+    assert shadowed in keeper(tmp_path)["fronts"]
+    said = by_hand(tmp_path, "rollback", "twin")
+    assert said == ["twin v3 gets no more copies of the requests.", "twin v1 is serving."]
+    assert not (folder(tmp_path) / "shadow.json").exists()
+    assert [*keeper(tmp_path)["fronts"]] == [os.readlink(folder(tmp_path) / "releases/current")]
     actions = [each["action"] for each in client("history", "twin")]
-    assert actions.count("shadow") == 3
+    assert actions.count("shadow") == 4
     assert actions.count("unshadow") == 1
+
+
+def by_hand(tmp_path, *words):
+    """The lines that `rhythmicml-host` prints."""
+    script = tmp_path / "home/local/rhythmicml-host"
+    return subprocess.run(
+        [script, *words], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
 
 
 def keeper(tmp_path):

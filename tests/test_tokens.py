@@ -17,8 +17,8 @@ from client import PREDICT, Client, Failed, own_port, write_model
 from app.deployer import certificates
 from app.deployer.road import open_local
 from app.errors import Problem
-from app.models import Location
-from app.services import tokens
+from app.models import Event, Location
+from app.services import staging, tokens
 from app.workspace import Workspace
 
 BODY = b'{"inputs": [[1, 2, 3]]}'
@@ -251,6 +251,24 @@ def test_tokens_are_not_given_to_what_somebody_else_deployed(tmp_path):
         assert road.call("hand_over", name="left", new=None, **order) == []
         assert road.call("tokens", name="left", tokens=None)["tokens"] == made
         assert road.call("hand_over", name="churn", new=None, **order) == ["ci"]
+
+
+def test_what_is_left_of_a_pipeline_s_token_is_told(client, folder, tmp_path):
+    stage = '[[stage]]\nname = "far"\ninstance = "churn"\nlocation = "lab"\n'
+    whole = write_model(tmp_path / "credit", "credit")
+    (whole / "rhythmicml.toml").write_text(f'[model]\nname = "credit"\n{stage}')
+    client("add", str(folder))
+    client("add", str(whole))
+    client("commit", "credit")
+    work, gone = Workspace(client.home), [Event("result", "gone")]
+    here = Location("srv", url="ssh://nobody@127.0.0.1:9")
+    assert list(staging.then_end_tokens(work, "credit", here, iter(gone))) == gone, "no such place"
+    with work.open_store() as store:
+        store.locations.add(Location("lab", url="ssh://nobody@127.0.0.1:9"))
+    note, last = staging.then_end_tokens(work, "credit", here, iter(gone))
+    assert note.text.startswith("churn still takes the token of credit on lab: ")
+    assert note.text.endswith("rhythmicml token remove churn pipeline-credit-srv --to lab")
+    assert last == gone[0]
 
 
 def test_purging_an_instance_takes_its_secrets_along(client, folder):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,12 +38,24 @@ def told_in_a_window(work: Workspace, way: str) -> Iterator[None]:
         raise
 
 
-def mended(work: Workspace, way: str) -> None:
-    """Have a store that can be read: a damaged one is replaced by what the person chooses."""
+@contextmanager
+def mended(work: Workspace, way: str) -> Iterator[None]:
+    """Have a store that can be read: a damaged one is replaced by what the person chooses.
+
+    Every page of it is read, beside whatever the block does meanwhile.
+    """
     from app.services import reviving
 
-    if not (damage := reviving.damage(work)):
-        return
+    with ThreadPoolExecutor(1) as beside:
+        looking = beside.submit(reviving.damage, work)
+        yield
+    if damage := looking.result():
+        _mend(work, way, damage)
+
+
+def _mend(work: Workspace, way: str, damage: Damaged) -> None:
+    from app.services import reviving
+
     copies = reviving.copies_of(work)
     choices = {str(copy.path): f"Put back {reviving.words(copy)}" for copy in copies[:4]}
     chosen = _tell(work, way, damage, {**choices, "anew": "Begin with an empty store"})

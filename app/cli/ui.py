@@ -48,7 +48,8 @@ def serve(way: str, as_json: bool = False) -> None:
         if not first:
             _join(home, way, as_json)
             return
-        mended(Workspace(home), way)
+        with mended(Workspace(home), way):
+            server.ready()
         serving = server.Server(Workspace(home))
         serving.start()
         threading.Thread(target=copies.keep_daily, args=(home,), daemon=True).start()

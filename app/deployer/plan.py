@@ -10,6 +10,7 @@ from app.configuration.values import size as parse_size
 from app.deployer import fit, secrets, tunnels, units
 from app.deployer.agent.judging import SAMPLE_ALONE
 from app.deployer.agent.retention import good, rollback_target
+from app.deployer.agent.words import cannot_write
 from app.deployer.certificates import Pair
 from app.deployer.tunnels import Tunnel
 from app.errors import Problem
@@ -22,6 +23,9 @@ GOOD_KEPT = 5
 
 LISTS = ("unwritable", "history", "releases", "pythons", "addresses", "pinned", "dependents")
 """What `look` answers with lists."""
+
+STARTING = ("start", "restart")
+"""What starts a service; so does a switch that opens or closes the port."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +257,7 @@ def parse_found(answer: dict[str, Any]) -> Found:
 
 def plan(wanted: Wanted, found: Found) -> list[Step]:
     """Every step from what was found to what is wanted; [] when nothing is to be done."""
-    _refuse_unfit(found)
+    refuse_unfit(found)
     refuse_tunnels(wanted, found)
     _refuse_unknown_secrets(wanted, found)
     fit.refuse_unfit(_need(wanted, found), _room(found))
@@ -269,8 +273,9 @@ def _room(found: Found) -> fit.Room:
     return replace(found.room, base=found.base, disk_free=found.disk_free)
 
 
-def _refuse_unfit(found: Found) -> None:
-    """What no step of ours can mend is said before the first change."""
+def refuse_unfit(found: Found) -> None:
+    """Raise Problem where no service can start or stay, before the first change: no step of ours
+    can mend that."""
     if not found.systemd:
         raise Problem(
             "That host does not run systemd, so nothing would keep an instance alive there.",
@@ -290,12 +295,7 @@ def _refuse_unfit(found: Found) -> None:
             f"systemctl start user@$(id -u {found.user})",
         )
     if found.unwritable:
-        raise Problem(
-            f"{found.user} cannot write to {' and '.join(found.unwritable)} on that host.",
-            cause="systemd makes each service's own folders there, and starts none without them.",
-            remedy=f"Have root run there: chmod 1777 {' '.join(found.unwritable)}; or, where it is "
-            f"mounted read-only: mount -o remount,rw {found.unwritable[0]}",
-        )
+        raise Problem(**cannot_write(found.user, found.unwritable))
 
 
 def refuse_tunnels(wanted: Wanted, found: Found) -> None:
@@ -337,6 +337,15 @@ def put_there(wanted: Wanted, found: Found) -> list[Step]:
     if not found.release:
         words = f"Put release {wanted.release} together"
         steps.append(Step(words, "place", {"manifest": wanted.manifest}))
+    return steps
+
+
+def recall(wanted: Wanted, found: Found) -> list[Step]:
+    """The steps to a release that is on the host already. One that runs there, ready, can become
+    production even where none could be started."""
+    steps = serve(wanted, found)
+    if any(each.do in STARTING or each.args.get("opening") for each in steps):
+        refuse_unfit(found)
     return steps
 
 
@@ -389,7 +398,7 @@ def shadow(
     wanted: Wanted, found: Found, percent: float, tolerance: tuple[float, ...]
 ) -> list[Step]:
     """From what was found to a release that runs beside production on copies of its requests."""
-    _refuse_unfit(found)
+    refuse_unfit(found)
     _refuse_unknown_secrets(wanted, found)
     fit.refuse_unfit(_need(wanted, found), _room(found))
     scoring = wanted.manifest["scoring"]

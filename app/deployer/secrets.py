@@ -12,12 +12,18 @@ class Known:
     """What a host says of the values it has.
 
     salt: random, made for this one answer. digests: name → HMAC-SHA-256 of its value, keyed with
-    the salt. stale: a front runs that was started before they were written.
+    the salt; hashes: the same of its value's SHA-256, by which a token is known where it is taken.
+    stale: a front runs that was started before they were written.
     """
 
     salt: str = ""
     digests: Mapping[str, str] = field(default_factory=dict)
     stale: bool = False
+    hashes: Mapping[str, str] = field(default_factory=dict)
+
+    def has_token(self, name: str, sha256: str) -> bool:
+        """Whether the value there is the token with this hash."""
+        return bool(sha256) and self.hashes.get(name) == digest(self.salt, sha256)
 
 
 NONE = Known()

@@ -96,7 +96,9 @@ def channel_problem(error: raised.ChannelException, place: str, phase: str) -> P
 def unreachable(error: Exception, place: str, phase: str) -> Unreachable:
     if isinstance(error, socket.gaierror):
         return Unreachable(
-            f"The name of {place} is not known.", remedy="Check the spelling and the network."
+            f"The name of {place} is not known.",
+            cause=error.strerror or "",
+            remedy="Check the spelling and the network.",
         )
     if isinstance(error, TimeoutError):
         return Unreachable(
@@ -106,7 +108,8 @@ def unreachable(error: Exception, place: str, phase: str) -> Unreachable:
         )
     if isinstance(error, ConnectionRefusedError | raised.NoValidConnectionsError):
         return Unreachable(
-            f"{place} accepts no connection {phase}.",
+            f"{place} accepts no connection.",
+            cause=error.strerror or "",
             remedy="Check the port, and that the SSH server runs.",
         )
     return Unreachable(

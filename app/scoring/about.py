@@ -69,8 +69,7 @@ class About:
             "ready": int(self._routes.ready),
             **self._routes.gauges(),
         }
-        workers = {"restarts": self._routes.pool.restarts, "recycles": self._routes.pool.recycles}
-        body = self._routes.counts.render(workers, gauges)
+        body = self._routes.counts.render(self._routes.counters(), gauges)
         self._routes.answer(request, 200, body, metrics.CONTENT_TYPE)
 
     # Metadata of the protocols

@@ -139,7 +139,7 @@ class Front:
         self.access = AccessLog(str(scoring.get("access_log") or "errors"), about_us(release))
         cors = Cors(scoring.get("cors") or ())
         self.routes = Routes(release, self.pool, self.reader, self.counts, self.access, cors)
-        self.routes.gauges = self.gauges
+        self.routes.gauges, self.routes.counters = self.gauges, self.counters
         self.recorder = Recorder(release, self.counts, self.recorded)
         self.recorder.event("started", pid=os.getpid())
         if self.pipeline is not None:
@@ -369,6 +369,10 @@ class Front:
             "receiving_bytes": self.site.receiving + self.asked.receiving,
             "front_memory_bytes": metrics.resident(),
         }
+
+    def counters(self) -> dict[str, int]:
+        workers = {"worker_restarts": self.pool.restarts, "worker_recycles": self.pool.recycles}
+        return {**workers, **self.shadow.counters()}
 
     def recorded(self) -> Now:
         """What the recorder asks for every ten seconds."""

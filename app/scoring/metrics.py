@@ -28,6 +28,10 @@ HELP = {
     "queue_seconds": "From the queue's end to a worker, for each request.",
     "batch_rows": "Rows in each batch.",
     "predicted_rows_total": "Rows predicted.",
+    "shadow_compared_total": "Requests that a shadow answered too, and that were compared.",
+    "shadow_differing_total": "Rows of them that it answers otherwise.",
+    "shadow_dropped_total": "Requests whose copies found no time.",
+    "shadow_failed_total": "Requests that a shadow could not answer.",
     "worker_restarts_total": "Workers that ended and were replaced.",
     "worker_recycles_total": "Workers that were replaced because they had done enough.",
     "validation_errors_total": "Requests refused, by reason.",
@@ -125,14 +129,14 @@ class Metrics:
         self.stage_requests[stage, code] += 1
         self.stages[stage].observe(seconds)
 
-    def render(self, workers: Mapping[str, int], gauges: Mapping[str, int]) -> bytes:
-        """Everything as Prometheus scrapes it. workers: how many of them were restarted and
-        recycled; gauges: what is so just now; both by name.
+    def render(self, counters: Mapping[str, int], gauges: Mapping[str, int]) -> bytes:
+        """Everything as Prometheus scrapes it. counters: what others count; gauges: what is so
+        just now; both by name.
         """
-        parts = (self._counters(workers), self._histograms(), self._gauges(gauges))
+        parts = (self._counters(counters), self._histograms(), self._gauges(gauges))
         return "\n".join([*chain.from_iterable(parts), ""]).encode()
 
-    def _counters(self, workers: Mapping[str, int]) -> Iterator[str]:
+    def _counters(self, counted: Mapping[str, int]) -> Iterator[str]:
         labels = self._labels
         yield from family(
             "requests_total",
@@ -153,8 +157,8 @@ class Metrics:
             )
         rows = int(self.batches.total)
         yield from family("predicted_rows_total", "counter", [(labels, rows)])
-        for name, count in workers.items():
-            yield from family(f"worker_{name}_total", "counter", [(labels, count)])
+        for name, count in counted.items():
+            yield from family(f"{name}_total", "counter", [(labels, count)])
         yield from family(
             "validation_errors_total",
             "counter",

@@ -60,6 +60,7 @@ class Routes:
         self.access = access or AccessLog("none", {})
         self.cors = cors or Cors(())
         self.gauges: Callable[[], dict[str, int]] = dict  # what the metrics know from outside
+        self.counters: Callable[[], dict[str, int]] = dict
         self.max_request_rows = int(release.scoring.get("max_request_rows") or 10_000)
         self.offer: Callable[[Request, Inputs, Result], None] | None = None  # to a shadow
         self.depth = 1  # of a pipeline: how many it goes through, itself included

@@ -93,8 +93,8 @@ class Counts(msgspec.Struct):
 
 
 class Shadow:
-    """The copying of one front. folder: where its report is kept. held: how many requests production
-    has and did not answer yet."""
+    """The copying of one front. folder: where its report is kept. held: how many requests
+    production has and did not answer yet."""
 
     def __init__(self, folder: Path, held: Callable[[], int]) -> None:
         self.order: Order | None = None
@@ -250,6 +250,15 @@ class Shadow:
         mean = counts["distance"] / counts["numbers"] if counts["numbers"] else 0.0
         order = msgspec.to_builtins(self.order)
         return {**order, **counts, "mean_distance": mean, "waiting": len(self._held)}
+
+    def counters(self) -> dict[str, int]:
+        """What `/metrics` has of it; nothing while nothing is copied."""
+        if self.order is None:
+            return {}
+        counts = self._counts
+        found = {"compared": counts.compared, "differing": counts.differ}
+        found |= {"dropped": counts.dropped, "failed": counts.failed}
+        return {f"shadow_{name}": n for name, n in found.items()}
 
     def _counted(self) -> Counts:
         latency = {

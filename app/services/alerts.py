@@ -163,6 +163,16 @@ def listed(work: Workspace, *, open_only: bool = True, limit: int = 100) -> list
     return sorted(shown, key=lambda row: (row["ended"] is not None, bool(row["acknowledged"])))
 
 
+def opened(work: Workspace) -> list[Row]:
+    """The open ones, for what is on every page: quick where there are none, and none where they
+    cannot be read, which Monitoring itself says."""
+    with contextlib.suppress(Problem):
+        with work.open_recorded() as recorded:
+            some = recorded.alerts.all(open_only=True, limit=1)
+        return listed(work) if some else []
+    return []
+
+
 def _shown(row: Row) -> Row:
     title = message.RULES[row["rule"]]
     return {**row, "told": bool(row["told"]), "about": message.about(row), "title": title}

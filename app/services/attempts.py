@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -237,14 +237,6 @@ def single(attempt: Attempt, step: Step, status: dict[str, Any], words: str) -> 
 def _notes(attempt: Attempt) -> Events:
     for words in attempt.notes:
         yield Event("note", words)
-
-
-def before_result(events: Events, more: Iterable[Event]) -> Events:
-    """The same events; what is done once they are, and is told, before their result."""
-    for event in events:
-        if event.kind == "result":
-            yield from more
-        yield event
 
 
 def journaled(

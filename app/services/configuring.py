@@ -6,7 +6,8 @@ import hashlib
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -276,7 +277,25 @@ def _put(document: Any, section: str, key: str, value: Any) -> None:
     elif isinstance(value, dict) and isinstance(table.get(key), Mapping):
         _follow(table[key], value)
     else:
-        table[key] = value if not isinstance(value, dict) else _inline(table, value)
+        with _before_last_comments(table, key):
+            table[key] = value if not isinstance(value, dict) else _inline(table, value)
+
+
+@contextmanager
+def _before_last_comments(table: Any, key: str) -> Iterator[None]:
+    """A new key goes after the last one: what is commented out below is another section's."""
+    from tomlkit.items import Comment, Table
+
+    body = table.value.body if isinstance(table, Table) and key not in table else []
+    last = next((at for at in range(len(body), 0, -1) if body[at - 1][0] is not None), 0)
+    below = body[last:]
+    among_tables = last > 0 and isinstance(body[last - 1][1], Table)
+    if among_tables or not any(isinstance(item, Comment) for _, item in below):
+        yield
+        return
+    del body[last:]
+    yield
+    body.extend(below)
 
 
 def _follow(table: Any, wanted: Mapping[str, Any]) -> None:

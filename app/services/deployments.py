@@ -34,7 +34,6 @@ from app.services.attempts import (
     Events,
     ask_look,
     attempting,
-    before_result,
     beginning,
     carry_out,
     certified,
@@ -174,7 +173,7 @@ def _locking_out(attempt: Attempt, wanted: Wanted, events: Events) -> Events:
     """The same events; where its stages are no more, its tunnels are let in no more."""
     places = tunnelling.before(attempt) - set(wanted.tunnels_to)
     key = attempt.road.call("tunnel_key", name=attempt.model, make=False) if places else None
-    yield from before_result(events, tunnelling.lock_out(attempt, places, key))
+    yield from tunnelling.then_lock_out(attempt, events, places, key)
 
 
 def _fall_back(attempt: Attempt, release: str, fallen: Unsteady) -> Events:
@@ -269,7 +268,7 @@ def restart(work: Workspace, name: str, *, to: str | None = None) -> Events:
             raise Problem(
                 f"{name} does not run on {location.name}.", remedy=f"rhythmicml start {name}"
             )
-        yield from _tell_secrets(attempt, status["current"])
+        yield from _made_fit(attempt, status["current"])
         step = Step(
             f"Restart {status['current']}",
             "restart",
@@ -278,12 +277,15 @@ def restart(work: Workspace, name: str, *, to: str | None = None) -> Events:
         yield from single(attempt, step, status, f"{name} was restarted on {location.name}.")
 
 
-def _tell_secrets(attempt: Attempt, release: str) -> Events:
-    """Values that were set here since the host got its own."""
+def _made_fit(attempt: Attempt, release: str) -> Events:
+    """Refused where it could not start again; told the values that were set here since the host
+    got its own."""
     wanted = releases.recalled(attempt.road.call("manifest", name=attempt.model, release=release))
+    found = look(attempt.road, wanted)
+    planning.refuse_unfit(found)
     if wanted.secret_names:
         wanted = secrets.confided(attempt.work, attempt.location, wanted)
-        steps = planning.confide(wanted, look(attempt.road, wanted))
+        steps = planning.confide(wanted, found)
         yield from apply(steps, attempt.road, attempt.model, nothing_to_send)
 
 
@@ -340,9 +342,8 @@ def undeploy(
         places = tunnelling.ever(work, name, location)
         key = attempt.road.call("tunnel_key", name=name, make=False) if places else None
         events = single(attempt, step, status, f"{name} is gone from {location.name}.")
-        if purge:
-            events = before_result(events, staging.take_tokens_back(work, name, location))
-        yield from before_result(events, tunnelling.lock_out(attempt, places, key))
+        events = staging.then_end_tokens(work, name, location, events)
+        yield from tunnelling.then_lock_out(attempt, events, places, key)
     _forget(work, name, location)
 
 
@@ -387,7 +388,7 @@ def _recall(attempt: Attempt, release: str, force: bool = False) -> Events:
             remedy=f"rhythmicml deploy {attempt.model}@{there['version']} "
             f"--to {attempt.location.name} makes it whole again.",
         )
-    steps = planning.serve(wanted, found)
+    steps = planning.recall(wanted, found)
     yield from tunnelling.let_in(attempt, wanted, found)
     events = carry_out(attempt, wanted, found, steps, nothing_to_send, dependents=asking)
     yield from _locking_out(attempt, wanted, events)

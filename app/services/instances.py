@@ -52,7 +52,7 @@ def status(
             for each in store.instances.all(model=name)
             if chosen is None or each.location in chosen
         ]
-        latest = {each.name: store.versions.latest(each) for each in store.models.all()}
+        newest = store.versions.newest()
         asked = {each.location: store.locations.get(each.location) for each in known}
     crew = Crew.of(work)
     said = values(
@@ -62,9 +62,8 @@ def status(
     )
     rows = [_row(each, said[each.location]) for each in known]
     for row in rows:
-        newest = latest.get(row["model"])
-        row["latest"] = newest.number if newest else None
-        row["outdated"] = bool(newest and row["version"] and newest.number > row["version"])
+        row["latest"] = newest.get(row["model"])
+        row["outdated"] = bool(row["latest"] and 0 < (row["version"] or 0) < row["latest"])
     states.judge(work, rows)
     with work.open_store() as store:
         around = [_around(each, said) for each in store.instances.all()]
@@ -86,8 +85,7 @@ def _stages(
 ) -> list[dict[str, Any]] | None:
     """Those of a pipeline, with how their instances are; None of a model."""
     model = store.models.find(row["model"])
-    every = store.versions.all(model) if model and row["version"] else []
-    version = next((each for each in every if each.number == row["version"]), None)
+    version = store.versions.find(model, row["version"]) if model and row["version"] else None
     if version is None or not version.configuration.stages:
         return None
     return pipelines.described(version.configuration, row["location"], rows)

@@ -42,6 +42,7 @@ def predict(model, inputs):
 '''
 REQUIREMENTS = "# What predict.py imports, one a line, such as: scikit-learn==1.7.2\n"
 SAMPLE = "[[1.0, 2.0, 3.0]]\n"
+DRAFTS = {"predict.py": PREDICT, "requirements.txt": REQUIREMENTS, "sample.json": SAMPLE}
 IGNORE = "# What is not part of a version, by the rules of .gitignore\n*.log\n*.tmp\n"
 
 
@@ -71,11 +72,9 @@ def init(folder: Path, name: str | None = None) -> Initialised:
     folder = folder.expanduser().absolute()
     name = checked_name(name) if name else slug(folder.name)
     starters = {
-        "predict.py": PREDICT,
-        "requirements.txt": REQUIREMENTS,
+        **DRAFTS,
         config.FILE: starter(name),
         IGNORE_FILE: IGNORE,
-        "sample.json": SAMPLE,
     }
     return Initialised(folder, name, write_starters(folder, starters))
 
@@ -137,13 +136,13 @@ def rename(work: Workspace, name: str, new: str) -> Model:
     """
     kept = secrets.kept_of(work, name)
     with work.open_store() as store:
-        _refuse_deployed(store, name, "renamed")
+        refuse_deployed(store, name, "renamed")
         if checked_name(new) == name:
             return store.models.get(name)
         store.models.must_be_free(new)
     tokens.follow(work, name, new)
     with work.open_store() as store, store.write():
-        _refuse_deployed(store, name, "renamed")
+        refuse_deployed(store, name, "renamed")
         renamed = store.models.rename(name, new)
         limits.follow(store, name, new)
         history.note(store, "rename", new, detail=f"from {name} to {new}")
@@ -163,12 +162,12 @@ def remove(work: Workspace, name: str, force: bool = False) -> Model:
     kept = secrets.kept_of(work, name)
     with work.open_store() as store:
         if not force:
-            _refuse_deployed(store, name, "removed")
+            refuse_deployed(store, name, "removed")
     tokens.follow(work, name, None, force)
     with work.open_store() as store, store.write():
         model = store.models.get(name)
         if not force:
-            _refuse_deployed(store, name, "removed")
+            refuse_deployed(store, name, "removed")
         for instance in store.instances.all(model=name):
             store.instances.remove(name, instance.location)
         store.models.remove(name)
@@ -247,11 +246,12 @@ def _free(store: Store, wanted: str) -> str:
     raise AssertionError("numbers do not end")
 
 
-def _refuse_deployed(store: Store, name: str, done: str) -> None:
+def refuse_deployed(store: Store, name: str, done: str) -> None:
+    """Raise Problem while it is deployed; done: what cannot be done then."""
     store.models.get(name)
     if instances := store.instances.all(model=name):
         where = instances[0].location
         raise Problem(
             f'The model "{name}" is deployed on "{where}", so it cannot be {done}.',
-            remedy=f"First: rhythmicml undeploy {name} --on {where}",
+            remedy=f"Undeploy it first: rhythmicml undeploy {name} --on {where}",
         )

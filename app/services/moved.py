@@ -90,8 +90,13 @@ def held_against(
 ) -> list[dict[str, Any]]:
     """Each column of now, as in `overview`, those that moved most first. Pure."""
     columns = [_column(key, held, before.get(key), reference, limit) for key, held in now.items()]
-    columns.sort(key=lambda each: (-(each["score"] or 0.0), each["side"], each["name"]))
+    columns.sort(key=lambda each: (-(each["score"] or 0.0), each["side"], _in_order(each["name"])))
     return columns
+
+
+def _in_order(name: str) -> str:
+    """The second column of an array before the tenth, which a text's order does not say."""
+    return name.zfill(9) if name.isdigit() else name
 
 
 def together(rows: Iterable[Sample]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,8 @@ class Artifact:
 class Scanned:
     """A folder as a model. known: the model's name if it is tracked already. size [bytes].
 
-    missing: file → what it is for. problem: why it cannot be added, if it cannot.
+    missing: file → what it is for. drafts: of those present, what is still as it was drafted.
+    problem: why it cannot be added, if it cannot.
     """
 
     folder: str
@@ -53,6 +55,7 @@ class Scanned:
     artifacts: tuple[Artifact, ...] = ()
     present: tuple[str, ...] = ()
     missing: tuple[tuple[str, str], ...] = ()
+    drafts: tuple[str, ...] = ()
     problem: Problem | None = None
 
 
@@ -64,24 +67,48 @@ def scan(work: Workspace, folder: Path) -> Scanned:
         folder = folder.expanduser()
         with work.open_store() as store:
             tracked = store.models.in_folder(str(real))
-        found = scan_folder(real) if folder.is_absolute() else None
-        named = config.read_configuration(folder).name if found is not None else ""
+        if not folder.is_absolute():
+            raise Problem("That is not a whole path.", remedy=f"Such as {Path.home() / folder}.")
+        if not real.is_dir():
+            raise Problem(f'The folder "{folder}" is not there.', remedy=_nearest(real))
+        found, said = scan_folder(real), config.read_configuration(folder)
     except Problem as problem:
         return Scanned(str(folder), name, problem=problem)
-    if found is None:
-        return Scanned(str(folder), name, problem=Problem("That is not a whole path."))
     artifacts = [Artifact(f.path, kind, f.stat.size) for f in found if (kind := kind_of(f.path))]
     paths = {each.path for each in found}
+    wanted = PARTS.keys() - ({"predict.py", "requirements.txt"} if said.stages else set())
     return Scanned(
         str(folder),
-        named or name,
+        said.name or name,
         tracked.name if tracked else "",
         len(found),
         sum(each.stat.size for each in found),
         tuple(sorted(artifacts, key=lambda each: -each.size)[:SHOWN]),
         tuple(part for part in PARTS if part in paths),
-        tuple((part, why) for part, why in PARTS.items() if part not in paths),
+        tuple((part, why) for part, why in PARTS.items() if part in wanted - paths),
+        tuple(part for part in PARTS if part in paths and _is_draft(real / part)),
     )
+
+
+def _nearest(folder: Path) -> str:
+    """Where somebody may have meant, who named a folder that is not there."""
+    there = next(each for each in folder.parents if each.is_dir())
+    name = folder.relative_to(there).parts[0]
+    try:
+        names = sorted(each.name for each in there.iterdir() if each.is_dir())
+    except OSError:
+        names = []
+    meant = difflib.get_close_matches(name, names, n=1)
+    return f"Is it {there / meant[0]}?" if meant else f'In {there} there is no "{name}".'
+
+
+def _is_draft(path: Path) -> bool:
+    """Whether a file still says what `init` wrote, so that nobody has made it the model's own."""
+    text = models.DRAFTS.get(path.name, "")
+    try:
+        return path.stat().st_size == len(text.encode()) and path.read_text() == text
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def kind_of(path: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from app.deployer import tunnels
@@ -25,14 +25,17 @@ Said = Mapping[str, Any] | None
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """A stage's instance on another host: how it is asked, how it fares, who may ask it."""
+    """A stage's instance on another host: how it is asked, how it fares, who may ask it.
+
+    tokens: name → hash of each that it takes.
+    """
 
     reached: Reached
     location: str
     instance: str
     said: Said
     exposure: str = ""
-    tokens: tuple[str, ...] = ()
+    tokens: Mapping[str, str] = field(default_factory=dict)
 
 
 def token_name(pipeline: str, location: str) -> str:
@@ -76,17 +79,17 @@ def _asked(work: Workspace, pipeline: str, stage: Mapping[str, Any], place: str)
     said = answer[0] if answer else None
     if said is None or not said["current"]:
         return Elsewhere(Reached(name), place, instance, None)
-    names = tuple(said.get("token_names") or ())
+    known = said["token_hashes"]
     if stage.get("tunnel"):
         through = _through(work, pipeline, name, other, said)
-        return Elsewhere(through, place, instance, _production(said), said["exposure"], names)
+        return Elsewhere(through, place, instance, _production(said), said["exposure"], known)
     reached = Reached(
         name,
         url=places.url_of(PUBLIC, host, said["port"]),
         secret=secret_name(name),
         certificate=said["certificate"] or "",
     )
-    return Elsewhere(reached, place, instance, _production(said), said["exposure"], names)
+    return Elsewhere(reached, place, instance, _production(said), said["exposure"], known)
 
 
 def _through(
@@ -97,7 +100,7 @@ def _through(
     return Reached(
         stage,
         socket=tunnels.socket_of(pipeline, stage),
-        secret=secret_name(stage) if public or said.get("token_names") else "",
+        secret=secret_name(stage) if public or said["token_hashes"] else "",
         certificate=(said["certificate"] or "") if public else "",
         tunnel=tunnelling.to_stage(work, stage, other, int(said["port"])),
     )
@@ -238,7 +241,7 @@ def confided(
     location: Location,
     dry_run: bool,
 ) -> Wanted:
-    """With a token for each stage elsewhere whose instance, or whose pipeline, has none of it yet.
+    """With a new token for each stage elsewhere that does not take the one its pipeline has.
 
     The text goes from here to the pipeline's host; nothing here keeps it.
     """
@@ -248,7 +251,7 @@ def confided(
         secret = each.reached.secret
         if not secret:
             continue
-        known = secret in found.secrets.digests and name in each.tokens
+        known = found.secrets.has_token(secret, each.tokens.get(name, ""))
         if not known and dry_run:
             made.setdefault(secret, tokens.new_text())
         elif not known:
@@ -265,27 +268,33 @@ def _token(work: Workspace, stage: Elsewhere, name: str) -> str:
     return str(said["token"])
 
 
-def take_tokens_back(work: Workspace, pipeline: str, location: Location) -> Events:
-    """End the tokens that a pipeline had for stages elsewhere. Where that cannot be done now it is
-    said, with how to do it later."""
+def then_end_tokens(work: Workspace, pipeline: str, location: Location, events: Events) -> Events:
+    """The same events; before their result the tokens end that it had for stages elsewhere."""
+    for event in events:
+        if event.kind == "result":
+            yield from _end_tokens(work, pipeline, location)
+        yield event
+
+
+def _end_tokens(work: Workspace, pipeline: str, location: Location) -> Iterator[Event]:
+    """Of the stages of every version. Where that cannot be done it is said, with what is left."""
     with work.open_store() as store:
-        model, known = store.models.find(pipeline), store.instances.get(pipeline, location.name)
-        every = store.versions.all(model) if model and known else []
-    production = next((each for each in every if known and each.number == known.version), None)
-    stages = production.configuration.stages if production else ()
-    name = token_name(pipeline, location.name)
+        model = store.models.find(pipeline)
+        every = store.versions.all(model) if model else []
+    stages = [stage for each in every for stage in each.configuration.stages]
+    token = token_name(pipeline, location.name)
     for instance, place in instances_of(stages, location.name):
         if place == location.name:
             continue
         try:
-            tokens.remove(work, instance, name, to=place)
+            tokens.remove(work, instance, token, to=place)
         except NotFound:
-            continue  # it has none
+            pass  # it had none there
         except Problem as problem:
             yield Event(
                 "note",
-                f"{instance} on {place} may still have the token {name}, whose text is gone: "
-                f"{problem.what} Later: rhythmicml token remove {instance} {name} --to {place}",
+                f"{instance} still takes the token of {pipeline} on {place}: {problem.what} "
+                f"End it later: rhythmicml token remove {instance} {token} --to {place}",
             )
 
 

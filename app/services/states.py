@@ -21,12 +21,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem
+from app.scoring.samples import FINEST
 from app.services import limits
 from app.services import series as charts
 from app.services.limits import Limits
 
 if TYPE_CHECKING:
-    from app.store.recorded import Recorded
+    from app.store.recorded import Recorded, Sample
     from app.workspace import Workspace
 
 WELL = ("idle", "busy")
@@ -55,8 +56,8 @@ def of(said: dict[str, Any]) -> str:
     return "failing" if said["fate"]["over"] or said["fate"]["restarts"] else "starting"
 
 
-def excess(moment: charts.Moment | None, limit: Limits) -> str:
-    """In words: which limits its requests are over; empty when none is."""
+def excess(moment: charts.Moment | None, limit: Limits, seconds: int = LATELY) -> str:
+    """In words: which limits its requests of so many seconds are over; empty when none is."""
     figures = moment.figures() if moment else {}
     if not moment or moment.counts["requests"] < limits.LEAST:
         return ""
@@ -66,7 +67,7 @@ def excess(moment: charts.Moment | None, limit: Limits) -> str:
         said.append(f"{errors:.0%} of its answers are errors")
     if p95 and limit["p95"] is not None and p95 > limit["p95"]:
         said.append(f"one request in 20 takes over {p95:.2g} s")
-    return f"{' and '.join(said).capitalize()} (last {LATELY} s)." if said else ""
+    return f"{' and '.join(said).capitalize()} (last {seconds} s)." if said else ""
 
 
 def judge(work: Workspace, rows: list[dict[str, Any]]) -> None:
@@ -95,16 +96,28 @@ def _judge(recorded: Recorded, row: dict[str, Any], limit: Limits) -> None:
     if source is None:
         return
     if row["state"] in UP:
-        over = excess(lately(recorded, source, row["location"]), limit)
+        over = _over(_rows(recorded, source, row["location"]), limit)
         row.update({"state": "degraded", "error": row["error"] or over} if over else {})
     elif row["state"] == "failing":
         row["traceback"] = last_traceback(recorded, source)
 
 
+def _over(rows: list[Sample], limit: Limits) -> str:
+    """A limit that the last row alone is over counts, too: among the many requests of before, the
+    few that a slow instance answers would not show for half a minute."""
+    newest = max((row.at for row in rows), default=0)
+    last = [row for row in rows if row.at == newest]
+    return excess(charts.together(rows), limit) or excess(charts.together(last), limit, FINEST)
+
+
 def lately(recorded: Recorded, source: int, location: str) -> charts.Moment | None:
     """What an instance did in the last half minute that can have been recorded."""
+    return charts.together(_rows(recorded, source, location))
+
+
+def _rows(recorded: Recorded, source: int, location: str) -> list[Sample]:
     there = time.time() + recorded.skew(location)
-    return charts.together(recorded.samples(source, there - LATELY - 10, there + 60))
+    return recorded.samples(source, there - LATELY - 10, there + 60)
 
 
 def last_traceback(recorded: Recorded, source: int) -> str:

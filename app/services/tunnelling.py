@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from app.deployer import tunnels
@@ -94,10 +94,16 @@ def _places(stages: Iterable[dict[str, object]], here: str) -> set[str]:
     return found - {here, ""}
 
 
-def lock_out(attempt: Attempt, places: set[str], key: str | None) -> Events:
+def then_lock_out(attempt: Attempt, events: Events, places: set[str], key: str | None) -> Events:
+    """The same events; before their result the key is taken from those locations."""
+    for event in events:
+        if event.kind == "result" and key:
+            yield from lock_out(attempt, places, key)
+        yield event
+
+
+def lock_out(attempt: Attempt, places: set[str], key: str) -> Iterator[Event]:
     """Take the key's line away. Where that cannot be done it is said, with what is left to do."""
-    if key is None:
-        return
     for place in sorted(places):
         try:
             with attempt.work.open_store() as store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -184,14 +185,16 @@ def too_new(path: Path, number: int, known: int) -> Problem:
 
 
 def migrate(database: Database, scripts: Sequence[str] = MIGRATIONS) -> None:
-    """Bring the store to the newest shape, each step and its number in one transaction."""
+    """Bring the store to the newest shape in one transaction, so nobody sees one in between."""
     number = version(database)
     if number > len(scripts):  # written by another program in this very moment
         raise too_new(database.path, number, len(scripts))
     if 0 < number < len(scripts):
         keep_copy(database, number)
-    for wanted in range(number + 1, len(scripts) + 1):
-        _step(database, wanted, scripts[wanted - 1])
+    if number < len(scripts):
+        with database.write():  # where another process was quicker, nothing is left to do
+            for wanted in range(version(database) + 1, len(scripts) + 1):
+                _step(database, wanted, scripts[wanted - 1])
 
 
 def version(database: Database) -> int:
@@ -199,16 +202,18 @@ def version(database: Database) -> int:
 
 
 def _step(database: Database, wanted: int, script: str) -> None:
-    with database.write():
-        if version(database) >= wanted:  # another process was quicker
-            return
-        for statement in script.strip().split(";\n"):
-            database.execute(statement)
-        database.execute(f"PRAGMA user_version = {wanted}")
+    for statement in script.strip().split(";\n"):
+        database.execute(statement)
+    database.execute(f"PRAGMA user_version = {wanted}")
 
 
-def keep_copy(database: Database, number: int) -> Path:
+def keep_copy(database: Database, number: int) -> None:
     """A checked copy of the store as it was before a migration."""
     copy = database.path.with_name(f"{database.path.name}.before-{number + 1}")
-    copy_into(database, copy)
-    return copy
+    partial = copy.with_name(f".{copy.name}.{os.getpid()}")
+    try:
+        copy_into(database, partial)
+        if stamped(partial) == number:  # else another process was quicker, and has kept one
+            partial.replace(copy)
+    finally:
+        partial.unlink(missing_ok=True)

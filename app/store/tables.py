@@ -138,16 +138,28 @@ class Versions:
         )
         return _version(row) if row else None
 
-    def get(self, model: Model, number: int) -> Version:
+    def newest(self) -> dict[str, int]:
+        """Model → the number of its newest version; those that have one."""
+        rows = self._database.tuples(
+            "SELECT name, max(number) FROM models JOIN versions ON model_id = models.id"
+            " GROUP BY models.id"
+        )
+        return dict(rows)
+
+    def find(self, model: Model, number: int) -> Version | None:
         row = self._database.one(
             "SELECT * FROM versions WHERE model_id = ? AND number = ?", [model.id, number]
         )
-        if row is None:
+        return _version(row) if row else None
+
+    def get(self, model: Model, number: int) -> Version:
+        found = self.find(model, number)
+        if found is None:
             raise NotFound(
                 f'The model "{model.name}" has no version {number}.',
                 remedy=f"List them: rhythmicml versions {model.name}",
             )
-        return _version(row)
+        return found
 
     def add(
         self,

@@ -44,7 +44,7 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
             deployed = [each.location for each in store.instances.all(model=name)]
         configured = versions[0].configuration.location if versions else None
         return render_template(
-            "deploy.html", model=model, versions=versions, groups=groups,
+            "deploy.html", model=model, versions=versions, groups=groups, there=deployed,
             chosen=request.args.get("v", type=int),
             to=request.args.get("to") or configured or next(iter(deployed), default),
         )  # fmt: skip

@@ -24,11 +24,19 @@ def blueprint(work: Workspace, feed: Feed) -> Blueprint:
 
     @pages.app_context_processor
     def shared() -> dict[str, Any]:
-        return {"alerts_part": lambda: _part(work), "telling_part": lambda: _telling(work)}
+        return {
+            "alerts_part": lambda: _part(work),
+            "alerts_open": lambda: _open(work),
+            "telling_part": lambda: _telling(work),
+        }
 
     @pages.get("/alerts")
     def index() -> Any:
         return render_template("alerts.html")
+
+    @pages.get("/alerts/ring")
+    def ring() -> Any:
+        return render_template("alerts_ring.html")
 
     @pages.post("/alerts/acknowledge")
     def acknowledge() -> Any:
@@ -115,6 +123,12 @@ def _part(work: Workspace) -> dict[str, Any]:
     """What alerts.html shows."""
     rows = [{**row, "at": _iso(row["began"])} for row in alerts.listed(work)]
     return {"rows": rows, "fresh": [row for row in rows if not row["acknowledged"]], "few": SHOWN}
+
+
+def _open(work: Workspace) -> dict[str, Any]:
+    """How many are open, and whether there are some that nobody has seen, for every page."""
+    seen = [row["acknowledged"] is not None for row in alerts.opened(work)]
+    return {"count": len(seen), "fresh": not all(seen)}
 
 
 def _telling(work: Workspace) -> dict[str, Any]:

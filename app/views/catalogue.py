@@ -98,6 +98,8 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
     @pages.get("/models/<name>/rename")
     def renaming(name: str) -> Any:
         """The field in the place of the name; from: the page that it is on."""
+        with work.open_store() as store:
+            models.refuse_deployed(store, name, "renamed")
         return render_template("rename.html", name=name, from_page=request.args.get("from", ""))
 
     @pages.post("/models/<name>/rename")

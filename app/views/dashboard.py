@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, make_response, render_template, request
 
 from app.errors import NotFound, Problem
 from app.models import Model, Version
-from app.services import history, versions
+from app.services import history, models, scanning, versions
 from app.views import asking, configuration, metadata, pipelines, timeline
 from app.views.undo import Undo, undoable
 
@@ -84,6 +85,15 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         found = _changes(name) if latest else {}
         return render_template("changes_badge.html", name=name, latest=latest, **found)
 
+    @pages.post("/models/<name>/draft")
+    def draft(name: str) -> Any:
+        """Write what a folder lacks of a model, for somebody to go on from."""
+        with work.open_store() as store:
+            models.init(Path(store.models.get(name).folder), name)
+        answer = make_response("", 204)
+        answer.headers["HX-Redirect"] = f"/models/{name}/files"
+        return answer
+
     @pages.get("/models/<name>/restore")
     def restoring(name: str) -> Any:
         about = _about(name, request.args.get("v", type=int))
@@ -132,7 +142,14 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
 
     def _files(name: str, version: Version | None, number: int | None) -> dict[str, Any]:
         shown = versions.show(work, f"{name}@{version.number}") if version else None
-        return {"shown": shown, **({} if number else {**_changes(name), **_left_out(name)})}
+        if number:
+            return {"shown": shown}
+        looked = _changes(name) if version else {"found": _scanned(name)}
+        return {"shown": shown, **looked, **_left_out(name)}
+
+    def _scanned(name: str) -> scanning.Scanned:
+        with work.open_store() as store:
+            return scanning.scan(work, Path(store.models.get(name).folder))
 
     def _left_out(name: str) -> dict[str, Any]:
         try:

@@ -1,7 +1,8 @@
 """The graph of a pipeline as a drawing: boxes in columns from the request to the answer. Pure.
 
-Measures are those of the SVG, which is shown as large as it is drawn. An edge that passes a column
-gets a place of its own there, so that it runs beside the boxes and not behind them.
+Measures are those of the SVG, which is shown as large as it is drawn, or down to 72 % where
+there is less room. An edge that passes a column gets a place of its own there, so that it runs
+beside the boxes and not behind them.
 """
 
 from __future__ import annotations

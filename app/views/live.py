@@ -1,7 +1,8 @@
 """How the instances are, asked from their hosts as long as the program is open.
 
 On the same ways comes what they recorded. The feed tells windows of `instances`, when one is
-another way than before, and of `monitoring`, whenever there are new figures.
+another way than before, of `monitoring`, whenever there are new figures, and of `alerts`, when one
+began, ended or was seen.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem
-from app.services import collecting
+from app.services import alerts, collecting
 
 if TYPE_CHECKING:
     from app.views.feed import Feed
@@ -20,18 +21,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("rhythmicml")  # the pages' own: log/ui.log
 
-ASK_EVERY = 15.0
+ASK_EVERY = 10.0
 """Seconds between two answers, for as long as the program is open."""
+WRITTEN = 1.5
+"""Seconds after each whole ten of the clock until fronts have written what they counted in them:
+asked then, what happened is here within twelve."""
+
+
+def until_asked(now: float) -> float:
+    """Seconds until fronts have next written."""
+    return ASK_EVERY - (now - WRITTEN) % ASK_EVERY
 
 
 class Live:
-    """The last answer about each instance. Asked anew every 15 s, and after changes."""
+    """The last answer about each instance. Asked anew every 10 s, and after changes."""
 
     def __init__(self, work: Workspace, feed: Feed) -> None:
         self._work = work
         self._feed = feed
         self._rows: dict[tuple[str, str], dict[str, Any]] = {}
         self._asking: set[str] = set()  # locations
+        self._alerts: list[tuple[int, bool]] = []
         self._taking = threading.Lock()
         self._wanted = threading.Event()
         self._asked = -ASK_EVERY
@@ -53,7 +63,7 @@ class Live:
     def watch(self) -> None:
         """Ask every so often, and whenever it is wanted, until `end`; for a thread."""
         while not self._ended:
-            self._wanted.wait(ASK_EVERY)
+            self._wanted.wait(until_asked(time.time()))
             self._wanted.clear()
             if not self._ended:
                 self._asked = time.monotonic()
@@ -100,3 +110,11 @@ class Live:
         if changed:
             self._feed.say("instances")
         self._feed.say("monitoring")
+        self._tell_of_alerts()
+
+    def _tell_of_alerts(self) -> None:
+        now = [(row["id"], row["acknowledged"] is not None) for row in alerts.opened(self._work)]
+        with self._taking:
+            changed, self._alerts = now != self._alerts, now
+        if changed:
+            self._feed.say("alerts")

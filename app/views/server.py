@@ -32,11 +32,18 @@ THREADS = 32
 """Each window's stream of news holds one."""
 
 
+def ready() -> None:
+    """Import what the pages need: the longest part of a start."""
+    import waitress  # type: ignore[import-untyped] # noqa: F401
+
+    from app.views import pages  # noqa: F401
+
+
 class Server:
     """The pages, served from a port of this machine until `close`."""
 
     def __init__(self, work: Workspace) -> None:
-        from waitress import create_server  # type: ignore[import-untyped]
+        from waitress import create_server
 
         from app.views.pages import create_app
 

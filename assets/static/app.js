@@ -6,7 +6,7 @@ const search = document.getElementById("q");
 let cameFrom = null;
 
 function openDrawer() {
-  if (drawer.hidden) cameFrom = seen(document.activeElement);
+  if (drawer.hidden) cameFrom = focused || seen(document.activeElement);
   drawer.hidden = false;
   const first = drawer.querySelector("[autofocus], input:not([type=hidden]), select, button.btn");
   if (first && !drawer.contains(document.activeElement)) first.focus();
@@ -17,7 +17,12 @@ function closeDrawer() {
   drawer.hidden = true;
   for (const live of drawer.querySelectorAll("[sse-connect]")) htmx.trigger(live, "htmx:beforeCleanupElement");
   document.getElementById("drawer-body").replaceChildren();
+  forgetProblems();
   if (cameFrom) stay(again(cameFrom));
+}
+
+function forgetProblems() {
+  for (const each of document.querySelectorAll("#toasts .toast-problem")) each.remove();
 }
 
 function note(text) {
@@ -83,6 +88,11 @@ document.addEventListener("htmx:confirm", (event) => {
     event.preventDefault();
     button.closest("tbody").querySelector(".unfolded").replaceChildren();
   }
+});
+
+// Another try takes away what was said of the one before.
+document.addEventListener("htmx:beforeRequest", ({ detail }) => {
+  if (detail.elt.matches("form, button") && !detail.elt.closest("#toasts")) forgetProblems();
 });
 
 document.addEventListener("htmx:afterSwap", (event) => {

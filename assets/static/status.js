@@ -20,4 +20,12 @@ if (native) {
   });
 }
 
-setInterval(() => { if (!document.hidden) htmx.trigger("#status-machines", "seen"); }, 5000);
+setInterval(() => { if (!document.hidden) htmx.trigger("#status-machines", "seen"); }, 10_000);
+
+// A part that says the same as before is not drawn again: it is what an idle window would be busy with.
+const said = new Map();
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  if (!detail.target.id.startsWith("status-") || detail.isError) return;
+  if (said.get(detail.target.id) === detail.serverResponse) detail.shouldSwap = false;
+  said.set(detail.target.id, detail.serverResponse);
+});

@@ -200,7 +200,7 @@ def measure(rounds: int) -> dict[str, list[float]]:
         ours.change()
         ours.deploy()
         for _ in range(rounds):
-            note("warm rollback", timed(lambda: ours.client("rollback", MODEL)))
+            note("warm rollback", timed(lambda: ours.client("rollback", MODEL, "--to", "srv")))
             note("warm switch", ours.switching())
             note("and back", timed(ours.deploy))
     return found

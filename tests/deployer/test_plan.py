@@ -16,6 +16,7 @@ from app.deployer.plan import (
     kept,
     parse_found,
     plan,
+    recall,
     rollback_target,
     serve,
     shadow,
@@ -428,6 +429,20 @@ def test_what_we_cannot_mend_is_said_before_the_first_change(lacking, remedy):
     with pytest.raises(Problem) as caught:
         plan(WANTED, found(EMPTY, **lacking))
     assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize("lacking", [{"linger": False}, {"unwritable": ("/tmp",)}])
+def test_a_release_is_not_started_again_where_no_service_can_start(lacking):
+    down = found(AS_WANTED, serving=(), **lacking)
+    closing = found(OPEN_AS_WANTED, current=BEFORE, exposure="loopback", **lacking)
+    for wanted, there in ((WANTED, down), (OPEN, closing)):
+        with pytest.raises(Problem):
+            recall(wanted, there)
+
+
+def test_what_runs_can_become_production_where_no_service_could_start():
+    warm = found(AS_WANTED, current=BEFORE, unwritable=("/tmp",))
+    assert ops(recall(WANTED, warm))[-1] == "switch"
 
 
 def test_full_disk_is_refused_with_numbers():

@@ -7,9 +7,12 @@ import pytest
 from test_plan import AS_WANTED, EMPTY, MANIFEST, WANTED
 
 from app.deployer import units
+from app.deployer.agent import credentials
+from app.deployer.agent.layout import Instance
 from app.deployer.plan import plan
 from app.deployer.secrets import Known, digest
 from app.errors import Problem
+from app.services import tokens
 
 SALT = "5a17"
 CONFIDED = replace(
@@ -37,6 +40,18 @@ def test_missing_value_is_put_there_before_anything_starts():
 
 def test_same_value_is_nothing_to_do():
     assert plan(CONFIDED, having("s3cret")) == []
+
+
+def test_a_token_is_known_by_the_hash_that_its_stage_has(tmp_path):
+    instance = Instance(tmp_path, "credit")
+    instance.secrets_file.parent.mkdir(parents=True)
+    instance.secrets_file.write_text('{"STAGE_FAR_TOKEN": "rml_text"}')
+    known = Known(**credentials.facts(instance, []))
+    taken, other = (tokens.entry("a", "score", text)["sha256"] for text in ("rml_text", "rml_old"))
+    assert known.has_token("STAGE_FAR_TOKEN", taken)
+    assert not known.has_token("STAGE_FAR_TOKEN", other)
+    assert not known.has_token("STAGE_NEAR_TOKEN", taken)
+    assert not known.has_token("STAGE_FAR_TOKEN", ""), "one that only has its grace left"
 
 
 def test_changed_value_is_put_there_and_what_runs_is_restarted():

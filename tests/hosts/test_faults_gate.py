@@ -43,7 +43,8 @@ def test_f27_bad_releases_never_take_traffic(served, guest):
 
 
 def test_f27_release_that_dies_after_the_switch_is_rolled_back(served, guest):
-    """While its only worker is replaced, the front refuses with 503 and Retry-After."""
+    """While its only worker is replaced, the front refuses with 503 and Retry-After. What the
+    worker had in its hands dies with it: one request at most, as of each death in F33."""
     client, folder, port = served
     bad(folder, DIES_LATER.format(seconds=5), '[gate]\nwatch = "10s"\n')
     with Load(guest, port, rate=60) as load, pytest.raises(Failed) as failed:
@@ -53,13 +54,15 @@ def test_f27_release_that_dies_after_the_switch_is_rolled_back(served, guest):
     assert "is production again" in problem["remedy"]
     assert "this worker dies late" in problem["detail"]
     refused = [each for each in load.failed if "The model is not ready." in each]
-    assert load.failed == refused
+    lost = [each for each in load.failed if "process died on this request" in each]
+    assert len(load.failed) == len(refused) + len(lost)
+    assert len(lost) <= 1, load.failed
     assert len(refused) <= 60, "more than a second's"
     assert (len(set(load.releases)), load.releases[-1][:3]) == (2, "v1-")
     assert production(client) == ("serving", 1)
     back, gone = client("history", "churn", "-n", "2")
     assert (back["action"], back["result"]) == ("rollback", "done")
     print(
-        f"{load.ok} requests, {len(refused)} refused, none failed otherwise: "
+        f"{load.ok} requests, {len(refused)} refused, {len(lost)} died with its worker: "
         f"{gone['started']} to {back['ended']}"
     )

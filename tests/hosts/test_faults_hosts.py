@@ -306,15 +306,36 @@ def test_f17_poor_host_takes_a_deployment_and_its_services_start(fresh_guest, cl
         (folder / "requirements.txt").write_text("six\n")
         client("deploy", str(folder), "--to", user, timeout=300)
         assert ask(client, f"poor-{user}", tmp_path) == [12.0]
+    write_model(folder, "poor-root", factor=3.0)
+    client("deploy", "poor-root", "--to", "root")
     fresh_guest.run(["mount", "-o", "remount,ro", "/tmp"])
     with pytest.raises(Failed, match="root cannot write to /tmp on") as caught:
         client("deploy", "poor-root", "--to", "root")
     assert "mount -o remount,rw /tmp" in caught.value.problem["remedy"]
+    refuse_to_act(client, fresh_guest, "poor-root")
+    assert ask(client, "poor-root", tmp_path) == [18.0]
     look = ["systemctl", "show", "-P", "DynamicUser", "rhythmicml-poor-root@current.service"]
     assert fresh_guest.run(look).stdout == "yes\n"
     written = ["find", "/home/ds", "-newer", "/etc/motd", "-type", "f", "-size", "+8k"]
     written += ["-not", "-path", "/home/ds/.cache/rhythmicml-*"]  # bytecode: CacheDirectory=
     assert fresh_guest.run(written).stdout == ""
+
+
+def refuse_to_act(client, guest, name):
+    """Whatever would have to start one of its two releases is refused; what runs is left alone."""
+    [before] = client("status", name)
+    for words in (["switch", f"{name}@1"], ["rollback", name], ["restart", name]):
+        with pytest.raises(Failed, match="root cannot write to /tmp on"):
+            client(*words)
+    [after] = client("status", name)
+    assert (after["release"], after["since"]) == (before["release"], before["since"])
+    by_hand = ["/var/lib/rhythmicml/rhythmicml-host", "rollback", name]
+    assert "root cannot write to /tmp on" in guest.run(by_hand, check=False).stderr
+    client("stop", name)
+    with pytest.raises(Failed, match="root cannot write to /tmp on"):
+        client("start", name)
+    guest.run(["mount", "-o", "remount,rw", "/tmp"])
+    client("start", name)
 
 
 @pytest.mark.faults

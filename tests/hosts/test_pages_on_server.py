@@ -97,7 +97,7 @@ def test_whole_way_from_the_folder_to_the_server_and_back(
         page.get_by_label("More for v1").click()
         page.get_by_role("button", name="Make v1 the production version on prod").click()
         expect(drawer).to_contain_text("It can be switched back.")
-        page.get_by_role("button", name="Make paged@1 production on prod").click()
+        page.get_by_role("button", name="Make paged v1 production on prod").click()
         expect(drawer.locator(".job-state")).to_have_text("done", **WHOLE)
         expect(head).to_contain_text("serving v1")
         page.keyboard.press("Escape")

@@ -115,8 +115,21 @@ def test_a_pipeline_over_two_servers(client, folders, guest, fresh_guest):
     print(f"{load.ok} requests, {len(load.failed)} failed, p99 {load.p99:.0f} ms")
     assert Asked(guest, port).stages == "features=1, near=1, far=1"
 
-    client("undeploy", "credit", "--purge", "--yes")
+    client("undeploy", "credit", "--yes")
     assert client("token", "list", "far") == [], "nobody is left who may ask it"
+    client("rename", "credit", "loan")
+    port = client("deploy", "loan", "--to", "srv")["port"]
+    assert Asked(guest, port).status == 200
+    assert [each["name"] for each in client("token", "list", "far")] == ["pipeline-loan-srv"]
+
+    client("token", "rotate", "far", "pipeline-loan-srv", "--grace", "0")
+    client("deploy", "loan", "--to", "srv")
+    assert Asked(guest, port).status == 200, "it was given the one that is taken"
+    client("undeploy", "loan", "--yes")
+    client("undeploy", "far", "--purge", "--yes")
+    port = client("deploy", "loan", "--to", "srv", "--with-stages", timeout=100)["port"]
+    assert Asked(guest, port).status == 200
+    assert not client("deploy", "loan", "--to", "srv")["changed"]
 
 
 BUDGET = 2.0

@@ -1,7 +1,7 @@
 """A version tried on copies of the requests where systemd confines both, as root and as a user."""
 
 import pytest
-from client import PREDICT, write_model
+from client import PREDICT, Failed, write_model
 
 ASK = """
 import sys, time, urllib.request
@@ -11,6 +11,10 @@ for _ in range(10):
     urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/score", body, timeout=30).read()
     time.sleep(0.1)
 """
+BASES = {
+    "root": ("/var/lib/rhythmicml", "root"),
+    "user": ("/home/ds/.local/share/rhythmicml", "ds"),
+}
 PRIORITY = """
 import glob, sys
 
@@ -50,7 +54,16 @@ def test_shadow_beside_production_of_a_server(tmp_path, client, guest, mode):
     assert client("deploy", f"{name}@2", "--to", "srv")["version"] == 2
     priority = guest.run(["python3", "-c", PRIORITY, begun["release"]]).stdout.split()
     assert priority == ["0", "0"]
-    client("shadow", f"{name}@1", "--percent", "50")
+    # Rolled back by hand to the candidate itself, which starts anew with its priority.
+    begun = client("shadow", f"{name}@1", "--percent", "50")
+    base, user = BASES[mode]
+    said = guest.run([f"{base}/rhythmicml-host", "rollback", name], user=user).stdout
+    assert f"{name} v1 gets no more copies of the requests.\n{name} v1 is serving." in said
+    priority = guest.run(["python3", "-c", PRIORITY, begun["release"]]).stdout.split()
+    assert priority == ["0", "0"]
+    with pytest.raises(Failed, match="gets copies"):
+        client("shadow", name)
+    client("shadow", f"{name}@2", "--percent", "50")
     client("undeploy", name, "--purge", "--yes")
     units = guest.run(
         ["sh", "-c", "ls /etc/systemd/system ~/.config/systemd/user 2>/dev/null; true"]

@@ -283,7 +283,7 @@ def test_undeploy_says_what_stays_on_a_host_that_is_away(
     [ending] = re.findall(r"remove the line that ends in (\S+) from", done.stderr)
     assert line.endswith(f" {ending}")
     fresh_guest.run(["sed", "-i", f"/ {ending}$/d", "/root/.ssh/authorized_keys"])
-    [command] = re.findall(r"Later: rhythmicml (token remove .*)", done.stderr)
+    [command] = re.findall(r"later: rhythmicml (token remove .*)", done.stderr)
     client(*command.split())
     assert [each["name"] for each in client("token", "list", "far")] == ["somebody"]
     nothing_left(guest, fresh_guest, mode, before)

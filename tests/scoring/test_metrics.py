@@ -18,7 +18,7 @@ def test_histogram_buckets_add_up():
     metrics = Metrics({"instance": "a"}, {})
     for seconds in (0.0005, 0.003, 200):
         metrics.count("score", 200, seconds)
-    text = metrics.render({"restarts": 0}, {"ready": 1}).decode()
+    text = metrics.render({"worker_restarts": 0}, {"ready": 1}).decode()
     name = 'rhythmicml_request_duration_seconds_bucket{instance="a",endpoint="score",le='
     assert f'{name}"0.001"}} 1' in text
     assert f'{name}"0.005"}} 2' in text

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 
 import pytest
@@ -30,6 +31,13 @@ SETTINGS = {"input": "ndarray", "sample": "sample.json", "files": {"sample.json"
 def order(front, release, percent=100, **more):
     said = {"release": release, "version": 2, "socket": str(front.private), "percent": percent}
     return {**said, "since": "2026-11-28T08:00:00+00:00", **more}
+
+
+def counters(front):
+    """What `/metrics` says of the shadow, which nobody has to ask the private socket for."""
+    lines = front.admin("GET", "/metrics").body.decode().splitlines()
+    found = (re.match(r"rhythmicml_shadow_(\w+)_total{.*} (\d+)$", line) for line in lines)
+    return {each[1]: int(each[2]) for each in found if each}
 
 
 def report(front):
@@ -65,6 +73,9 @@ def test_answers_are_compared_and_thrown_away(both):
     assert (said["asked"], said["dropped"], said["failed"]) == (5, 0, 0)
     assert (said["rows"], said["differ"], said["largest"]) == (10, 5, 0.5)
     assert said["mean_distance"] == 0.25
+    counted = {"compared": 5, "differing": 5, "dropped": 0, "failed": 0}
+    assert counters(production) == counted
+    assert counters(candidate) == {}
     assert said["first"][0]["row"] == 2
     assert (said["first"][0]["wanted"], said["first"][0]["got"]) == ("4.0", "4.5")
     assert said["release"] == name

@@ -1,8 +1,12 @@
 """Limits: set for all or for one, put back, refused; and what the states make of them."""
 
+import time
+
 import pytest
+from recordings import keep, row
 
 from app.errors import NotFound, Problem
+from app.scoring import sketch
 from app.services import limits, models, states
 from app.services.series import Moment
 
@@ -72,3 +76,17 @@ def test_degraded_follows_the_limits(requests, failed, limit, expected):
     moment.counts.update(requests=requests, failed=failed)
     assert states.excess(moment, {**limits.DEFAULTS, **limit}).startswith(expected)
     assert bool(states.excess(moment, {**limits.DEFAULTS, **limit})) == bool(expected)
+
+
+def test_the_few_answers_of_a_slow_instance_are_not_hidden_by_the_many_before(work):
+    now = int(time.time()) // 10 * 10
+    quick = {"requests": {"200": 5000}, "latency": sketch.of([0.001] * 5000)}
+    slow = {"requests": {"200": 40}, "latency": sketch.of([6.0] * 40)}
+    said = {"model": "churn", "location": "local", "state": "serving", "error": "", "pinned": []}
+    keep(work, [row(now - 20, **quick), row(now - 10, **quick)])
+    states.judge(work, rows := [dict(said)])
+    assert (rows[0]["state"], rows[0]["error"]) == ("serving", "")
+    keep(work, [row(now, **slow)])
+    states.judge(work, rows := [dict(said)])
+    assert rows[0]["state"] == "degraded"
+    assert rows[0]["error"] == "One request in 20 takes over 6 s (last 10 s)."

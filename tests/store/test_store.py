@@ -136,7 +136,11 @@ def test_a_migration_that_fails_changes_nothing(home):
         assert database.query("SELECT name FROM sqlite_master WHERE name = 'extra'") == []
 
 
-def test_processes_that_open_a_new_store_at_once_all_succeed(home):
+@pytest.mark.parametrize("shape", [0, 1], ids=["new", "older"])
+def test_processes_that_open_a_store_at_once_all_succeed(home, shape):
+    home.mkdir(mode=0o700)
+    with closing(Database(home / "store.sqlite")) as database:
+        migrate(database, MIGRATIONS[:shape])
     code = "import sys; from pathlib import Path; from app.store import Store\n"
     code += "with Store.open(Path(sys.argv[1])) as store: store.settings.set(sys.argv[2], 1)"
     running = [
@@ -146,6 +150,7 @@ def test_processes_that_open_a_new_store_at_once_all_succeed(home):
     assert [one.wait() for one in running] == [0] * 6
     with Store.open(home) as store:
         assert len(store.settings.all()) == 6
+    assert [copy.name for copy in home.glob("*before*")] == ["store.sqlite.before-2"][:shape]
 
 
 # Writing

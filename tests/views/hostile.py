@@ -48,7 +48,7 @@ TRACES = (
     "[onerror], [onload], [onfocus], [ontoggle], [onmouseover], [srcdoc], script:not([src]), "
     "iframe, object, embed, base, video, math, style, meta[http-equiv], a[href^='javascript:'], "
     "form[action^='javascript:'], [src='x'], [href*='evil.test'], [data-hx-post], "
-    "[hx-on\\:\\:load], [sse-connect*='evil'], [hx-trigger='load'][hx-target='body'], a#drawer, "
-    "form#toasts"
+    "[hx-on\\:\\:load], [sse-connect*='evil.test'], [hx-trigger='load'][hx-target='body'], "
+    "a#drawer, form#toasts"
 )
 """What of them would be found in a page in which they are more than text."""

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import os
 import threading
 
 import pytest
@@ -52,6 +53,27 @@ def test_alerts_are_shown_acknowledged_and_go_when_it_is_over(page, server, work
     failing("serving", "")
     server.feed.say("alerts")
     expect(items).to_have_count(0)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_says_how_many_are_open(page, server, work, failing, theme, tmp_path):
+    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+    page.goto(server.address)  # the Catalogue
+    link = page.get_by_role("navigation", name="Main").get_by_role("link", name="Monitoring")
+    expect(link).to_have_accessible_name("2 open alerts, Monitoring")
+    with work.open_store() as store:
+        store.instances.remove("churn", "ber")
+    server.live._tell_of_alerts()  # as after each round of asking
+    expect(link).to_have_accessible_name("1 open alert, Monitoring")
+    expect(page.locator("#alarms.seen")).to_have_count(0)
+    page.screenshot(path=os.environ.get("SHOT", str(tmp_path)) + f"/rail-{theme}.png")
+    assert findings(page) == []
+    alerts.acknowledge(work, [row["id"] for row in alerts.listed(work)])  # elsewhere
+    server.live._tell_of_alerts()
+    expect(page.locator("#alarms.seen")).to_have_text("1 open alert,")
+    failing("serving", "")
+    server.live._tell_of_alerts()
+    expect(link).to_have_accessible_name("Monitoring")
 
 
 def test_all_are_acknowledged_at_once_also_what_ended_meanwhile(page, server, work, failing):

@@ -212,3 +212,22 @@ def test_a_hundred_thousand_files_are_counted_or_refused_in_time(page, server, w
     client("add", str(folder))
     page.goto(server.address)
     expect(page.get_by_role("link", name="many", exact=True)).to_be_visible()
+
+
+def test_refusal_hides_no_button_and_goes_with_the_next_try(page, server):
+    page.goto(f"{server.address}/settings")
+    page.get_by_role("button", name="Add location").click()
+    page.set_viewport_size({"width": 1280, "height": 500})
+    page.get_by_label("Name", exact=True).fill("Prod 1")
+    page.get_by_label("Address", exact=True).fill("ssh://ana@127.0.0.1:1")
+    add, said = page.get_by_role("button", name="Connect and add"), page.locator(".toast-problem")
+    add.click()
+    expect(said).to_contain_text('"Prod 1" is not a name')
+    page.get_by_label("Name", exact=True).fill("prod")
+    add.click()
+    expect(said).to_contain_text("accepts no connection")
+    expect(said).to_have_count(1)
+    over = "(toast) => toast.getBoundingClientRect().right"
+    assert said.evaluate(over) <= page.locator("#drawer").bounding_box()["x"]
+    page.get_by_role("button", name="Close", exact=True).click()
+    expect(said).to_have_count(0)

@@ -188,8 +188,8 @@ def test_f04_secrets_of_a_whole_session_are_nowhere_else(tmp_path):
             store.execute("UPDATE versions SET configuration = '{'")
         broken = session("GET", "/models/vault")
         assert broken[0] == 500
-        assert "Traceback" not in broken[2]
-        said.append(broken[2])
+        assert "Copy the report" in broken[2]
+        said.append(broken[2])  # with the traceback in it: it is searched as all else below
         with closing(sqlite3.connect(client.home / "store.sqlite")) as store, store:
             store.execute("UPDATE versions SET configuration = ?", [good])
         assert "Traceback" in (client.home / "log" / "ui.log").read_text()

@@ -4,8 +4,15 @@ import sqlite3
 import threading
 import time
 
+import pytest
+
 from app.views.feed import Feed
-from app.views.live import Live
+from app.views.live import Live, until_asked
+
+
+@pytest.mark.parametrize(("now", "wait"), [(100.0, 1.5), (101.0, 0.5), (101.5, 10.0), (109.0, 2.5)])
+def test_hosts_are_asked_when_fronts_have_just_written(now, wait):
+    assert until_asked(now) == pytest.approx(wait)
 
 
 def test_watch_outlives_an_error_nobody_thought_of(work, server):

@@ -78,6 +78,13 @@ def known_tokens(instance: Instance) -> list[dict[str, Any]]:
     return found
 
 
+def token_hashes(instance: Instance) -> dict[str, str]:
+    """Token's name → its hash; empty where a rotation left it only its grace."""
+    return {
+        each["name"]: "" if each.get("until") else each["sha256"] for each in known_tokens(instance)
+    }
+
+
 def ensure_tokens(instance: Instance) -> None:
     """systemd starts nothing whose credentials are absent, so there is always a file of them."""
     if not instance.tokens_file.exists():

@@ -9,16 +9,22 @@ import socket
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import OPS, exposure
+from . import OPS, exposure, shadowing
 from .failure import Failure
 from .host import user_name
+from .instances import unwritable
 from .judging import SAMPLE_ALONE
 from .layout import Instance, read_json
 from .loop import Agent, Payload, operation
 from .managers import supervisor
 from .retention import rollback_target
+from .supervise import serving
+from .words import cannot_write
+
+if TYPE_CHECKING:
+    from .supervise import Supervisor
 
 USAGE = """rhythmicml-host: what was deployed to this host, without the machine it was deployed from
 
@@ -131,6 +137,7 @@ def _stop(agent: Agent, instance: Instance) -> None:
 def _become(agent: Agent, instance: Instance, action: str, release: str) -> None:
     """Start a release, prove it and make it production, as a plan of the client's would."""
     manager, name, current = supervisor(agent), instance.name, instance.current()
+    _refuse_unwritable(manager, instance, release)
     wrong = _call(agent, "sound", name=name, release=release)
     manifest = read_json(instance.release(release) / "release.json")
     if wrong or manifest is None:
@@ -146,6 +153,8 @@ def _become(agent: Agent, instance: Instance, action: str, release: str) -> None
     if not manager.listening(instance):
         port = instance.port()
         _call(agent, "listen", name=name, port=port, release=release, units={}, exposure=meant)
+    if current != release:
+        _end_shadow(agent, instance)
     _call(agent, "start", name=name, release=release, within=scoring["start_timeout"])
     if current != release:
         _prove(agent, name, release, scoring)
@@ -154,6 +163,22 @@ def _become(agent: Agent, instance: Instance, action: str, release: str) -> None
     _call(agent, "switch", name=name, release=release, **said)
     _call(agent, "confirm", name=name, keep_warm=0)
     print(f"{name} v{manifest['version']} is serving.")
+
+
+def _end_shadow(agent: Agent, instance: Instance) -> None:
+    """It is held against the release that is production until now; and if it is what production
+    becomes, it starts anew: nothing gives a process its priority back."""
+    if order := shadowing.order_of(instance):
+        shadowing.end(agent, instance)
+        print(f"{instance.name} v{order['version']} gets no more copies of the requests.")
+
+
+def _refuse_unwritable(manager: Supervisor, instance: Instance, release: str) -> None:
+    """What runs already needs no folders to be made."""
+    up = any(each["release"] == release and each["ready"] for each in serving(manager, instance))
+    lacking = unwritable(manager)
+    if lacking and not up:
+        raise Failure(**cannot_write(user_name(), lacking))
 
 
 def _prove(agent: Agent, name: str, release: str, scoring: dict[str, Any]) -> None:

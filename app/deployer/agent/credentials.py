@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 from datetime import datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from .files import replace
@@ -51,12 +52,16 @@ def facts(instance: Instance, fronts: list[dict[str, Any]]) -> dict[str, Any]:
 
     The salt is new each time and written nowhere, so no digest can be compared with another.
     """
-    salt = secrets.token_hex(32)
+    salt, held = secrets.token_hex(32), values(instance)
+
+    def salted(text: str) -> str:
+        return hmac.new(salt.encode(), text.encode(), "sha256").hexdigest()
+
     return {
         "salt": salt,
-        "digests": {
-            name: hmac.new(salt.encode(), value.encode(), "sha256").hexdigest()
-            for name, value in values(instance).items()
+        "digests": {name: salted(value) for name, value in held.items()},
+        "hashes": {
+            name: salted(sha256(value.encode()).hexdigest()) for name, value in held.items()
         },
         "stale": _older(instance, fronts),
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import credentials, environments, exposure, room, script, shadowing, stages, tunnels
-from .access import known_certificate, known_tokens
+from .access import known_certificate, known_tokens, token_hashes
 from .blobs import free_bytes
 from .collect import collect
 from .crash import crash_point
@@ -132,11 +132,11 @@ def _manager_facts(agent: Agent, manager: Supervisor) -> dict[str, Any]:
         "systemd": manager.mode == "process" or os.path.isdir("/run/systemd/system"),
         "linger": not by_user or os.path.exists(f"/var/lib/systemd/linger/{user}"),
         "user_manager": not by_user or manager_answers(agent, "--user"),
-        "unwritable": _unwritable(manager),
+        "unwritable": unwritable(manager),
     }
 
 
-def _unwritable(manager: Supervisor) -> list[str]:
+def unwritable(manager: Supervisor) -> list[str]:
     """Where systemd has to make folders for a service and cannot.
 
     That of the system does without /var/tmp, that of a user does not.
@@ -196,7 +196,7 @@ def _status(manager: Supervisor, instance: Instance, history: int) -> dict[str, 
         "shadow": shadowing.order_of(instance),
         "exposure": manager.exposure(instance) if listening else _meant(instance, releases),
         "tokens": len(known_tokens(instance)),
-        "token_names": sorted({each["name"] for each in known_tokens(instance)}),
+        "token_hashes": token_hashes(instance),
         "certificate": known_certificate(instance),
     }
 

@@ -211,11 +211,16 @@ def busy(path: Path) -> Failure:
     at = f', now at "{holder["step"]}"' if holder.get("step") else ""
     return Failure(
         f'"{path.parent.name}" is being changed by {holder["who"]}{where} since '
-        f"{holder['since']}{at}.",
+        f"{_clock(holder['since'])}{at}.",
         remedy="Wait until that has ended, then try again. "
         f"If it hangs, take it over: rhythmicml unlock {path.parent.name}",
         kind="Busy",
     )
+
+
+def _clock(since: str) -> str:
+    """2026-11-28 11:51 UTC, from what the lock's holder wrote."""
+    return f"{since[:10]} {since[11:16]} UTC" if since.endswith("+00:00") else since
 
 
 def read_holder(path: Path) -> dict[str, str] | None:

@@ -101,8 +101,9 @@ class Systemd:
     def journal_of(self, instance: Instance, lines: int, follow: bool) -> list[str]:
         """The command that prints what all its releases say, also those started meanwhile."""
         slice_ = f"system-rhythmicml\\x2d{instance.name.replace('-', _DASH)}.slice"
-        argv = ["journalctl", "--no-pager", "-o", "short-iso", "--no-hostname", "-n", str(lines)]
-        return [*argv, *(["-f"] if follow else []), f"_SYSTEMD_SLICE={slice_}"]
+        argv = ["journalctl", "--no-pager", "--no-hostname", "-o", "short-iso", "-n", str(lines)]
+        whole = "--all"  # a line that acts on terminals, too: it is made plain here
+        return [*argv, whole, *(["-f"] if follow else []), f"_SYSTEMD_SLICE={slice_}"]
 
     # Orders
 

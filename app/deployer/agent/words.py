@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def size(number: float) -> str:
     """Bytes as people read them: 812 B, 5.1 MB."""
@@ -11,6 +13,16 @@ def size(number: float) -> str:
             return f"{number:.{digits}f} {unit}"
         number /= 1000
     return f"{number:.1f} TB"
+
+
+def cannot_write(user: str, folders: Sequence[str]) -> dict[str, str]:
+    """What, cause and remedy where systemd cannot make a service's own folders."""
+    return {
+        "what": f"{user} cannot write to {' and '.join(folders)} on the host.",
+        "cause": "systemd makes each service's own folders there, and starts none without them.",
+        "remedy": f"Have root run there: chmod 1777 {' '.join(folders)}; or, where it is mounted "
+        f"read-only: mount -o remount,rw {folders[0]}",
+    }
 
 
 def duration(seconds: float) -> str:
