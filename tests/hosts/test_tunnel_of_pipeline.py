@@ -92,7 +92,7 @@ def deployed(client, tmp_path):
 
 
 def test_a_stage_through_a_tunnel(client, tmp_path, guest, fresh_guest, mode):
-    before = keys(fresh_guest, mode)
+    before, others = keys(fresh_guest, mode), findings(client)
     folder, port = deployed(client, tmp_path)
     assert asked(guest, port) == [12.0]  # (1 * 6 + 3 * 6) / 2
     [far] = [row for row in client("status") if row["model"] == "far"]
@@ -103,7 +103,7 @@ def test_a_stage_through_a_tunnel(client, tmp_path, guest, fresh_guest, mode):
     assert line.endswith(" rhythmicml-pipeline-credit-on-srv")
     assert not client("deploy", "credit", "--to", "srv")["changed"]
     assert keys(fresh_guest, mode) == admitted, "once is enough"
-    assert client("verify", "srv")["findings"] == []
+    assert findings(client) == others
 
     comes_back(guest, port)
     opens_nothing_else(guest, fresh_guest, mode, far["port"])
@@ -112,6 +112,14 @@ def test_a_stage_through_a_tunnel(client, tmp_path, guest, fresh_guest, mode):
 
     client("undeploy", "credit", "--on", "srv", "--yes")
     nothing_left(guest, fresh_guest, mode, before)
+
+
+def findings(client):
+    """On the shared server other tests may have left instances, which this store does not know."""
+    try:
+        return client("verify", "srv")["findings"]
+    except Failed as failed:
+        return failed.problem["findings"]
 
 
 def ssh_pids(guest):
@@ -275,7 +283,7 @@ def test_undeploy_says_what_stays_on_a_host_that_is_away(
     [ending] = re.findall(r"remove the line that ends in (\S+) from", done.stderr)
     assert line.endswith(f" {ending}")
     fresh_guest.run(["sed", "-i", f"/ {ending}$/d", "/root/.ssh/authorized_keys"])
-    [command] = re.findall(r"Later: rhythmicml (token remove .*)", done.stderr)
+    [command] = re.findall(r"later: rhythmicml (token remove .*)", done.stderr)
     client(*command.split())
     assert [each["name"] for each in client("token", "list", "far")] == ["somebody"]
     nothing_left(guest, fresh_guest, mode, before)
