@@ -58,8 +58,6 @@ def serve(way: str, as_json: bool = False) -> None:
             _say(serving.invitation(), as_json)
             _until_ended(serving, home, way, asked)
         serving.close()
-    if way in WINDOWS:
-        _leave()
 
 
 def _join(home: Path, way: str, as_json: bool) -> None:
@@ -160,18 +158,6 @@ def _asked_to_end() -> threading.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked.set())
     return asked
-
-
-def _leave() -> None:
-    """End although the window's library may have left a thread that waits for its page to answer,
-    for ever if the window was destroyed in the middle of that."""
-    others = [each for each in threading.enumerate() if not each.daemon]
-    for each in others:
-        if each is not threading.current_thread():
-            each.join(1)
-            if each.is_alive():
-                sys.stdout.flush()
-                os._exit(0)
 
 
 def register(group: click.Group) -> None:

@@ -205,3 +205,16 @@ def test_asked_for_a_browser_no_window_comes(work, display):
         assert display.windows() == []
         program.send_signal(signal.SIGTERM)
         assert program.wait(20) == 0
+
+
+def test_a_page_that_never_answers_keeps_no_program(tmp_path):
+    """A thread of the library waits for it, for ever when its window was destroyed meanwhile."""
+    code = (
+        "import sys, threading, webview; from app import cli\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+        "sys.argv = ['rhythmicml', 'status', '--json']; cli.main()"
+    )
+    environ = {**os.environ, "RHYTHMICML_HOME": str(tmp_path / "home")}
+    argv = [sys.executable, "-c", code]
+    done = subprocess.run(argv, env=environ, capture_output=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (0, b"[]\n")
