@@ -12,7 +12,7 @@ from client import Client, Failed, write_model
 
 PIPELINE = """
 [model]
-name = "credit"
+name = "loans"
 [predict]
 timeout = 8
 [[stage]]
@@ -37,7 +37,7 @@ line.request("POST", "/score", b'{"inputs": [[1, 2, 3]]}', {"Content-Type": "app
 answer = line.getresponse()
 print(json.dumps([answer.status, json.loads(answer.read())]))
 """
-UNIT = "rhythmicml-credit.far.tunnel.service"
+UNIT = "rhythmicml-loans.far.tunnel.service"
 SYSTEM, OWN = "/var/lib/rhythmicml", "/home/ds/.local/share/rhythmicml"
 BASES = {"root": SYSTEM, "sudo": SYSTEM, "user": OWN}
 LOGINS = {"root": ("root", "/root"), "sudo": ("ops", "/home/ops"), "user": ("ds", "/home/ds")}
@@ -81,7 +81,7 @@ def keys(server, mode):
 def deployed(client, tmp_path):
     for name, factor in (("near", 1.0), ("far", 3.0)):
         client("add", str(write_model(tmp_path / name, name, factor=factor)))
-    folder = tmp_path / "credit"
+    folder = tmp_path / "loans"
     folder.mkdir()
     (folder / "rhythmicml.toml").write_text(PIPELINE)
     (folder / "sample.json").write_text('{"inputs": [[1, 2, 3]]}')
@@ -100,8 +100,8 @@ def test_a_stage_through_a_tunnel(client, tmp_path, guest, fresh_guest, mode):
     admitted = keys(fresh_guest, mode)
     assert admitted.startswith(before)
     [line] = admitted.removeprefix(before).splitlines()
-    assert line.endswith(" rhythmicml-pipeline-credit-on-srv")
-    assert not client("deploy", "credit", "--to", "srv")["changed"]
+    assert line.endswith(" rhythmicml-pipeline-loans-on-srv")
+    assert not client("deploy", "loans", "--to", "srv")["changed"]
     assert keys(fresh_guest, mode) == admitted, "once is enough"
     assert findings(client) == others
 
@@ -110,8 +110,9 @@ def test_a_stage_through_a_tunnel(client, tmp_path, guest, fresh_guest, mode):
     needs_a_token(client, guest, port)
     ends_with_its_stage(client, folder, guest, fresh_guest, mode, before)
 
-    client("undeploy", "credit", "--on", "srv", "--yes")
+    client("undeploy", "loans", "--on", "srv", "--yes")
     nothing_left(guest, fresh_guest, mode, before)
+    client("undeploy", "loans", "--on", "srv", "--purge", "--yes")  # its releases, too
 
 
 def findings(client):
@@ -147,7 +148,7 @@ def scores_within(guest, port, limit):
 def opens_nothing_else(guest, fresh_guest, mode, port):
     """The key gives no command, reaches no other port and no socket, and listens on no port."""
     base, login, owner = BASES[mode], LOGINS[mode][0], RUNS_AS[mode]
-    key, known = (f"{base}/instances/credit/tunnel/{name}" for name in ("key", "far.known"))
+    key, known = (f"{base}/instances/loans/tunnel/{name}" for name in ("key", "far.known"))
     options = f"-F none -o BatchMode=yes -o HostKeyAlias=far -o UserKnownHostsFile={known} -i {key}"
     to = f"{login}@{fresh_guest.address}"
 
@@ -196,10 +197,10 @@ def needs_a_token(client, guest, port):
     """Somebody gets a token of the stage: then the pipeline needs one, which it is given."""
     client("token", "add", "far", "somebody", "--to", "lab")
     assert "needs a token" in asked(guest, port)["error"]["cause"]
-    client("deploy", "credit", "--to", "srv", timeout=300)
+    client("deploy", "loans", "--to", "srv", timeout=300)
     assert asked(guest, port) == [12.0]
     names = {each["name"] for each in client("token", "list", "far")}
-    assert names == {"somebody", "pipeline-credit-srv"}
+    assert names == {"somebody", "pipeline-loans-srv"}
 
 
 def ends_with_its_stage(client, folder, guest, fresh_guest, mode, before):
@@ -208,14 +209,14 @@ def ends_with_its_stage(client, folder, guest, fresh_guest, mode, before):
         '"far"\nafter', '"near"\nafter'
     )
     (folder / "rhythmicml.toml").write_text(text)
-    port = client("deploy", "credit", "--to", "srv", timeout=300)["port"]
+    port = client("deploy", "loans", "--to", "srv", timeout=300)["port"]
     assert asked(guest, port) == [6.0]
     nothing_left(guest, fresh_guest, mode, before)
-    plan = client("deploy", "credit@1", "--to", "srv", "--plan")["plan"]
-    assert plan[0] == "Let srv in on lab by SSH, for credit alone"
+    plan = client("deploy", "loans@1", "--to", "srv", "--plan")["plan"]
+    assert plan[0] == "Let srv in on lab by SSH, for loans alone"
     assert "Keep an SSH tunnel to far on lab" in plan
     nothing_left(guest, fresh_guest, mode, before)
-    client("rollback", "credit")
+    client("rollback", "loans")
     assert asked(guest, port) == [12.0]
     assert len(keys(fresh_guest, mode).removeprefix(before).splitlines()) == 1
 
@@ -225,10 +226,10 @@ def nothing_left(guest, fresh_guest, mode, before):
     assert ssh_pids(guest) == []
     home = "/home/ds/.config/systemd/user" if mode == "user" else "/etc/systemd/system"
     base = BASES[mode]
-    left = ["find", home, f"{base}/ask", f"{base}/instances/credit"]
+    left = ["find", home, f"{base}/ask", f"{base}/instances/loans"]
     found = guest.run(left, check=False).stdout
     assert "tunnel" not in found
-    assert "credit.far" not in found
+    assert "loans.far" not in found
 
 
 @pytest.mark.faults
@@ -242,7 +243,7 @@ def test_the_tunnel_is_back_after_a_boot(tmp_path, guest, fresh_guest, mode):
             way()
             seconds = scores_within(fresh_guest, port, 30)
             print(f"{mode}: scoring {seconds:.1f} s after the login prompt")
-            assert client("deploy", "credit", "--to", "srv")["steps"] == []
+            assert client("deploy", "loans", "--to", "srv")["steps"] == []
     finally:
         client.undeploy_all()
     assert keys(guest, mode) == before
@@ -264,19 +265,19 @@ def test_undeploy_says_what_stays_on_a_host_that_is_away(
     before = keys(fresh_guest, mode)
     _, port = deployed(client, tmp_path)
     client("token", "add", "far", "somebody", "--to", "lab")
-    client("deploy", "credit", "--to", "srv", timeout=300)
+    client("deploy", "loans", "--to", "srv", timeout=300)
     assert asked(guest, port) == [12.0]
     fresh_guest.kill()
     began = time.monotonic()
-    words = ["undeploy", "credit", "--on", "srv", "--purge", "--yes"]
+    words = ["undeploy", "loans", "--on", "srv", "--purge", "--yes"]
     done = subprocess.run(
         client.argv(*words), env=client.environ, capture_output=True, text=True, timeout=120
     )
     print(f"{time.monotonic() - began:.1f} s: {done.stdout}{done.stderr}")
     assert done.returncode == 0
-    assert "credit is gone from srv." in done.stdout
+    assert "loans is gone from srv." in done.stdout
     assert ssh_pids(guest) == []
-    assert ("credit", "srv") not in {(r["model"], r["location"]) for r in client("status")}
+    assert ("loans", "srv") not in {(r["model"], r["location"]) for r in client("status")}
 
     fresh_guest.boot_again()
     [line] = keys(fresh_guest, mode).removeprefix(before).splitlines()
@@ -302,5 +303,5 @@ def test_refused_before_anything_is_changed(client, tmp_path, guest, fresh_guest
     assert keys(fresh_guest, mode) == before
     assert client("status") == []
     with pytest.raises(Failed) as failed:
-        client("deploy", "credit", "--to", "local", "--with-stages", timeout=300)
+        client("deploy", "loans", "--to", "local", "--with-stages", timeout=300)
     assert "only systemd keeps one" in failed.value.problem["what"]
