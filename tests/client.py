@@ -88,6 +88,20 @@ def predict(model, inputs: list):
     return [model["factor"] * sum(row) for row in inputs]
 """
 
+SLOW_WHILE = """
+import time
+from pathlib import Path
+
+def load(artifacts):
+    return Path({flag!r})
+
+def predict(model, inputs: list):
+    if model.exists():
+        time.sleep(1.0)
+    return [sum(row) for row in inputs]
+"""
+"""A script that takes a second longer while a file is there."""
+
 
 def write_model(folder: Path, name: str, factor: float = 2.0, script: str = PREDICT) -> Path:
     """A model without packages, so that tests wait for what they test."""

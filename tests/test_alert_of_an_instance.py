@@ -12,22 +12,9 @@ import urllib.request
 
 import psutil
 import pytest
-from client import Client, write_model
+from client import SLOW_WHILE, Client, write_model
 
 from app.services import alerts, collecting, limits, notices, rules, states, telling
-
-SCRIPT = """
-import time
-from pathlib import Path
-
-def load(artifacts):
-    return Path({flag!r})
-
-def predict(model, inputs: list):
-    if model.exists():
-        time.sleep(1.0)
-    return [sum(row) for row in inputs]
-"""
 
 
 class Load:
@@ -88,7 +75,7 @@ def churn(work, tmp_path, monkeypatch):
     monkeypatch.setattr(rules, "STEADY", 1.0)
     monkeypatch.setattr(states, "LATELY", 5)
     client = Client(work.home)
-    script = SCRIPT.format(flag=str(tmp_path / "slow"))
+    script = SLOW_WHILE.format(flag=str(tmp_path / "slow"))
     client("deploy", str(write_model(tmp_path / "churn", "churn", script=script)))
     with work.open_store() as store:
         for name in limits.DEFAULTS:  # this machine may be short of anything but these

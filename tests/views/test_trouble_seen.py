@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
-from client import Client, write_model
+from client import SLOW_WHILE, Client, write_model
 from playwright.sync_api import expect
 
 from app.services import alerts, limits, notices
@@ -20,18 +20,6 @@ from app.services import alerts, limits, notices
 pytestmark = [pytest.mark.browser, pytest.mark.faults]
 
 WITHIN = 15.0
-SCRIPT = """
-import time
-from pathlib import Path
-
-def load(artifacts):
-    return Path({flag!r})
-
-def predict(model, inputs: list):
-    if model.exists():
-        time.sleep(1.0)
-    return [sum(row) for row in inputs]
-"""
 RATE = 30.0
 
 
@@ -68,7 +56,7 @@ def slow(tmp_path):
 def churn(work, tmp_path, slow):
     """Deployed here, and asked all the time."""
     client = Client(work.home)
-    script = SCRIPT.format(flag=str(slow))
+    script = SLOW_WHILE.format(flag=str(slow))
     port = client("deploy", str(write_model(tmp_path / "churn", "churn", script=script)))["port"]
     notices.want(work, False)
     with work.open_store() as store:
