@@ -85,22 +85,33 @@ def _sum(content: bytes) -> bytes:
 
 @contextmanager
 def screen(folder: Path) -> Iterator[Screen]:
+    """Kept when its last client goes, or a client that is just coming would be sent away."""
     told, tells = os.pipe()
     size = f"{WIDTH}x{HEIGHT}x24"
     command = ["Xvfb", "-displayfd", str(tells), "-screen", "0", size, "-nolisten", "tcp"]
     xvfb = subprocess.Popen(
-        [*command, "-fbdir", str(folder)], pass_fds=[tells], stderr=subprocess.DEVNULL
+        [*command, "-noreset", "-fbdir", str(folder)], pass_fds=[tells], stderr=subprocess.DEVNULL
     )
     os.close(tells)
     with os.fdopen(told) as said:
         shown = Screen(f":{said.readline().strip()}", folder / "Xvfb_screen0")
-    manager = subprocess.Popen(["openbox"], env=shown.environ, stderr=subprocess.DEVNULL)
+    manager = _managed(shown)
     try:
         yield shown
     finally:
         for each in (manager, xvfb):
             each.terminate()
-            each.wait(10)
+            each.communicate(timeout=10)
+
+
+def _managed(shown: Screen) -> subprocess.Popen[bytes]:
+    """A window manager that is at work."""
+    command = ["openbox", "--sm-disable", "--startup", "echo started"]
+    manager = subprocess.Popen(
+        command, env=shown.environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert manager.stdout is not None and b"started\n" in manager.stdout
+    return manager
 
 
 def until(true: Callable[[], object], seconds: float = 30, every: float = 0.1) -> None:
