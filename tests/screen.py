@@ -110,7 +110,8 @@ def _managed(shown: Screen) -> subprocess.Popen[bytes]:
     manager = subprocess.Popen(
         command, env=shown.environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    assert manager.stdout is not None and b"started\n" in manager.stdout
+    assert manager.stdout is not None
+    assert b"started\n" in manager.stdout
     return manager
 
 

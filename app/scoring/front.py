@@ -12,7 +12,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from time import monotonic
@@ -73,18 +73,22 @@ def main(argv: Sequence[str], begun: Iterable[Begun] = ()) -> int:
     except (OSError, ValueError, KeyError) as error:
         say(f"cannot start: {type(error).__name__}: {error}")
         return 1
-    allow_many_files()
-    keep_memory()
     try:
-        front = Front(release, sockets, private, tokens, context, begun, asks)
-    except ValueError as error:
-        say(f"cannot start: {error}")
-        return 1
-    try:
-        return run(front.run())
+        allow_many_files()
+        keep_memory()
+        return _serve(lambda: Front(release, sockets, private, tokens, context, begun, asks))
     finally:
         if arguments.private:
             unlink_socket(arguments.private)
+
+
+def _serve(make: Callable[[], Front]) -> int:
+    try:
+        front = make()
+    except ValueError as error:
+        say(f"cannot start: {error}")
+        return 1
+    return run(front.run())
 
 
 def keep_memory() -> None:
@@ -398,6 +402,7 @@ class Front:
             ],
             "started": self.started,
             "requests": self.counts.answered,
+            "takes": round(max(self.recorder.takes, pool.line.waited), 3),
             "error": pool.error,
             "traceback": pool.traceback,
             "schema": self.reader.schema.as_json(),

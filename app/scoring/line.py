@@ -93,6 +93,11 @@ class Line:
         return len(self._jobs) + sum(map(len, self.again))
 
     @property
+    def waited(self) -> float:
+        """Seconds that the first of those has waited which somebody still waits for."""
+        return next((monotonic() - job.queued for job in self._jobs if job.wanted), 0.0)
+
+    @property
     def first(self) -> Job:
         return self._jobs[0]
 

@@ -69,6 +69,11 @@ class Recorder:
         """Where the file is: beside what jobs keep."""
         return jobs.folder_of(self.release.instance_folder).parent
 
+    @property
+    def takes(self) -> float:
+        """Seconds that most requests take just now, as far as that is known, else 0.0."""
+        return self.tap.takes if self.tap is not None else 0.0
+
     def event(self, kind: str, **body: Any) -> None:
         """Something happened to this front."""
         if self.tap is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import deque
 from queue import SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,6 +30,8 @@ still until the system has a processor for it, which on a busy host takes millis
 TOGETHER = 5_000
 """Durations that go to the thread at once; when so many come within `samples.FINEST`, only every
 second is looked at from then on, and so on: of 5,000 the share above p99 is known to a tenth."""
+JUST_NOW = 20
+"""Answers whose median is what a request takes just now."""
 MOST_WAITING = 500
 """Of all that waits for a thread that the disk holds up; the rest is forgotten."""
 OURS = frozenset(("probe", "metrics", "metadata", "page", "sample", "other"))
@@ -123,6 +126,8 @@ class Tap:
         self._rows = Rows([], [])
         self._next_rows = 0.0
         self._latency, self._predict = Thinned("latency"), Thinned("predict")
+        self._last: deque[float] = deque(maxlen=JUST_NOW)  # of the requests since `flush`
+        self._before: deque[float] = deque()
         self.waiting = 0  # the most requests that waited at once
 
     def put(self, said: Any) -> None:
@@ -134,10 +139,17 @@ class Tap:
 
     def answered(self, endpoint: str, seconds: float) -> None:
         if endpoint not in OURS:
+            self._last.append(seconds)
             some = self._latency
             some.left -= 1
             if not some.left and some.add(seconds):
                 self.put(some.take())
+
+    @property
+    def takes(self) -> float:
+        """Seconds that half of the last requests took, or more; 0.0: there were few lately."""
+        last = sorted([*self._before, *self._last][-JUST_NOW:])
+        return last[JUST_NOW // 2] if len(last) == JUST_NOW else 0.0
 
     def predicted(self, seconds: float) -> None:
         some = self._predict
@@ -173,6 +185,7 @@ class Tap:
         """Have the thread take all that was gathered."""
         for some in (self._latency, self._predict):
             self.put(some.take())
+        self._before, self._last = self._last, deque(maxlen=JUST_NOW)
         self._flush_rows()
 
     def _flush_rows(self) -> None:

@@ -54,6 +54,7 @@ def _facts(store: Store, recorded: Recorded, row: Row, moment: Moment | None, no
         requests=moment.counts["requests"] if moment else None,
         errors=figures.get("errors"),
         p95=figures.get("p95"),
+        takes=row.get("takes"),
         memory=figures.get("memory"),
         most=_most_memory(store, row),
         ends=datetime.fromisoformat(tls["expires"]).timestamp() if tls else None,

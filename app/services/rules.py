@@ -46,8 +46,9 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """Of an instance. requests, errors, p95: of the last half minute. memory: bytes. most: that it
-    may take. ends: when its certificate does. drift: column → PSI; None: not looked at now."""
+    """Of an instance. requests, errors, p95: of the last half minute. takes: seconds, most requests
+    just now. memory: bytes. most: that it may take. ends: when its certificate does. drift: column
+    → PSI; None: not looked at now."""
 
     model: str
     location: str
@@ -56,6 +57,7 @@ class Facts:
     requests: float | None = None
     errors: float | None = None
     p95: float | None = None
+    takes: float | None = None
     memory: float | None = None
     most: float | None = None
     ends: float | None = None
@@ -77,9 +79,10 @@ def of_instance(facts: Facts, limit: Limits, now: float) -> Iterator[Reading]:
     """One reading of each rule that is on; of drift one for each column."""
     if limit["down"]:
         yield _down(facts, limit["down"])
-    for name in ("errors", "p95"):
-        if bound := limit[name]:
-            yield _requests(facts, name, bound)
+    if bound := limit["errors"]:
+        yield _errors(facts, bound)
+    if bound := limit["p95"]:
+        yield _slow(facts, bound)
     if limit["memory"] and facts.most:
         yield _memory(facts, limit["memory"], facts.most)
     if limit["certificate"] and facts.ends:
@@ -107,19 +110,26 @@ def _down(facts: Facts, bound: float) -> Reading:
     return Reading("down", facts.model, facts.location, "", None, share, words, bound, STEADY / 2)
 
 
-def _requests(facts: Facts, name: str, bound: float) -> Reading:
-    value = facts.errors if name == "errors" else facts.p95
-    if facts.requests is None or facts.state in NOT_KNOWN:
-        share = None if facts.state in NOT_KNOWN else 0.0
-    else:
-        share = (value or 0.0) / bound if facts.requests >= limits.LEAST else 0.0
-    said = (
-        f"{value or 0:.0%} of its answers are errors; the limit is {bound * 100:.3g}%."
-        if name == "errors"
-        else f"One request in 20 takes over {value or 0:.2g} s; the limit is {bound:g} s."
-    )
-    place = (facts.model, facts.location)
-    return Reading(name, *place, "", value, share, said, LATELY, STEADY)
+def _errors(facts: Facts, bound: float) -> Reading:
+    value = facts.errors or 0.0
+    said = f"{value:.0%} of its answers are errors; the limit is {bound * 100:.3g}%."
+    return _of_requests(facts, "errors", value if _many(facts) else 0.0, bound, said)
+
+
+def _slow(facts: Facts, bound: float) -> Reading:
+    """A model may be so slow that what it answers in half a minute would be too little to judge."""
+    value = max(facts.p95 or 0.0 if _many(facts) else 0.0, facts.takes or 0.0)
+    said = f"One request in 20 takes over {value:.2g} s; the limit is {bound:g} s."
+    return _of_requests(facts, "p95", value, bound, said)
+
+
+def _many(facts: Facts) -> bool:
+    return (facts.requests or 0) >= limits.LEAST
+
+
+def _of_requests(facts: Facts, rule: str, value: float, bound: float, said: str) -> Reading:
+    share = None if facts.state in NOT_KNOWN else value / bound
+    return Reading(rule, facts.model, facts.location, "", value, share, said, LATELY, STEADY)
 
 
 def _memory(facts: Facts, bound: float, most: float) -> Reading:

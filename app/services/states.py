@@ -96,7 +96,7 @@ def _judge(recorded: Recorded, row: dict[str, Any], limit: Limits) -> None:
     if source is None:
         return
     if row["state"] in UP:
-        over = _over(_rows(recorded, source, row["location"]), limit)
+        over = _over(_rows(recorded, source, row["location"]), limit) or _slow(row, limit)
         row.update({"state": "degraded", "error": row["error"] or over} if over else {})
     elif row["state"] == "failing":
         row["traceback"] = last_traceback(recorded, source)
@@ -108,6 +108,12 @@ def _over(rows: list[Sample], limit: Limits) -> str:
     newest = max((row.at for row in rows), default=0)
     last = [row for row in rows if row.at == newest]
     return excess(charts.together(rows), limit) or excess(charts.together(last), limit, FINEST)
+
+
+def _slow(row: dict[str, Any], limit: Limits) -> str:
+    """Seen before a row says so, or when so little is answered that no row ever will."""
+    bound, takes = limit["p95"], row.get("takes") or 0.0
+    return f"Requests take over {takes:.2g} s just now." if bound and takes > bound else ""
 
 
 def lately(recorded: Recorded, source: int, location: str) -> charts.Moment | None:

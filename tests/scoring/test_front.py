@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -224,9 +225,34 @@ def test_state_says_what_the_design_says(shared):
     assert state.keys() == {
         *("release", "version", "model", "ready", "accepting", "draining", "pid", "workers"),
         "asked",
-        *("started", "requests", "error", "traceback", "schema"),
+        *("started", "requests", "takes", "error", "traceback", "schema"),
     }
     assert state["workers"][0].keys() == {"pid", "state", "restarts"}
+
+
+def takes(front):
+    return front.admin("GET", "/admin/state").json["takes"]
+
+
+def test_state_says_how_long_requests_wait_and_what_the_last_ones_took(serve):
+    slow = "import time\n\ndef predict(model, inputs):\n    time.sleep(0.4)\n    return inputs\n"
+    front = serve(slow, batch=None)
+    assert takes(front) == 0.0
+    with ThreadPoolExecutor(4) as callers:
+        asked = [callers.submit(front.score, [1]) for _ in range(4)]
+        time.sleep(0.8)
+        assert 0.4 <= takes(front) < 2.0  # somebody has waited so long, though few were answered
+    assert [each.result() for each in asked] == [[1]] * 4
+    assert takes(front) == 0.0
+
+
+def test_state_says_what_half_of_the_last_requests_took(serve):
+    front = serve(
+        "import time\n\ndef predict(model, inputs):\n    time.sleep(0.1)\n    return inputs\n"
+    )
+    for _ in range(20):
+        front.score([1])
+    assert 0.1 <= takes(front) < 1.0
 
 
 def test_systemd_hears_ready_the_watchdog_and_stopping(serve, tmp_path):

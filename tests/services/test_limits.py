@@ -90,3 +90,13 @@ def test_the_few_answers_of_a_slow_instance_are_not_hidden_by_the_many_before(wo
     states.judge(work, rows := [dict(said)])
     assert rows[0]["state"] == "degraded"
     assert rows[0]["error"] == "One request in 20 takes over 6 s (last 10 s)."
+
+
+def test_what_requests_take_just_now_is_judged_before_any_row_is_there(work):
+    now = int(time.time()) // 10 * 10
+    quick = {"requests": {"200": 5000}, "latency": sketch.of([0.001] * 5000)}
+    keep(work, [row(now - 10, **quick)])
+    said = {"model": "churn", "location": "local", "state": "serving", "error": "", "pinned": []}
+    states.judge(work, rows := [{**said, "takes": takes} for takes in (None, 4.9, 6.25)])
+    assert [each["state"] for each in rows] == ["serving", "serving", "degraded"]
+    assert rows[2]["error"] == "Requests take over 6.2 s just now."

@@ -53,6 +53,15 @@ def test_slow_answers_are_told_with_their_limit():
     assert reading.hold > 0
 
 
+@pytest.mark.parametrize(
+    ("requests", "p95", "takes", "expected"),
+    [(100, 2.5, 7.5, 1.5), (3, 60.0, 7.5, 1.5), (100, 7.5, None, 1.5), (3, 60.0, None, 0.0),
+     (None, None, 10.0, 2.0)],
+)  # fmt: skip
+def test_slow_is_also_what_requests_take_just_now(requests, p95, takes, expected):
+    assert share("p95", requests=requests, p95=p95, takes=takes) == expected
+
+
 def test_memory_counts_only_where_there_is_a_limit_to_it():
     assert ("memory", "") not in read(memory=1e9)
     reading = read(memory=1.9e9, most=2e9)["memory", ""]
