@@ -15,6 +15,8 @@ from app.desktop.webkit import NoWindow as NoWindow
 
 SAVED_IN = (Path.home() / "Downloads",)
 """Where a file is offered to be saved, if it is there."""
+PATIENCE = 30.0
+"""Seconds that a window may take to be there."""
 
 
 class Window:
@@ -29,6 +31,7 @@ class Window:
         busy: Callable[[], int] = lambda: 0,
         invite: Callable[[str], str] = lambda path: path,
     ) -> None:
+        self.home = home
         self._storage = home / "window"
         self._busy = busy
         self._invite = invite
@@ -120,6 +123,14 @@ class Window:
         self._leave = True
         if self.pages.shown:
             self.pages.shown.destroy()
+
+    def give_up(self) -> None:
+        """Close all, as soon as they are there, whatever is at work."""
+        if self._there.wait(PATIENCE):
+            self._busy = lambda: 0
+            for pane in (self.pages, self.status):
+                if pane.shown:
+                    pane.shown.destroy()
 
     def _closing(self, pane: Pane) -> bool | None:
         """Whether it may close: asked on the way, for here the window system waits for us."""

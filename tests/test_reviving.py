@@ -7,7 +7,7 @@ from client import Client, Failed, write_model
 
 from app.services import reviving
 from app.store import copies
-from app.views.server import alone
+from app.views.door import alone
 
 
 @pytest.fixture

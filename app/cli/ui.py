@@ -7,7 +7,9 @@ import signal
 import sys
 import threading
 import webbrowser
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,10 @@ from app.cli.starting import WINDOWS, mended, told_in_a_window
 from app.errors import Busy
 
 if TYPE_CHECKING:
+    from app.views.door import Door
     from app.views.server import Server
+    from app.window import Window
+    from app.workspace import Workspace
 
 
 @click.command()
@@ -38,26 +43,61 @@ def serve(way: str, as_json: bool = False) -> None:
     way: none, browser, window, or status, the small one.
     """
     from app import config
-    from app.store import copies
-    from app.views import server
+    from app.views import door
     from app.workspace import Workspace
 
     os.umask(0o077)
-    home = config.home()
-    with told_in_a_window(Workspace(home), way), server.alone(home) as first:
+    work = Workspace(config.home())
+    with told_in_a_window(work, way), door.alone(work.home) as first:
         if not first:
-            _join(home, way, as_json)
+            _join(work.home, way, as_json)
             return
-        with mended(Workspace(home), way):
-            server.ready()
-        serving = server.Server(Workspace(home))
-        serving.start()
-        threading.Thread(target=copies.keep_daily, args=(home,), daemon=True).start()
-        with server.announced(home, serving):
-            asked = _asked_to_end()  # before anybody is told whom to end
-            _say(serving.invitation(), as_json)
-            _until_ended(serving, home, way, asked)
-        serving.close()
+        with mended(work, way):
+            _prepare(way)
+        _serve(work, way, as_json)
+
+
+def _prepare(way: str) -> None:
+    """What a window needs before it can be shown; whether there is one is seen later."""
+    from app.desktop import webkit
+
+    if way in WINDOWS:
+        with suppress(webkit.NoWindow):
+            webkit.loaded()
+
+
+def _serve(work: Workspace, way: str, as_json: bool) -> None:
+    """Show the door at once, while what is behind it is made ready."""
+    from app.views import door
+    from app.window import Window
+
+    opened = door.Door(work.home)
+    window = Window(work.home, lambda: len(_at_work()), opened.invitation)
+    with door.announced(work.home, opened), ThreadPoolExecutor(1) as beside:
+        asked = _asked_to_end()  # before anybody is told whom to end
+        coming = beside.submit(_begin, work, opened, window if way in WINDOWS else None)
+        coming.add_done_callback(partial(_give_up, window, asked))
+        _say(opened.invitation(), as_json)
+        _until_ended(coming, opened, window, way, asked)
+        coming.result().close()
+
+
+def _begin(work: Workspace, opened: Door, window: Window | None) -> Server:
+    """Import the pages, the longest part of a start, and serve them."""
+    from app.store import copies
+    from app.views.server import Server
+
+    serving = Server(work, opened, window)
+    serving.start()
+    threading.Thread(target=copies.keep_daily, args=(work.home,), daemon=True).start()
+    return serving
+
+
+def _give_up(window: Window, asked: threading.Event, coming: Future[Server]) -> None:
+    """There will be no pages: nobody need wait for them."""
+    if coming.exception():
+        asked.set()
+        window.give_up()
 
 
 def _join(home: Path, way: str, as_json: bool) -> None:
@@ -82,10 +122,10 @@ def ui_token(new: bool, as_json: bool) -> None:
     """Print the token by which scripts ask the open pages (docs/api.md), made if there is none."""
     from app import config
     from app.services import ui_token
-    from app.views import server
+    from app.views import door
 
     home = config.home()
-    said = {"token": ui_token.get(home, new=new), "url": server.open_at(home)}
+    said = {"token": ui_token.get(home, new=new), "url": door.open_at(home)}
 
     def show(_: object) -> None:
         click.echo(said["token"])
@@ -97,10 +137,10 @@ def ui_token(new: bool, as_json: bool) -> None:
 
 def _invited(home: Path, *, raise_window: bool, status: bool) -> dict[str, Any]:
     """What the program says that serves this store already."""
-    from app.views import server
+    from app.views import door
 
-    said = server.running(home)
-    if said and (found := server.invited(said, raise_window=raise_window, status=status)):
+    said = door.running(home)
+    if said and (found := door.invited(said, raise_window=raise_window, status=status)):
         return found
     raise Busy(
         "RhythmicML is open already, and does not answer.",
@@ -113,11 +153,13 @@ def _say(url: str, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _until_ended(serving: Server, home: Path, way: str, asked: threading.Event) -> None:
+def _until_ended(
+    coming: Future[Server], opened: Door, window: Window, way: str, asked: threading.Event
+) -> None:
     """Until the window is closed and what it ordered is done; without one, until asked to end."""
     if way == "browser":
-        webbrowser.open(serving.invitation())
-    if way not in WINDOWS or not _window_closed(serving, home, way, asked):
+        webbrowser.open(opened.invitation())
+    if way not in WINDOWS or not _window_closed(coming, opened, window, way, asked):
         asked.wait()
     elif threads := _at_work():
         click.echo(f"Finishing {len(threads)} {'job' if len(threads) == 1 else 'jobs'} ...")
@@ -125,21 +167,22 @@ def _until_ended(serving: Server, home: Path, way: str, asked: threading.Event) 
             thread.join()
 
 
-def _window_closed(serving: Server, home: Path, way: str, asked: threading.Event) -> bool:
+def _window_closed(
+    coming: Future[Server], opened: Door, window: Window, way: str, asked: threading.Event
+) -> bool:
     """Show a window until it is closed; False at once when there is only a browser's tab."""
     from app.desktop.browsers import browser_window
-    from app.window import NoWindow, Window
+    from app.window import NoWindow
 
     path = "/status" if way == "status" else "/"
-    serving.window = Window(home, lambda: len(_at_work()), serving.invitation)
     try:
-        serving.window.run(serving.invitation(path), status=way == "status")
+        window.run(opened.invitation(path), status=way == "status")
         return True
     except NoWindow as none:
-        serving.window = None
+        coming.result().window = None
         click.echo(f"{none} A browser shows the pages; Ctrl-C ends them.", err=True)
-    if (shown := browser_window(serving.invitation(path), home)) is None:
-        webbrowser.open(serving.invitation(path))
+    if (shown := browser_window(opened.invitation(path), window.home)) is None:
+        webbrowser.open(opened.invitation(path))
         return False
     while shown.poll() is None and not asked.wait(0.5):
         pass

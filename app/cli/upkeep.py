@@ -88,12 +88,12 @@ def restore_store(folder: Path | None, undo: bool, as_json: bool) -> None:
     """Put a backup, or a copy of the store, in its place: all or nothing; nothing is lost."""
     from app import config
     from app.services import backups
-    from app.views import server
+    from app.views import door
 
     if (folder is None) != undo:
         raise click.UsageError("Name the folder of a backup, or say --undo.")
     replaced = folder is not None and folder.is_file()  # under the feet of who has it open
-    with server.alone(config.home()) if replaced else nullcontext(True) as alone:
+    with door.alone(config.home()) if replaced else nullcontext(True) as alone:
         if not alone:
             raise Busy("RhythmicML is open.", remedy="Close its window first, or end it.")
         result = follow(backups.restore(workspace(), folder), as_json)

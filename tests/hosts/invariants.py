@@ -16,6 +16,8 @@ from typing import Any
 from client import Client
 from guests import Guest
 
+from app.deployer.agent.instances import OURS
+
 SYSTEM_BASE = "/var/lib/rhythmicml"
 ASK = r"""
 import http.client, json, sys
@@ -164,6 +166,7 @@ def _nothing_is_left_over(site: Site) -> None:
     )
     assert [each for each in hidden.splitlines() if not each.endswith(".lock")] == [], "I6"
     assert site.shell(f"ls -A {site.base}/tmp 2>/dev/null") == "", "I6"
+    assert set(site.shell(f"ls -A {site.base}").split()) <= OURS, "I6"
     assert "unconfirmed.json" not in site.shell(f"ls {site.folder}"), "I6"
     there = {e for e in site.shell(f"ls {site.folder}/releases").split() if e != "current"}
     assert there <= site.complete(), f"I6: {there - site.complete()}"

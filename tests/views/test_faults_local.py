@@ -14,8 +14,8 @@ from contextlib import closing
 import pytest
 from client import ROOT, Client
 
+from app.views.door import alone
 from app.views.guard import CSP, CSRF_HEADER
-from app.views.server import alone
 
 
 def ask(server, method, path, headers=None, body=b""):

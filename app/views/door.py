@@ -1,0 +1,132 @@
+"""Where windows and other programs of this user find the pages: on this machine only, for this
+user only, one program for each store.
+
+The door is there before what is behind it: who comes early waits until the pages are ready.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from app.errors import Problem
+from app.services import ui_token
+from app.views.keys import Keys
+
+
+class Door:
+    """A port of this machine, and what lets a window in."""
+
+    def __init__(self, home: Path) -> None:
+        self.keys = Keys(partial(ui_token.read, home))
+        self.listening = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port: int = self.listening.getsockname()[1]
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def invitation(self, path: str = "/") -> str:
+        """A URL that lets one window in to a path, once, within a minute."""
+        to = f"&to={quote(path)}" if path != "/" else ""
+        return f"{self.address}/bootstrap?code={self.keys.make_code()}{to}"
+
+
+@contextmanager
+def alone(home: Path) -> Iterator[bool]:
+    """Whether no other program serves this store; kept so while the block runs."""
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(home / "ui.lock", flags, 0o600)
+    except OSError as error:
+        raise Problem(
+            f'RhythmicML cannot write to its folder "{home}".',
+            cause=error.strerror or str(error),
+            remedy="Make it yours and writable, or point RHYTHMICML_HOME to another folder.",
+        ) from error
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def announced(home: Path, door: Door) -> Iterator[None]:
+    """How other programs of this user find the door, while the block runs.
+
+    With a full disk they do not, and all else goes on.
+    """
+    with contextlib.suppress(OSError):
+        _announce(home, door)
+    try:
+        yield
+    finally:
+        (home / "ui.json").unlink(missing_ok=True)
+
+
+def _announce(home: Path, door: Door) -> None:
+    path = home / "ui.json"
+    said = json.dumps({"url": door.address, "bearer": door.keys.bearer, "pid": os.getpid()})
+    partial = path.with_name(f".ui.json.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        partial.unlink()
+    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(fd, "w") as file:
+        file.write(said)
+    partial.replace(path)
+
+
+def running(home: Path) -> dict[str, Any] | None:
+    """What the program said that serves this store; None when it said nothing (yet)."""
+    try:
+        said: dict[str, Any] = json.loads((home / "ui.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return said
+
+
+def invited(
+    said: dict[str, Any], *, raise_window: bool, status: bool = False
+) -> dict[str, Any] | None:
+    """An invitation from the program that serves: `url`, and whether its window is `raised`.
+
+    status: to the status window. None when it does not answer.
+    """
+    request = urllib.request.Request(
+        f"{said['url']}/api/v1/invitations",
+        data=json.dumps({"raise_window": raise_window, "status": status}).encode(),
+        method="POST",
+        headers={
+            "Authorization": f"Bearer {said['bearer']}",
+            "Content-Type": "application/json",
+        },
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=5) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+    except (OSError, ValueError):
+        return None
+
+
+def open_at(home: Path) -> str | None:
+    """The address of the program that serves this store; None when none answers."""
+    said = running(home)
+    return str(said["url"]) if said and invited(said, raise_window=False) else None
