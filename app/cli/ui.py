@@ -77,6 +77,8 @@ def _serve(work: Workspace, way: str, as_json: bool) -> None:
         asked = _asked_to_end()  # before anybody is told whom to end
         coming = beside.submit(_begin, work, opened, window if way in WINDOWS else None)
         coming.add_done_callback(partial(_give_up, window, asked))
+        if way not in WINDOWS:
+            coming.result()  # who cannot see a window is told one thing: the address, or why not
         _say(opened.invitation(), as_json)
         _until_ended(coming, opened, window, way, asked)
         coming.result().close()
