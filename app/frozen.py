@@ -12,16 +12,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 
 from app.errors import Problem
 
 FROZEN = bool(getattr(sys, "frozen", False))
 UNPACKED = Path(getattr(sys, "_MEIPASS", "."))
 """Where the file's content lies while it runs."""
+FOLDERS = "_MEI"
+"""How the names of folders begin that a start unpacks."""
 ALIVE = "rhythmicml.alive"
 """Locked in that folder as long as the program runs."""
+LATE = {"cryptography.hazmat.bindings._rust": "cryptography/hazmat/bindings/_rust.abi3.so"}
+"""Module → its file, which takes a third of all that is in there: unpacked when it is imported."""
 LIBRARIES = "LD_LIBRARY_PATH"
 PYTHONS = ("python3", *(f"python3.{minor}" for minor in range(14, 8, -1)))
 
@@ -31,6 +37,8 @@ def settle() -> None:
     if FROZEN:
         restore_libraries(os.environ)
         sweep(UNPACKED)
+        if UNPACKED.name.startswith(FOLDERS):
+            sys.meta_path.insert(0, Late(UNPACKED))
 
 
 def restore_libraries(environ: MutableMapping[str, str]) -> None:
@@ -42,10 +50,10 @@ def restore_libraries(environ: MutableMapping[str, str]) -> None:
 
 def sweep(own: Path) -> None:
     """Mark our folder as in use, and remove those of programs that were killed."""
-    if not own.name.startswith("_MEI"):  # a folder that was installed, not unpacked
+    if not own.name.startswith(FOLDERS):  # a folder that was installed, not unpacked
         return
     _locked(own / ALIVE)
-    for each in own.parent.glob("_MEI*"):
+    for each in own.parent.glob(f"{FOLDERS}*"):
         if each != own and (each / ALIVE).exists() and (held := _locked(each / ALIVE)) is not None:
             shutil.rmtree(each, ignore_errors=True)
             os.close(held)
@@ -61,6 +69,22 @@ def _locked(path: Path) -> int | None:
         except OSError:
             os.close(fd)
     return None
+
+
+class Late:
+    """Puts a library in its place before Python looks for it there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        """Never finds it itself: what is asked next does."""
+        place = self._folder / LATE.get(name, "")
+        if name in LATE and not place.exists():
+            module = importlib.import_module("rhythmicml_late")  # packaging/linux/rhythmicml.spec
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(zlib.decompress(module.PACKED[name]))
+            del sys.modules[module.__name__]  # it is large
 
 
 @functools.cache
