@@ -29,6 +29,7 @@ class Scanned:
     """A folder as a model. known: the model's name if it is tracked already. size [bytes].
 
     missing: file → what it is for. drafts: of those present, what is still as it was drafted.
+    serves: the artifact that a predict.py which was drafted, or will be, predicts with, if any.
     problem: why it cannot be added, if it cannot.
     """
 
@@ -41,6 +42,7 @@ class Scanned:
     present: tuple[str, ...] = ()
     missing: tuple[tuple[str, str], ...] = ()
     drafts: tuple[str, ...] = ()
+    serves: str = ""
     problem: Problem | None = None
 
 
@@ -72,6 +74,7 @@ def scan(work: Workspace, folder: Path) -> Scanned:
         tuple(part for part in PARTS if part in paths),
         tuple((part, why) for part, why in PARTS.items() if part in wanted - paths),
         _drafts(real, paths, artifacts),
+        "" if said.stages else _serves(real, artifacts),
     )
 
 
@@ -92,6 +95,12 @@ def _drafts(folder: Path, paths: set[str], found: Sequence[Artifact]) -> tuple[s
     there = [part for part in DRAFTED if part in paths]
     texts = starters.as_drafted(folder, found) if there else {}
     return tuple(part for part in there if _is_draft(folder / part, texts[part]))
+
+
+def _serves(folder: Path, found: Sequence[Artifact]) -> str:
+    drafts, script = starters.of_artifacts(folder, "", found), folder / "predict.py"
+    mine = script.exists() and not _is_draft(script, {drafts.files["predict.py"]})
+    return "" if mine else drafts.serves
 
 
 def _is_draft(path: Path, texts: set[str]) -> bool:

@@ -19,7 +19,7 @@ from app.errors import Problem
 from app.models import Configuration
 from app.services import artifacts
 from app.services.artifacts import TABLE, Artifact
-from app.services.fits import Fit, fit
+from app.services.predictors import Predictor, predictor
 from app.store.folder import IGNORE_FILE
 from app.store.folder import scan as scan_folder
 
@@ -87,7 +87,11 @@ def of_artifacts(folder: Path, name: str, found: Sequence[Artifact]) -> Drafts:
     learned = _learned(found)
     configured = _configured(folder)
     place = configured.artifacts if configured else _place(learned)
-    how = fit(learned[0], artifacts.peek(folder / learned[0].path)) if len(learned) == 1 else None
+    how = (
+        predictor(learned[0], artifacts.peek(folder / learned[0].path))
+        if len(learned) == 1
+        else None
+    )
     if how and configured and configured.input not in (None, how.input):
         how = None
     files = serving(how, learned[0].path, place) if how else summing(learned, place)
@@ -106,7 +110,7 @@ def as_drafted(folder: Path, found: Sequence[Artifact]) -> dict[str, set[str]]:
     return texts
 
 
-def serving(how: Fit, path: str, place: str) -> dict[str, str]:
+def serving(how: Predictor, path: str, place: str) -> dict[str, str]:
     """Files of a model that predicts with what is at this path. place: what `load` is given."""
     standard = [each for each in how.imports if each == STANDARD] + ["from pathlib import Path"]
     others = sorted(each for each in how.imports if each != STANDARD)
@@ -136,7 +140,7 @@ def _learned(found: Sequence[Artifact]) -> list[Artifact]:
     return sorted((each for each in found if each.kind != TABLE), key=lambda each: each.path)
 
 
-def _about(how: Fit, path: str) -> str:
+def _about(how: Predictor, path: str) -> str:
     """What the draft does not know, and what to do about it."""
     words = f"Drafted for {_quoted(path)}. "
     if how.sample:

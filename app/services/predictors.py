@@ -1,6 +1,6 @@
 """How what was learned is served, as far as its file tells: what a first predict.py does with it.
 
-Pure: from an artifact's name, kind and bytes to a `Fit`, or None where only a person can know.
+Pure: from an artifact's name, kind and bytes to a `Predictor`; None where only a person can know.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ OF_NUMBERS = re.compile(
 """Classes that keep how many numbers they take before anything that was fitted inside them."""
 FEATURES_OF_XGBOOST = re.compile(rb'num_feature(?:":"|SL.{8})(\d{1,6})["L]', re.DOTALL)
 FEATURES_OF_LIGHTGBM = re.compile(rb"\nmax_feature_idx=(\d{1,6})\n")
-
 NO_CATEGORIES = re.compile(rb"\npandas_categorical:(\[\]|null)\n")
 
 
 @dataclass(frozen=True)
-class Fit:
-    """load: the body of a function, with {path} for the file. predict: of `model` and `inputs`.
+class Predictor:
+    """How it is loaded and asked, and what it has to be installed and tried with.
 
+    load: the body of a function, with {path} for the file. predict: of `model` and `inputs`.
     input: what predict is given. names: its columns, when known. features: how many numbers make
     a row; 0 when that is not known, or they may be something else. texts: a row is a text.
     """
@@ -88,9 +88,9 @@ class Fit:
         return json.dumps([row], ensure_ascii=False) + "\n"
 
 
-def fit(artifact: Artifact, data: bytes) -> Fit | None:
+def predictor(artifact: Artifact, data: bytes) -> Predictor | None:
     """How to serve it. data: the file, or its beginning and its end."""
-    known: dict[str, Callable[[Artifact, bytes], Fit | None]] = {
+    known: dict[str, Callable[[Artifact, bytes], Predictor | None]] = {
         SKLEARN: _pickled, ONNX: _onnx, XGBOOST: _xgboost, LIGHTGBM: _lightgbm,
     }  # fmt: skip
     return known[artifact.kind](artifact, data) if artifact.kind in known else None
@@ -99,14 +99,14 @@ def fit(artifact: Artifact, data: bytes) -> Fit | None:
 # Pickles
 
 
-def _pickled(artifact: Artifact, data: bytes) -> Fit | None:
+def _pickled(artifact: Artifact, data: bytes) -> Predictor | None:
     ending, said = Path(artifact.path).suffix.lower(), pickled.read(data)
     if ending == ".skops" or said.gathered:
         return None
     by_joblib = ending == ".joblib" or said.by_joblib
     reads_text = _first_fitted(said).endswith(TEXT_READERS)
     kind = "json" if reads_text else "dataframe" if said.named else "ndarray"
-    return Fit(
+    return Predictor(
         ("import joblib" if by_joblib else "import pickle", *IMPORTS[kind]),
         "return joblib.load({path})" if by_joblib else UNPICKLE,
         f"model.{_method(said)}(inputs)",
@@ -134,7 +134,7 @@ def _first_fitted(said: Pickled) -> str:
 
 
 def _features(said: Pickled, data: bytes) -> int:
-    """How many numbers make a row; 0 unless that is beyond doubt."""
+    """How many numbers make a row; 0 when that is in doubt."""
     first = _first_fitted(said)
     if any(each.endswith(OF_ANYTHING) for each in said.classes):
         return 0
@@ -170,13 +170,13 @@ def _number(version: str) -> tuple[int, ...]:
 # Others
 
 
-def _onnx(artifact: Artifact, data: bytes) -> Fit | None:
+def _onnx(artifact: Artifact, data: bytes) -> Predictor | None:
     taken = onnx.inputs(data)
     if taken is not None and (len(taken) != 1 or not taken[0].dtype):
         return None
     shape = taken[0].shape if taken else ()
     dtype = taken[0].dtype if taken else "float32"
-    return Fit(
+    return Predictor(
         (ARRAYS, "import onnxruntime"),
         "return onnxruntime.InferenceSession({path})",
         f"model.run(None, {{model.get_inputs()[0].name: np.asarray(inputs, np.{dtype})}})[0]",
@@ -186,8 +186,8 @@ def _onnx(artifact: Artifact, data: bytes) -> Fit | None:
     )
 
 
-def _xgboost(artifact: Artifact, data: bytes) -> Fit:
-    return Fit(
+def _xgboost(artifact: Artifact, data: bytes) -> Predictor:
+    return Predictor(
         (ARRAYS, "import xgboost"),
         "return xgboost.Booster(model_file={path})",
         "model.inplace_predict(inputs)",
@@ -197,8 +197,8 @@ def _xgboost(artifact: Artifact, data: bytes) -> Fit:
     )
 
 
-def _lightgbm(artifact: Artifact, data: bytes) -> Fit:
-    return Fit(
+def _lightgbm(artifact: Artifact, data: bytes) -> Predictor:
+    return Predictor(
         ("import lightgbm", ARRAYS),
         "return lightgbm.Booster(model_file={path})",
         "model.predict(inputs)",
