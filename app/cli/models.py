@@ -47,11 +47,15 @@ def init(folder: Path, name: str | None, as_json: bool) -> None:
 
     def words(_: Any) -> None:
         click.echo(f"{made.name}: wrote {written}.")
-        todo = "put your model into predict.py"
         if made.serves:
             click.echo(f"predict.py predicts with {made.serves}.")
-            todo = "put a real request into sample.json"
-        click.echo(f"Next: {todo}, then: rhythmicml deploy {quote(str(folder))}")
+        todo = (
+            "put a real request into sample.json"
+            if made.serves
+            else "put your model into predict.py"
+        )
+        first = f"{todo}, then: " if "predict.py" in made.written else ""
+        click.echo(f"Next: {first}rhythmicml deploy {quote(str(folder))}")
 
     emit(made, as_json, words)
 

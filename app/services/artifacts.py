@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,11 @@ KINDS = {
     "TensorFlow": (".h5", ".keras", ".tflite", ".pb"),
     TABLE: (".csv", ".parquet", ".feather", ".npy", ".npz"),
 }
-SIGNS = {".json": (XGBOOST, b'"learner"'), ".txt": (LIGHTGBM, b"tree\n")}
-"""Endings that say nothing by themselves, and what is in the first bytes of a model that has it."""
+SIGNS = {
+    ".json": (XGBOOST, re.compile(rb'\s*\{.*?"learner"\s*:\s*\{', re.DOTALL)),
+    ".txt": (LIGHTGBM, re.compile(rb"tree\r?\nversion=")),
+}
+"""Endings that say nothing by themselves, and how a model begins that has one of them."""
 FIRST = 256
 MOST_LOOKED_INTO = 100
 HEAD, TAIL = 4 << 20, 1 << 20
@@ -58,7 +62,7 @@ def _signed(folder: Path, files: Iterable[Found]) -> dict[str, str]:
 def _looked_into(folder: Path, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
     for path in paths:
         kind, sign = SIGNS[Path(path).suffix.lower()]
-        if sign in _read(folder / path, FIRST, 0):
+        if sign.match(_read(folder / path, FIRST, 0)):
             yield path, kind
 
 

@@ -87,11 +87,7 @@ def of_artifacts(folder: Path, name: str, found: Sequence[Artifact]) -> Drafts:
     learned = _learned(found)
     configured = _configured(folder)
     place = configured.artifacts if configured else _place(learned)
-    how = (
-        predictor(learned[0], artifacts.peek(folder / learned[0].path))
-        if len(learned) == 1
-        else None
-    )
+    how = _predictor(folder, learned)
     if how and configured and configured.input not in (None, how.input):
         how = None
     files = serving(how, learned[0].path, place) if how else summing(learned, place)
@@ -102,9 +98,9 @@ def of_artifacts(folder: Path, name: str, found: Sequence[Artifact]) -> Drafts:
 
 def as_drafted(folder: Path, found: Sequence[Artifact]) -> dict[str, set[str]]:
     """Path → every text that `drafts` may have written there before, whatever was there then."""
-    learned = _learned(found)
+    learned = tuple(_learned(found))
     texts: dict[str, set[str]] = {}
-    for there in ([], learned, *([each] for each in learned[:MOST_ALONE])):
+    for there in {(), learned, *((each,) for each in learned[:MOST_ALONE])}:
         for path, text in of_artifacts(folder, "", there).files.items():
             texts.setdefault(path, set()).add(text)
     return texts
@@ -134,6 +130,13 @@ def summing(learned: Sequence[Artifact], place: str) -> dict[str, str]:
     words = f"Found: {', '.join(named)}{more}. Only you know how to load this: do it in load."
     script = SUMS.format(note=_comment(words) + "\n\n" if named else "")
     return {"predict.py": script, "requirements.txt": REQUIREMENTS, "sample.json": SAMPLE}
+
+
+def _predictor(folder: Path, learned: Sequence[Artifact]) -> Predictor | None:
+    """For the one artifact that there is; which of several is the model only a person knows."""
+    if len(learned) != 1:
+        return None
+    return predictor(learned[0], artifacts.peek(folder / learned[0].path))
 
 
 def _learned(found: Sequence[Artifact]) -> list[Artifact]:

@@ -261,6 +261,14 @@ def test_the_file_is_found_from_what_load_is_given(tmp_path, place, path, expres
     assert text(models.init(folder), "rhythmicml.toml").count("\n") == 2, "it stays as it was"
 
 
+def test_texts_that_only_speak_of_trees_and_learners_are_no_models(tmp_path):
+    folder = learned(tmp_path / "m", "model.ubj")
+    (folder / "requirements.txt").write_text("tree\n")
+    (folder / "readme.txt").write_text("A pine is a tree\nversion=2\n")
+    (folder / "sample.json").write_text('[{"learner": "tree"}]')
+    assert models.init(folder).serves == "model.ubj"
+
+
 def test_inputs_that_are_configured_otherwise_are_not_guessed_at(tmp_path):
     folder = learned(tmp_path / "m", "model.ubj")
     (folder / "rhythmicml.toml").write_text('[predict]\ninput = "bytes"\n')
