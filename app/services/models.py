@@ -28,7 +28,7 @@ NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?")
 class Initialised:
     """A folder made ready. `written` names the files that were not there before.
 
-    serves: the artifact that a predict.py among them predicts with; empty for none.
+    serves: the artifact that predict.py predicts with, as it was drafted; empty for none.
     """
 
     folder: Path
@@ -57,8 +57,7 @@ def init(folder: Path, name: str | None = None) -> Initialised:
     folder = folder.expanduser().absolute()
     name = checked_name(name) if name else slug(folder.name)
     drafts = starters.drafts(folder, name)
-    written = write_starters(folder, drafts.files)
-    return Initialised(folder, name, written, drafts.serves if "predict.py" in written else "")
+    return Initialised(folder, name, write_starters(folder, drafts.files), drafts.serves)
 
 
 def write_starters(folder: Path, files: Mapping[str, str]) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ def scan(work: Workspace, folder: Path) -> Scanned:
         tuple(part for part in PARTS if part in paths),
         tuple((part, why) for part, why in PARTS.items() if part in wanted - paths),
         _drafts(real, paths, artifacts),
-        "" if said.stages else _serves(real, artifacts),
+        "" if said.stages else starters.of_artifacts(real, "", artifacts).serves,
     )
 
 
@@ -95,12 +95,6 @@ def _drafts(folder: Path, paths: set[str], found: Sequence[Artifact]) -> tuple[s
     there = [part for part in DRAFTED if part in paths]
     texts = starters.as_drafted(folder, found) if there else {}
     return tuple(part for part in there if _is_draft(folder / part, texts[part]))
-
-
-def _serves(folder: Path, found: Sequence[Artifact]) -> str:
-    drafts, script = starters.of_artifacts(folder, "", found), folder / "predict.py"
-    mine = script.exists() and not _is_draft(script, {drafts.files["predict.py"]})
-    return "" if mine else drafts.serves
 
 
 def _is_draft(path: Path, texts: set[str]) -> bool:

@@ -68,7 +68,10 @@ MOST_ALONE = 8
 
 @dataclass(frozen=True)
 class Drafts:
-    """files: path → text. serves: the artifact that predict.py predicts with; empty for none."""
+    """files: path → text. serves: the artifact that predict.py predicts with.
+
+    It is empty where the draft predicts with none, or somebody wrote a predict.py.
+    """
 
     files: dict[str, str]
     serves: str = ""
@@ -91,9 +94,10 @@ def of_artifacts(folder: Path, name: str, found: Sequence[Artifact]) -> Drafts:
     if how and configured and configured.input not in (None, how.input):
         how = None
     files = serving(how, learned[0].path, place) if how else summing(learned, place)
-    settings = starter(name, artifacts=_as_set(place), input=how.input if how else "json")
-    files |= {config.FILE: settings, IGNORE_FILE: IGNORE}
-    return Drafts(files, learned[0].path if how else "")
+    own = _is_own(folder / "predict.py", files["predict.py"])
+    fitting = starter(name, artifacts=_as_set(place), input=how.input if how else "json")
+    files |= {config.FILE: starter(name) if own else fitting, IGNORE_FILE: IGNORE}
+    return Drafts(files, learned[0].path if how and not own else "")
 
 
 def as_drafted(folder: Path, found: Sequence[Artifact]) -> dict[str, set[str]]:
@@ -181,6 +185,16 @@ def _configured(folder: Path) -> Configuration | None:
     with suppress(Problem):
         return config.read_configuration(folder) if (folder / config.FILE).exists() else None
     return None
+
+
+def _is_own(script: Path, draft: str) -> bool:
+    """Whether somebody wrote this script, who knows what it is given."""
+    try:
+        return script.read_text("utf-8") != draft
+    except FileNotFoundError:
+        return False
+    except (OSError, UnicodeDecodeError):
+        return True
 
 
 def _place(learned: Sequence[Artifact]) -> str:

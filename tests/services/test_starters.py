@@ -261,6 +261,23 @@ def test_the_file_is_found_from_what_load_is_given(tmp_path, place, path, expres
     assert text(models.init(folder), "rhythmicml.toml").count("\n") == 2, "it stays as it was"
 
 
+def test_who_wrote_a_script_is_not_given_other_inputs_by_a_drafted_configuration(tmp_path):
+    folder = learned(tmp_path / "m", "model.ubj")
+    (folder / "predict.py").write_text("def predict(model, inputs): ...\n")
+    made = models.init(folder)
+    assert made.serves == ""
+    read = config.read_configuration(folder)
+    assert (read.artifacts, read.input) == ("artifacts", "json")
+
+
+def test_a_configuration_that_was_lost_is_drafted_again_for_the_drafted_script(tmp_path):
+    made = models.init(learned(tmp_path / "m", "model.ubj"))
+    first = text(made, "rhythmicml.toml")
+    (made.folder / "rhythmicml.toml").unlink()
+    assert models.init(made.folder).written == ("rhythmicml.toml",)
+    assert text(made, "rhythmicml.toml") == first
+
+
 def test_texts_that_only_speak_of_trees_and_learners_are_no_models(tmp_path):
     folder = learned(tmp_path / "m", "model.ubj")
     (folder / "requirements.txt").write_text("tree\n")
