@@ -189,10 +189,21 @@ class Front:
             sock.sendall(data)
             return read_all(sock)
 
+    def listens(self):
+        """Whether its private socket is there and takes connections."""
+        try:
+            return self.admin("GET", "/livez").status == 200
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+
     def admin(self, method, path, body=None):
         client = HTTPConnection("localhost", timeout=10)
         client.sock = socket.socket(socket.AF_UNIX)
-        client.sock.connect(str(self.private))
+        try:
+            client.sock.connect(str(self.private))
+        except OSError:
+            client.close()
+            raise
         return call(client, method, path, body)
 
 

@@ -183,7 +183,7 @@ def test_a_sample_that_is_joined_with_nothing_may_have_any_answer(serve, answer,
 def test_sigterm_is_answered_with_exit_0(serve, when):
     front = serve(SLOW_LOAD if when == "loading" else MODEL, ready=when == "ready")
     if when == "loading":
-        wait_for(lambda: front.private.exists())
+        wait_for(front.listens)
         state = front.admin("GET", "/admin/state").json
         assert (state["ready"], state["accepting"]) == (False, False)
         assert state["workers"][0]["state"] == "loading"

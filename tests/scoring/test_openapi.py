@@ -263,7 +263,7 @@ def test_the_document_follows_the_tokens(serve):
 
 def test_the_document_is_of_the_model_however_early_it_is_asked_for(serve):
     front = serve(SLOW, sample="s.json", files={"s.json": b"[1]"}, ready=False)
-    wait_for(front.private.exists)
+    wait_for(front.listens)
     early = front.admin("GET", "/openapi.json").json
     assert early["x-schema"]["outputs"] == []
     front.wait_ready()

@@ -123,7 +123,7 @@ def test_it_waits_for_its_stages_and_says_for_which(base):
 
 def wait_for_error(front):
     """What the private /readyz says while stages are missing."""
-    wait_for(front.private.exists)
+    wait_for(front.listens)
     said = []
 
     def tells():

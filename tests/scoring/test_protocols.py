@@ -700,7 +700,7 @@ def test_version_1_says_what_it_cannot_do(array):
 
 def test_a_model_that_is_not_ready_says_so_in_every_protocol(serve):
     front = serve("import time\ntime.sleep(600)\ndef predict(m, i): ...\n", ready=False)
-    wait_for(lambda: front.private.exists())
+    wait_for(front.listens)
     paths = ("/v1/models/churn", "/v2/models/churn/ready", "/v2/health/ready", "/ping")
     assert [front.admin("GET", path).status for path in paths] == [503] * 4
     assert front.admin("GET", "/").json == {"status": "alive"}
