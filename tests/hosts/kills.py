@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from client import ROOT, Client
+from guests import Guest
 
 AGENT = ROOT / "app" / "deployer" / "agent"
 OTHERS = {"stop", "restart", "undeploy", "certificate", "units-gone"}
@@ -56,13 +57,27 @@ def points_of(step: str) -> list[str]:
 
 def killed(client: Client, point: str, *words: str) -> None:
     """Run a command that is killed there; a fault that misses is no test."""
+    code, said = _ended(client, point, words)
+    assert code == (1 if point.startswith("agent:") else -9), f"{point} was not hit: {said}"
+
+
+def outlived(client: Client, guest: Guest, point: str, *words: str) -> None:
+    """Run a command whose agent is killed there, and which goes on with another one."""
+    before = _logins(guest)
+    code, said = _ended(client, point, words)
+    assert code == 0, said
+    assert _logins(guest) == before + 2, f"{point} was not hit"
+
+
+def _ended(client: Client, point: str, words: tuple[str, ...]) -> tuple[int, str]:
     client.environ["RHYTHMICML_CRASH_AT"] = point
     try:
         process = client.start(*words)
         _, said = process.communicate(timeout=120)
     finally:
         del client.environ["RHYTHMICML_CRASH_AT"]
-    if point.startswith("agent:"):
-        assert process.returncode == 1, f"{point} was not hit: {said}"
-    else:
-        assert process.returncode == -9, f"{point} was not hit: {said}"
+    return process.returncode, said
+
+
+def _logins(guest: Guest) -> int:
+    return guest.run(["journalctl", "-t", "sshd", "--no-pager"]).stdout.count("Accepted")

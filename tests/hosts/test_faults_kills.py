@@ -5,13 +5,14 @@ import os
 import random
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from client import Client, Failed, write_model
 from guests import Guest, soon
 from invariants import ASK, Site, check_invariants
-from kills import POINTS, killed, points_of, step_of
+from kills import POINTS, killed, outlived, points_of, step_of
 from load import Load
 from secrecy import set_secret, write_secretive_model
 
@@ -19,9 +20,19 @@ FEW = ("switch:unconfirmed", "agent:current-renamed")
 ELSEWHERE = {"python": "test_faults_offline.py", "tunnels": "test_tunnel_of_pipeline.py"}
 """Steps of deployments that need other hosts than ours: where those are set up, they are killed."""
 TAKING_BACK = "agent:current-taken-back"
+DOWN = (
+    "agent:candidate-starting",
+    "agent:gate:before",
+    "agent:current-renamed",
+    "agent:switch:after",
+)
+"""Where nobody is answered if production was stopped first."""
+SENT_ALREADY = "agent:put:after"
+"""An upload goes on with a new agent, here with nothing left to send."""
 HERE = [each for each in POINTS if each != TAKING_BACK and step_of(each) not in ELSEWHERE]
 Words = tuple[str, ...]
 """A command."""
+Way = Callable[[Client, Path, str], Words]
 
 
 def test_points_are_found_in_the_code():
@@ -108,16 +119,22 @@ WAYS = {
 """Step or point of the agent → how the command is made ready that comes by it; else `second`."""
 
 
-def survive(point: str, client: Client, guest, folder: Path, name: str) -> float:
+def survive(point: str, client: Client, guest, folder: Path, name: str, way: Way) -> float:
     site = Site.on(guest, client, name)
-    way = WAYS.get(step_of(point), second)
     words = way(client, folder, name)
     if way is first:
         site.again = (str(folder),)
         killed(client, point, *words)
         return check_invariants(site)
     with Load(guest, site.port(), rate=40) as load:
-        killed(client, point, *words)
+        if point == SENT_ALREADY:
+            outlived(client, guest, point, *words)
+        else:
+            killed(client, point, *words)
+        if way is stopping_first:
+            began = time.monotonic()
+            soon("production again, by the host itself", lambda: served_by(site, site.port()), 15)
+            print(f"{point}: production again after {time.monotonic() - began:.1f} s")
         held = check_invariants(site)
     assert load.failed == [] or way is stopping_first, "I1"
     return held
@@ -126,7 +143,7 @@ def survive(point: str, client: Client, guest, folder: Path, name: str) -> float
 @pytest.mark.parametrize("point", FEW)
 def test_f20_f21_killed_at_the_switch(root_client, guest, tmp_path, point):
     folder, name = model(tmp_path, point)
-    survive(point, root_client, guest, folder, name)
+    survive(point, root_client, guest, folder, name, second)
     root_client("undeploy", name, "--purge", "--yes")
 
 
@@ -139,8 +156,17 @@ def test_f20_f21_killed_at_every_point(root_client, guest, tmp_path, point):
     if step_of(point) in ("tool", "runtime", "environment"):
         guest.run(["sh", "-c", "rm -rf /var/lib/rhythmicml/tools /var/lib/rhythmicml/runtime/*"])
         guest.run(["sh", "-c", "rm -rf /var/lib/rhythmicml/envs/*"])
-    held = survive(point, root_client, guest, folder, name)
+    way = WAYS.get(step_of(point), second)
+    held = survive(point, root_client, guest, folder, name, way)
     print(f"{point}: the lock was held for {held:.1f} s")
+    root_client("undeploy", name, "--purge", "--yes")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", DOWN)
+def test_f21_production_that_was_stopped_first_is_back(root_client, guest, tmp_path, point):
+    folder, name = model(tmp_path, f"down-{point}")
+    survive(point, root_client, guest, folder, name, stopping_first)
     root_client("undeploy", name, "--purge", "--yes")
 
 

@@ -1,7 +1,8 @@
 """What the host does by itself, with no client and no agent: timers of systemd that run us.
 
 `arm`: a switch that is not confirmed in time is taken back. `stop_later`: a release that was kept
-warm is stopped. Where the keeper does systemd's part, the agent's own end and the keeper do it.
+warm is stopped. `wake_later`: production that was ended to make room is started again. Where the
+keeper does systemd's part, the agent's own end and the keeper do it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .files import replace
-from .layout import Instance, make_folder
+from .layout import CURRENT, Instance, make_folder
 from .managers import supervisor
 
 if TYPE_CHECKING:
@@ -45,6 +46,16 @@ def stop_later(agent: Agent, instance: Instance, unit: str, seconds: float) -> N
     """Have a release stopped that is kept warm; `stay` of the manager prevents it."""
     command = _command(agent, "cool", instance, unit)
     supervisor(agent).stop_later(instance, unit, seconds, command)
+
+
+def wake_later(agent: Agent, instance: Instance) -> None:
+    """Have production started again once the lock is free, if nothing has taken its place.
+
+    The timer is over at once; what it runs waits for as long as the agent has the lock.
+    """
+    manager = supervisor(agent)
+    if manager.mode != "process":
+        manager.later(f"wake-{instance.name}", 1, _command(agent, "wake", instance, ""))
 
 
 def _command(agent: Agent, do: str, instance: Instance, what: str) -> list[str]:
@@ -81,7 +92,8 @@ def _zipped(sources: dict[str, str]) -> bytes:
 
 
 def main() -> None:
-    """What the timer runs: `restore|cool BASE MODE NAME ATTEMPT|UNIT`. Waits for who deploys."""
+    """What the timer runs: `restore|cool|wake BASE MODE NAME ATTEMPT|UNIT|""`. Waits for who
+    deploys."""
     from .loop import Agent
 
     do, base, mode, name, what = sys.argv[1:]
@@ -89,7 +101,7 @@ def main() -> None:
     instance = Instance(agent.base, name)
     lock = os.open(instance.lock_file, os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    (_restore if do == "restore" else _cool)(agent, instance, what)
+    {"restore": _restore, "cool": _cool, "wake": _wake}[do](agent, instance, what)
 
 
 def _restore(agent: Agent, instance: Instance, number: str) -> None:
@@ -114,3 +126,21 @@ def _cool(agent: Agent, instance: Instance, unit: str) -> None:
     if not said.get("accepting"):
         manager.stop(instance, unit)
     instance.warm_file.unlink(missing_ok=True)
+
+
+def _wake(agent: Agent, instance: Instance, _: str) -> None:
+    """The agent is gone. What it began to start instead is ended: there is no room for both."""
+    from .supervise import serving
+    from .switching import guarded, restore, taken_back, unconfirmed
+
+    manager, noted = supervisor(agent), unconfirmed(instance)
+    served = any(each.get("accepting") for each in serving(manager, instance))
+    if served or instance.facts().get("stopped") or not instance.current():
+        return
+    if noted and guarded(noted):
+        manager.halt(instance)
+        restore(agent, instance, noted)
+        taken_back(agent, instance, noted, "the guard timer")
+    elif not {CURRENT, instance.current()} & {*manager.running(instance)}:
+        manager.halt(instance)
+        manager.start(instance, CURRENT)

@@ -211,7 +211,7 @@ class Systemd:
 
     def forget(self, instance: Instance) -> None:
         """Remove its units, and what systemd keeps for them."""
-        for name in ("guard", "warm"):
+        for name in ("guard", "warm", "wake"):
             self.no_longer(f"{name}-{instance.name}")
         self._ctl("clean", "--what=cache", "--what=state", _service(instance, CURRENT))
         for name in (_socket(instance), _service(instance, ""), _ask(instance)):

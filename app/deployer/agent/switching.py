@@ -37,7 +37,8 @@ _switched: dict[str, dict[str, Any]] = {}
 
 @op("stop_first")
 def stop_first(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
-    """End production to make room for what comes; it is started again unless that succeeds.
+    """End production to make room for what comes; it is started again unless that succeeds, by
+    the host itself where the agent is killed.
 
     args: name. systemd would wake it for the next connection, so there the port is closed too,
     until a release is started; the keeper's port stays, and connections wait.
@@ -47,6 +48,7 @@ def stop_first(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str
     before, running = instance.current(), manager.running(instance)
     if before:
         unit = before if manager.mode == "process" else CURRENT
+        guard.wake_later(agent, instance)
         agent.undo.append(lambda: manager.start(instance, unit))
     if manager.mode == "process":
         stop_others(manager, instance, keep=set())
@@ -73,7 +75,7 @@ def switch(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
     noted.update(opened=agent.opened, opening=bool(args["opening"]))
     _note(instance, noted)
     crash_point("switch-noted")
-    if _guarded(noted):
+    if guarded(noted):
         guard.arm(agent, instance, str(noted.get("id", "")))
     manager.stay(instance, unit)
     crash_point("guard-armed")
@@ -232,7 +234,7 @@ def _not_as_expected(instance: Instance, found: str | None, expected: str | None
     )
 
 
-def _guarded(noted: dict[str, Any]) -> bool:
+def guarded(noted: dict[str, Any]) -> bool:
     """Whether a timer of the host watches too. Going between loopback and public it cannot."""
     return not noted["opening"] and noted["previous"] != noted["release"]
 
