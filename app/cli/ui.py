@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -47,6 +48,7 @@ def serve(way: str, as_json: bool = False) -> None:
     from app.workspace import Workspace
 
     os.umask(0o077)
+    gc.disable()  # what is imported is no garbage: looking for some takes an eighth of a start
     work = Workspace(config.home())
     with told_in_a_window(work, way), door.alone(work.home) as first:
         if not first:
@@ -91,6 +93,8 @@ def _begin(work: Workspace, opened: Door, window: Window | None) -> Server:
 
     serving = Server(work, opened, window)
     serving.start()
+    gc.freeze()
+    gc.enable()
     threading.Thread(target=copies.keep_daily, args=(work.home,), daemon=True).start()
     return serving
 

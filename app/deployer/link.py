@@ -15,12 +15,13 @@ class Lost(Exception):
 
 
 class Link(Protocol):
-    """Bytes to and from one agent.
+    """Bytes to and from one agent. here: whether it is on this machine.
 
     patience: how long `read` waits for a byte before it raises TimeoutError. Agents beat, so
     silence means that the other side is gone.
     """
 
+    here: bool
     place: str
     patience: float
 

@@ -21,6 +21,7 @@ class LocalLink:
     """Runs the agent in a session of its own, so that Ctrl-C in the terminal reaches only us."""
 
     def __init__(self) -> None:
+        self.here = True
         self.place = "This machine"
         self.patience = PATIENCE
         self._said = tempfile.TemporaryFile(dir=scratch.folder())  # noqa: SIM115

@@ -216,6 +216,7 @@ class SshLink:
     def __init__(
         self, transports: list[Transport], place: str, location: Location, ask: Ask | None
     ) -> None:
+        self.here = False
         self.place = place
         self.patience = PATIENCE
         self._transports = transports

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 import json
+import marshal
 import os
 import secrets
 import time
 import zlib
 from importlib import resources
+from importlib.abc import InspectLoader
+from importlib.util import MAGIC_NUMBER, find_spec
+from typing import Any, cast
 
 from app import frozen
 from app.deployer.agent import frames
@@ -17,7 +21,9 @@ from app.errors import Problem
 
 START = 30.0
 NOISE = 1024 * 1024
+AGENT = "app.deployer.agent"
 PACKAGE = "rhythmicml_agent"
+"""What it is called where it runs."""
 
 # No quotes of either kind, no $ ! \ and no newline: it goes through any login shell and sh.
 BOOT = (
@@ -77,25 +83,46 @@ def local_command(mode: str) -> list[str]:
 
 @functools.cache
 def program() -> tuple[bytes, bytes]:
-    """The first line of the agent's input, and its modules, compressed."""
-    folder = resources.files("app.deployer.agent")
-    sources = {
-        file.name.removesuffix(".py"): file.read_text("utf-8")
-        for file in folder.iterdir()
-        if file.name.endswith(".py")
-    }
-    first = f"exec({sources.pop('start')!a})\n".encode()
-    named = {f"{PACKAGE}.{name}": source for name, source in sources.items()}
-    named[PACKAGE] = named.pop(f"{PACKAGE}.__init__")
+    """The first line of the agent's input, and the sources of its modules, compressed."""
+    folder = resources.files(AGENT)
+    first = f"exec({(folder / 'start.py').read_text('utf-8')!a})\n".encode()
+    named = {_there(name): (folder / f"{name}.py").read_text("utf-8") for name in _names()}
     return first, zlib.compress(json.dumps(named).encode())
+
+
+@functools.cache
+def compiled() -> bytes:
+    """The same modules for a Python as ours: compiling them is most of what a start takes."""
+    return marshal.dumps({_there(name): _code(name) for name in _names()})
+
+
+def _names() -> list[str]:
+    files = (each.name for each in resources.files(AGENT).iterdir())
+    return sorted(name[:-3] for name in files if name.endswith(".py") and name != "start.py")
+
+
+def _there(name: str) -> str:
+    return PACKAGE if name == "__init__" else f"{PACKAGE}.{name}"
+
+
+def _code(name: str) -> Any:
+    full = AGENT if name == "__init__" else f"{AGENT}.{name}"
+    spec = find_spec(full)
+    assert spec is not None
+    return cast("InspectLoader", spec.loader).get_code(full)
 
 
 def start_agent(link: Link, base: str, silence: float, request: bytes) -> None:
     """Send the agent and its first request; return when its first byte is next to be read."""
-    first, modules = program()
+    first, sources = program()
+    code = compiled() if link.here else b""
     sentinel = secrets.token_hex(16)
     crash = os.environ.get("RHYTHMICML_CRASH_AT", "")
-    chosen = {"sentinel": sentinel[::-1], "base": base, "silence": silence, "crash": crash}
+    chosen = {
+        **{"sentinel": sentinel[::-1], "base": base, "silence": silence, "crash": crash},
+        **{"sources": len(sources), "magic": MAGIC_NUMBER.hex()},
+    }
+    modules = sources + code
     link.patience = START
     try:
         link.write(first + frames.encode(chosen, len(modules)) + modules + request)

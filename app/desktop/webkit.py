@@ -38,6 +38,7 @@ def require() -> str:
         import gi  # type: ignore[import-not-found]
 
         gi.require_version("Gtk", "3.0")
+        gi.require_version("Gdk", "3.0")
         return _webkit(gi)
     except (ImportError, ValueError) as error:
         raise NoWindow(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -47,6 +49,15 @@ def test_agent_runs_on_this_python(minor, tmp_path, monkeypatch):
         assert road.call("run", argv=["echo", "hi"])["out"] == "hi\n"
         assert road.call("lock", name="churn", who="ana")["who"] == "ana"
         assert road.call("facts")["python"].startswith(f"3.{minor}.")
+
+
+def test_agent_on_our_own_python_has_nothing_to_compile(tmp_path, monkeypatch):
+    first, sources = starting.program()
+    rubbish = dict.fromkeys(json.loads(zlib.decompress(sources)), "no Python")
+    packed = zlib.compress(json.dumps(rubbish).encode())
+    monkeypatch.setattr(starting, "program", lambda: (first, packed))
+    with open_local(tmp_path / "base") as road:
+        assert road.call("run", argv=["echo", "hi"])["out"] == "hi\n"
 
 
 def test_python_that_is_too_old_says_97():
