@@ -1,8 +1,8 @@
 """What the host does by itself, with no client and no agent: timers of systemd that run us.
 
 `arm`: a switch that is not confirmed in time is taken back. `stop_later`: a release that was kept
-warm is stopped. `wake_later`: production that was ended to make room is started again. Where the
-keeper does systemd's part, the agent's own end and the keeper do it.
+warm is stopped. Where the keeper does systemd's part, the agent's own end and the keeper do that.
+`wake_later`: production that was ended to make room is started again.
 """
 
 from __future__ import annotations
@@ -44,23 +44,19 @@ def disarm(agent: Agent, instance: Instance) -> None:
 
 def stop_later(agent: Agent, instance: Instance, unit: str, seconds: float) -> None:
     """Have a release stopped that is kept warm; `stay` of the manager prevents it."""
-    command = _command(agent, "cool", instance, unit)
+    command = [] if agent.mode == "local" else _command(agent, "cool", instance, unit)
     supervisor(agent).stop_later(instance, unit, seconds, command)
 
 
 def wake_later(agent: Agent, instance: Instance) -> None:
     """Have production started again once the lock is free, if nothing has taken its place.
 
-    The timer is over at once; what it runs waits for as long as the agent has the lock.
+    What does that runs at once, and waits for as long as the agent has the lock.
     """
-    manager = supervisor(agent)
-    if manager.mode != "process":
-        manager.later(f"wake-{instance.name}", 1, _command(agent, "wake", instance, ""))
+    supervisor(agent).when_free(instance, _command(agent, "wake", instance, ""))
 
 
 def _command(agent: Agent, do: str, instance: Instance, what: str) -> list[str]:
-    if agent.mode == "local":
-        return []
     program = str(_program(agent.base))
     words = (do, str(agent.base), agent.mode, instance.name, what)
     return [sys.executable, "-I", "-S", "-X", "utf8", program, *words]
@@ -92,8 +88,7 @@ def _zipped(sources: dict[str, str]) -> bytes:
 
 
 def main() -> None:
-    """What the timer runs: `restore|cool|wake BASE MODE NAME ATTEMPT|UNIT|""`. Waits for who
-    deploys."""
+    """What is run: `restore|cool|wake BASE MODE NAME ATTEMPT|UNIT|""`. Waits for who deploys."""
     from .loop import Agent
 
     do, base, mode, name, what = sys.argv[1:]
@@ -131,16 +126,16 @@ def _cool(agent: Agent, instance: Instance, unit: str) -> None:
 def _wake(agent: Agent, instance: Instance, _: str) -> None:
     """The agent is gone. What it began to start instead is ended: there is no room for both."""
     from .supervise import serving
-    from .switching import guarded, restore, taken_back, unconfirmed
+    from .switching import begin_again, guarded, make_room, restore, taken_back, unconfirmed
 
     manager, noted = supervisor(agent), unconfirmed(instance)
-    served = any(each.get("accepting") for each in serving(manager, instance))
-    if served or instance.facts().get("stopped") or not instance.current():
+    current, served = instance.current(), serving(manager, instance)
+    if any(each.get("accepting") for each in served) or instance.facts().get("stopped"):
         return
     if noted and guarded(noted):
-        manager.halt(instance)
+        make_room(manager, instance)
         restore(agent, instance, noted)
-        taken_back(agent, instance, noted, "the guard timer")
-    elif not {CURRENT, instance.current()} & {*manager.running(instance)}:
-        manager.halt(instance)
-        manager.start(instance, CURRENT)
+        taken_back(agent, instance, noted, "the guard")
+    elif current and not {CURRENT, current} & {*manager.running(instance)}:
+        make_room(manager, instance)
+        begin_again(manager, instance, current)

@@ -40,21 +40,29 @@ def stop_first(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str
     """End production to make room for what comes; it is started again unless that succeeds, by
     the host itself where the agent is killed.
 
-    args: name. systemd would wake it for the next connection, so there the port is closed too,
-    until a release is started; the keeper's port stays, and connections wait.
+    args: name.
     """
     instance = Instance(agent.base, args["name"])
     manager = supervisor(agent)
     before, running = instance.current(), manager.running(instance)
     if before:
-        unit = before if manager.mode == "process" else CURRENT
         guard.wake_later(agent, instance)
-        agent.undo.append(lambda: manager.start(instance, unit))
+        agent.undo.append(lambda: begin_again(manager, instance, before))
+    make_room(manager, instance)
+    return {"stopped": running}
+
+
+def make_room(manager: Supervisor, instance: Instance) -> None:
+    """End all that runs. systemd would wake production for the next connection, so there the port
+    is closed too, until a release is started; the keeper's port stays, and connections wait."""
     if manager.mode == "process":
         stop_others(manager, instance, keep=set())
     else:
         manager.halt(instance)
-    return {"stopped": running}
+
+
+def begin_again(manager: Supervisor, instance: Instance, production: str) -> None:
+    manager.start(instance, production if manager.mode == "process" else CURRENT)
 
 
 @op("switch")
