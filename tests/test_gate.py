@@ -72,7 +72,8 @@ def test_f27_bad_release_never_takes_traffic(served, name):
     ("dies", "watch"), [(1.5, "4s"), pytest.param(6, "12s", marks=pytest.mark.faults)]
 )
 def test_f27_release_that_dies_after_the_switch_is_rolled_back(served, dies, watch):
-    """While its only worker is replaced, the front refuses with 503 and Retry-After."""
+    """What the only worker holds when it dies cannot be answered; what comes after waits, or is
+    refused with 503 and Retry-After."""
     client, folder, port = served
     bad(folder, DIES_LATER.format(seconds=dies), f'[gate]\nwatch = "{watch}"\n')
     with LoadHere(port) as load, pytest.raises(Failed) as failed:
@@ -84,7 +85,9 @@ def test_f27_release_that_dies_after_the_switch_is_rolled_back(served, dies, wat
     assert "is production again" in problem["remedy"]
     assert "this worker dies late" in problem["detail"]
     refused = [each for each in load.failed if "The model is not ready." in each]
-    assert load.failed == refused
+    held = [each for each in load.failed if "died on this request" in each]
+    assert len(load.failed) == len(refused) + len(held)
+    assert len(held) <= 1, "a worker holds one"
     assert len(refused) <= 40, "more than a second's"
     assert load.releases[-1].startswith("v1-")
     assert len(set(load.releases)) == 2, "it had been switched"

@@ -36,7 +36,10 @@ FOLDER = Folder(path_type=Path)
 @click.option("--name", help="The model's name; else the folder's.")
 @command
 def init(folder: Path, name: str | None, as_json: bool) -> None:
-    """Write starter files into FOLDER: a script, requirements, a configuration, a sample."""
+    """Write starter files into FOLDER: a script, requirements, a configuration, a sample.
+
+    They fit the model file that is there, if it is one that is known.
+    """
     from app.services import models
 
     made = models.init(folder, name)
@@ -44,9 +47,15 @@ def init(folder: Path, name: str | None, as_json: bool) -> None:
 
     def words(_: Any) -> None:
         click.echo(f"{made.name}: wrote {written}.")
-        click.echo(
-            f"Next: put your model into predict.py, then: rhythmicml deploy {quote(str(folder))}"
+        if made.serves:
+            click.echo(f"predict.py predicts with {made.serves}.")
+        todo = (
+            "put a real request into sample.json"
+            if made.serves
+            else "put your model into predict.py"
         )
+        first = f"{todo}, then: " if "predict.py" in made.written else ""
+        click.echo(f"Next: {first}rhythmicml deploy {quote(str(folder))}")
 
     emit(made, as_json, words)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -21,9 +22,12 @@ class Stage(Protocol):
     def combine(self) -> str: ...
 
 
-def starter(name: str, *, python: str = "") -> str:
+def starter(name: str, *, python: str = "", artifacts: str = "", input: str = "json") -> str:
     """A first `rhythmicml.toml`: what one usually sets, and the rest as comments."""
     python = python or frozen.python_version()
+    place = f"artifacts = {json.dumps(artifacts, ensure_ascii=False)}"
+    place = place if artifacts else '# artifacts = "artifacts"'
+    kind = f'input = "{input}"'
     return f'''\
 # What RhythmicML should know about this model. Every key: docs/configuration.md
 
@@ -34,8 +38,8 @@ description = ""
 
 [predict]
 script = "predict.py"                 # load(artifacts) once, predict(model, inputs) per batch
-# artifacts = "artifacts"             # what load is given
-input = "json"                        # dataframe, ndarray, json or bytes
+{place:<36}  # what load is given
+{kind:<36}  # dataframe, ndarray, json or bytes
 # batch = {{ max_rows = 256 }}          # or false
 sample = "sample.json"                # golden input: warms up, proves, and gates every switch
 # timeout = 30                        # seconds for one prediction

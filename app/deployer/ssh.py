@@ -23,7 +23,7 @@ from app.deployer.keychain import Ask
 from app.deployer.link import PATIENCE, Address, Lost
 from app.deployer.ssh_config import Target, parse_url, route
 from app.deployer.ssh_errors import FORBIDDEN, Weak, hung_up, ssh_problems
-from app.deployer.ssh_login import Login
+from app.deployer.ssh_login import DEAD_AFTER, Login
 from app.deployer.ssh_socket import ChannelSocket, close_channel
 from app.deployer.starting import NO_PYTHON, command, no_python, start_agent
 from app.deployer.sudo import get_through
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from app.models import Location
 
 CONNECT, BANNER, HANDSHAKE, AUTH, CHANNEL = 15.0, 15.0, 20.0, 30.0, 30.0
-DEAD_AFTER_MS = 20_000
 KEEPALIVE = 10
 WINDOW = 64 * 1024 * 1024
 PACKET = 256 * 1024
@@ -152,7 +151,7 @@ def open_socket(target: Target) -> socket.socket:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_AFTER_MS)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * DEAD_AFTER))
     return sock
 
 

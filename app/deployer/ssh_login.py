@@ -25,6 +25,9 @@ from app.deployer.ssh_config import Target
 from app.deployer.ssh_keys import KeyFile, read_key_file
 from app.errors import Refused
 
+DEAD_AFTER = 20.0
+"""Seconds of silence after which the system gives a connection up; it looks closed then."""
+
 DEFAULTS = ("id_ed25519", "id_ecdsa", "id_rsa")
 MOST_KEYS = 4
 MOST_PHRASES = 3
@@ -114,7 +117,8 @@ class Login:
         try:
             wanted_too = attempt()
         except (AuthenticationException, SSHException) as error:
-            if time.monotonic() - began >= self.transport.auth_timeout:
+            silent = min(self.transport.auth_timeout, DEAD_AFTER - 1)
+            if time.monotonic() - began >= silent:
                 raise TimeoutError from error  # silence is no refusal
             if not self.transport.is_active():
                 self.tried.append(f"{name}: the server closed the connection")

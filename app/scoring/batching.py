@@ -11,20 +11,21 @@ from math import ceil
 from time import monotonic
 from typing import Any, NamedTuple
 
-from .errors import Refusal, overloaded, timed_out, worker_died
+from .errors import Refusal, not_ready, overloaded, timed_out, worker_died
 from .flights import Flights
 from .inputs import Inputs, join
 from .launch import Begun, Launch
 from .line import Job, Line, Result, still_wanted
 from .metrics import Metrics
 from .outputs import Outputs
-from .workers import BUSY, DEAD, IDLE, LOADING, ProcessWorker, Template, Worker, say
+from .workers import BUSY, DEAD, ENDING, IDLE, LOADING, ProcessWorker, Template, Worker, say
 
 TICK = 0.05  # how often deadlines are looked at while anything is held
 WORTH_HOLDING = 0.002  # a prediction shorter than this is not worth a pause for a fuller batch
 LONGEST_HOLD = 0.01
 HOLDS_SKIPPED = 20  # after one that nobody came for
 BACK_OFF = (0.0, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0)
+SOON = 3.0  # a worker that is back within so many seconds is waited for
 CALM = 10.0  # a worker that lived so long is not in a crash loop
 LONGEST_RETRY = 60  # seconds that a refused caller is asked to wait at most
 RECYCLE_PAUSE = 30.0  # after a replacement that did not load
@@ -104,6 +105,8 @@ class Pool:
         self.kind = ""
         self.sample: Inputs | None = None  # each worker is tried with it before it serves
         self.recycles = 0
+        self._loads_in = 0.0  # seconds that the last load took
+        self._back_by = 0.0  # until when one that was lost should be back
         self._rate = 0.0  # requests answered in a second by a busy worker
         self._loading: dict[Worker, asyncio.Future[str]] = {}
         self._successors: dict[Worker, Worker] = {}  # a fresh worker -> the one it replaces
@@ -128,6 +131,12 @@ class Pool:
     def ready(self) -> bool:
         """Whether some worker can predict."""
         return any(worker.serves for worker in self.workers)
+
+    @property
+    def mending(self) -> bool:
+        """Whether a worker that was lost is about to be back, so that requests had better wait."""
+        dying = any(one.state == ENDING and one.warm and not one.failures for one in self.workers)
+        return self._loads_in <= SOON and (dying or monotonic() < self._back_by)
 
     @property
     def full(self) -> bool:
@@ -438,6 +447,7 @@ class Pool:
 
     def _loaded(self, worker: Worker, kind: str) -> None:
         self.solo = self.solo or worker.solo
+        self._loads_in = monotonic() - worker.began
         if self._proven:
             self._try(worker)
         else:
@@ -501,6 +511,8 @@ class Pool:
             self.note(how, how)
         if self._settle(worker, LoadFailed(self.error)) or (worker.failed and not self._proven):
             return  # the front is about to give up
+        if not worker.warm and not self.ready:
+            self._refuse_all()
         joined = self._lost_batch(worker)
         if worker in self._retiring:
             self._retiring.discard(worker)
@@ -510,6 +522,12 @@ class Pool:
             say(f"worker {worker.pid}, to replace {old.pid}, ended {worker.fate}")
         elif not self._succeed(worker):
             self._replace(worker, at_once=joined or bool(self.line.again))
+
+    def _refuse_all(self) -> None:
+        """A replacement could not load: what waits for it need not wait for the next."""
+        self._back_by = 0.0
+        for job in self.line:
+            job.end(not_ready(self.reason))
 
     def _lost_batch(self, worker: Worker) -> bool:
         """Run what it was at again, or end it; whether the culprit is one of several."""
@@ -527,6 +545,7 @@ class Pool:
         delay = 0.0 if at_once else BACK_OFF[min(worker.failures, len(BACK_OFF) - 1)]
         worker.failures += not at_once
         worker.restarts += 1
+        self._back_by = 0.0 if delay else monotonic() + 2 * self._loads_in + 1
         say(f"worker {worker.pid} ended {worker.fate}; another is started in {delay:g} s")
         self.metrics.event(
             "worker", how=worker.fate, error=self.error, traceback=self.traceback[-LONGEST_TOLD:]

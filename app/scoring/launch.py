@@ -10,6 +10,7 @@ import struct
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple, Protocol
 
 HEAD = struct.Struct("!IQ")
@@ -33,10 +34,11 @@ class Process(Protocol):
 
 
 class Begun(NamedTuple):
-    """A process that runs, and our end of the socket to it."""
+    """A process that runs, our end of the socket to it, and when it began."""
 
     process: Process
     sock: socket.socket
+    at: float
 
 
 class Launch(NamedTuple):
@@ -93,7 +95,7 @@ def begin(
     finally:
         theirs.close()
     ours.setblocking(False)
-    return Begun(process, ours)
+    return Begun(process, ours, monotonic())
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

@@ -113,7 +113,7 @@ class Helper:
         self.waiting: deque[Done] = deque()
         self.since = monotonic()  # when it last finished something, or had nothing to do
         self._loop = asyncio.get_running_loop()
-        self.process, sock = begin(_command())
+        self.process, sock, _ = begin(_command())
         self._channel = Channel(sock, _PICKLED, self._heard, self._lost, _PIECE)
 
     @property

@@ -81,6 +81,11 @@ class Routes:
     def ready(self) -> bool:
         return self.proven and self.pool.ready
 
+    @property
+    def taking(self) -> bool:
+        """Whether a request for predictions is taken: at once, or when a worker is back soon."""
+        return self.proven and (self.pool.ready or self.pool.mending)
+
     def add(self, path: str, endpoint: str, **handlers: Handler) -> None:
         """Handlers by method name in small letters; HEAD is answered wherever GET is."""
         methods = {name.upper().encode(): handler for name, handler in handlers.items()}
@@ -191,7 +196,7 @@ class Routes:
 
         kind: the content type of the stream it must be, whatever the request accepts.
         """
-        if not self.ready:
+        if not self.taking:
             raise not_ready(self.pool.reason)
         self.check(request)
         if self.pool.full:
@@ -206,7 +211,7 @@ class Routes:
 
     def score_traced(self, request: Request, write: Callable[[Outputs], Answer]) -> None:
         """As POST /score, by itself and answered by `write`."""
-        if not self.ready:
+        if not self.taking:
             raise not_ready(self.pool.reason)
         asked = self._asked(native.dialect, request)
         alone = asked.inputs._replace(signature=None)

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Protocol
 
 import msgspec
@@ -66,6 +67,7 @@ class Worker:
         self.begun: Begun | None = None  # for the next start, when its process runs already
         self.batch: Any = None  # what it is busy with, for whoever gave it
         self.started = 0.0  # when that was given
+        self.began = 0.0  # when it was started itself
         self.restarts = 0
         self.failures = 0  # in a row
         self.warm = False  # whether it has shown that it can predict
@@ -168,7 +170,7 @@ class ProcessWorker(Worker):
         """Start the process and tell it what to load. Raises OSError when it cannot be run."""
         self._loop = asyncio.get_running_loop()
         begun, self.begun = self.begun or self.origin.begin(), None
-        self.process = begun.process
+        self.process, self.began = begun.process, begun.at
         self._channel = Channel(begun.sock, _JSON, self._heard, self._ended)
         self.warm, self.big, self.served, self._pid, self._killed = False, False, 0, 0, ""
         self.state, self.failed = LOADING, False
@@ -316,7 +318,7 @@ class Template(ProcessWorker):
         self._asked.append((fork, theirs))
         if self.state == IDLE:
             self._loaded(self, "")
-        return Begun(fork, ours)
+        return Begun(fork, ours, monotonic())
 
     def kill_fork(self, fork: Fork) -> None:
         if self.state == IDLE:

@@ -12,12 +12,10 @@ from itertools import count
 from pathlib import Path
 
 from app import config
-from app.configuration.starter import starter
 from app.errors import Problem
 from app.models import Model
-from app.services import history, limits, secrets, tokens
+from app.services import history, limits, secrets, starters, tokens
 from app.store import Store
-from app.store.folder import IGNORE_FILE
 from app.store.kept_logs import KeptLogs
 from app.workspace import Workspace
 
@@ -25,34 +23,18 @@ LONGEST = 48
 EXAMPLE = "tumour"
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?")
 
-PREDICT = '''\
-"""How this model predicts. RhythmicML calls `load` once, then `predict` for each batch."""
-
-from pathlib import Path
-
-
-def load(artifacts: Path):
-    """Give back what predict needs, such as joblib.load(artifacts / "model.joblib")."""
-    return None
-
-
-def predict(model, inputs):
-    """One answer for each of the inputs. Replace the sum by your model's prediction."""
-    return [sum(row) for row in inputs]
-'''
-REQUIREMENTS = "# What predict.py imports, one a line, such as: scikit-learn==1.7.2\n"
-SAMPLE = "[[1.0, 2.0, 3.0]]\n"
-DRAFTS = {"predict.py": PREDICT, "requirements.txt": REQUIREMENTS, "sample.json": SAMPLE}
-IGNORE = "# What is not part of a version, by the rules of .gitignore\n*.log\n*.tmp\n"
-
 
 @dataclass(frozen=True)
 class Initialised:
-    """A folder made ready. `written` names the files that were not there before."""
+    """A folder made ready. `written` names the files that were not there before.
+
+    serves: the artifact that predict.py predicts with, as it was drafted; empty for none.
+    """
 
     folder: Path
     name: str
     written: tuple[str, ...]
+    serves: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,22 +50,21 @@ class Added:
 
 
 def init(folder: Path, name: str | None = None) -> Initialised:
-    """Put starter files into a folder, made if need be. What is there already stays as it is."""
+    """Put starter files into a folder, made if need be, that fit what was learned there.
+
+    What is there already stays as it is.
+    """
     folder = folder.expanduser().absolute()
     name = checked_name(name) if name else slug(folder.name)
-    starters = {
-        **DRAFTS,
-        config.FILE: starter(name),
-        IGNORE_FILE: IGNORE,
-    }
-    return Initialised(folder, name, write_starters(folder, starters))
+    drafts = starters.drafts(folder, name)
+    return Initialised(folder, name, write_starters(folder, drafts.files), drafts.serves)
 
 
-def write_starters(folder: Path, starters: Mapping[str, str]) -> tuple[str, ...]:
+def write_starters(folder: Path, files: Mapping[str, str]) -> tuple[str, ...]:
     """Write those of these files that are not there; their names."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return tuple(path for path, text in starters.items() if _write_new(folder / path, text))
+        return tuple(path for path, text in files.items() if _write_new(folder / path, text))
     except OSError as error:
         raise Problem(
             f'"{folder}" cannot be written.', cause=error.strerror or str(error)

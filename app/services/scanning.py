@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from app import config
 from app.errors import Problem
-from app.services import models
+from app.services import models, starters
+from app.services.artifacts import Artifact, among
 from app.store.folder import scan as scan_folder
 from app.workspace import Workspace
 
-KINDS = {
-    "scikit-learn or joblib": (".joblib", ".pkl", ".pickle", ".skops"),
-    "ONNX": (".onnx",),
-    "PyTorch": (".pt", ".pth", ".safetensors", ".ckpt"),
-    "XGBoost": (".ubj", ".xgb", ".bst"),
-    "LightGBM": (".lgb",),
-    "TensorFlow": (".h5", ".keras", ".tflite", ".pb"),
-    "table": (".csv", ".parquet", ".feather", ".npy", ".npz"),
-}
 PARTS = {
     "predict.py": "the prediction script",
     "requirements.txt": "the packages it needs",
     config.FILE: "the configuration",
     "sample.json": "a sample request, which proves each release",
 }
+DRAFTED = ("predict.py", "requirements.txt", "sample.json")
 SHOWN = 8
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A file that looks like something learned. size [bytes]."""
-
-    path: str
-    kind: str
-    size: int
 
 
 @dataclass(frozen=True)
@@ -44,6 +29,7 @@ class Scanned:
     """A folder as a model. known: the model's name if it is tracked already. size [bytes].
 
     missing: file → what it is for. drafts: of those present, what is still as it was drafted.
+    serves: the artifact that a predict.py which was drafted, or will be, predicts with, if any.
     problem: why it cannot be added, if it cannot.
     """
 
@@ -56,6 +42,7 @@ class Scanned:
     present: tuple[str, ...] = ()
     missing: tuple[tuple[str, str], ...] = ()
     drafts: tuple[str, ...] = ()
+    serves: str = ""
     problem: Problem | None = None
 
 
@@ -74,7 +61,7 @@ def scan(work: Workspace, folder: Path) -> Scanned:
         found, said = scan_folder(real), config.read_configuration(folder)
     except Problem as problem:
         return Scanned(str(folder), name, problem=problem)
-    artifacts = [Artifact(f.path, kind, f.stat.size) for f in found if (kind := kind_of(f.path))]
+    artifacts = among(real, found)
     paths = {each.path for each in found}
     wanted = PARTS.keys() - ({"predict.py", "requirements.txt"} if said.stages else set())
     return Scanned(
@@ -83,10 +70,11 @@ def scan(work: Workspace, folder: Path) -> Scanned:
         tracked.name if tracked else "",
         len(found),
         sum(each.stat.size for each in found),
-        tuple(sorted(artifacts, key=lambda each: -each.size)[:SHOWN]),
+        tuple(artifacts[:SHOWN]),
         tuple(part for part in PARTS if part in paths),
         tuple((part, why) for part, why in PARTS.items() if part in wanted - paths),
-        tuple(part for part in PARTS if part in paths and _is_draft(real / part)),
+        _drafts(real, paths, artifacts),
+        "" if said.stages else starters.of_artifacts(real, "", artifacts).serves,
     )
 
 
@@ -102,16 +90,16 @@ def _nearest(folder: Path) -> str:
     return f"Is it {there / meant[0]}?" if meant else f'In {there} there is no "{name}".'
 
 
-def _is_draft(path: Path) -> bool:
-    """Whether a file still says what `init` wrote, so that nobody has made it the model's own."""
-    text = models.DRAFTS.get(path.name, "")
+def _drafts(folder: Path, paths: set[str], found: Sequence[Artifact]) -> tuple[str, ...]:
+    """The parts that still say what `init` wrote, so that nobody has made them the model's own."""
+    there = [part for part in DRAFTED if part in paths]
+    texts = starters.as_drafted(folder, found) if there else {}
+    return tuple(part for part in there if _is_draft(folder / part, texts[part]))
+
+
+def _is_draft(path: Path, texts: set[str]) -> bool:
     try:
-        return path.stat().st_size == len(text.encode()) and path.read_text() == text
+        likely = path.stat().st_size in {len(text.encode()) for text in texts}
+        return likely and path.read_text("utf-8") in texts
     except (OSError, UnicodeDecodeError):
         return False
-
-
-def kind_of(path: str) -> str:
-    """What a file's name says it was made by; empty when it says nothing."""
-    ending = Path(path).suffix.lower()
-    return next((kind for kind, endings in KINDS.items() if ending in endings), "")

@@ -49,6 +49,7 @@ from app.views.described import Malformed, NotJson
 from app.views.guard import CSRF_HEADER
 from app.views.markdown import inline, rendered
 from app.views.marks import marked
+from app.views.rules import LateRule
 from app.views.undo import Texts
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
         template_folder=str(config.asset("templates")),
         static_folder=str(config.asset("static")),
     )
+    app.url_rule_class = LateRule
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

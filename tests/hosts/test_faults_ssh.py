@@ -343,4 +343,4 @@ def test_f12_a_black_hole_is_told_within_45_seconds_with_its_phase(guest, sshd, 
     assert "while connecting" in results["connect"][1]
     assert "while logging in" in results["login"][1]
     assert 'at "run"' in results["command"][1]
-    assert 'at "put"' in results["send"][1]
+    assert 'at "grow"' in results["send"][1]

@@ -271,3 +271,17 @@ def test_keys_go_through_the_catalogue(page, server, work, tmp_path):
     page.wait_for_url(f"{server.address}/")
     page.keyboard.press("/")
     expect(page.locator("#q")).to_be_focused()
+
+
+def test_folder_with_only_a_model_file_is_drafted_for_it(page, tmp_path):
+    (tmp_path / "trees").mkdir()
+    (tmp_path / "trees" / "best model.ubj").write_bytes(b"trees")
+    page.get_by_role("button", name="Add your model").click()
+    page.get_by_label("Folder", exact=True).fill(str(tmp_path / "trees"))
+    expect(drawer(page)).to_contain_text("predict.py will predict with best model.ubj")
+    page.get_by_role("button", name="Add trees").click()
+    page.wait_for_url("**/models/trees")
+    page.get_by_role("link", name="Files", exact=True).click()
+    said = page.locator(".parts")
+    expect(said).to_contain_text("as drafted: it predicts with best model.ubj")
+    expect(said).to_contain_text("as drafted: make it yours")
