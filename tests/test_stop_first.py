@@ -4,6 +4,7 @@ import re
 
 import pytest
 from client import PREDICT, Client, Failed, write_model
+from guests import soon
 
 
 @pytest.fixture
@@ -30,3 +31,17 @@ def test_old_one_ends_first_and_is_back_when_the_new_one_fails(client, tmp_path)
         client("deploy", "tight", "--stop-first")
     assert "not today" in str(failed.value.problem)
     assert version() == "2"
+
+
+@pytest.mark.parametrize("point", ["stop_first:after", "candidate-starting", "current-renamed"])
+def test_old_one_is_back_when_the_agent_is_killed(client, tmp_path, point):
+    client("deploy", ".")
+    (tmp_path / "model/predict.py").write_text(PREDICT + "# another\n")
+    client.environ["RHYTHMICML_CRASH_AT"] = f"agent:{point}"
+    with pytest.raises(Failed, match="ended unexpectedly"):
+        client("deploy", "tight", "--stop-first")
+    del client.environ["RHYTHMICML_CRASH_AT"]
+    soon("the old one", lambda: [row["state"] for row in client("status")] == ["serving"], 15)
+    assert client("score", "tight", "--data", "sample.json")["version"] == "1"
+    assert client("deploy", "tight")["changed"]
+    assert client("score", "tight", "--data", "sample.json")["version"] == "2"

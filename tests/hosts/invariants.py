@@ -71,6 +71,9 @@ class Site:
     def current(self) -> str:
         return self.shell(f"readlink {self.folder}/releases/current").strip()
 
+    def port(self) -> int:
+        return int(json.loads(self.shell(f"cat {self.folder}/instance.json"))["port"])
+
     def complete(self) -> set[str]:
         found = self.shell(f"ls -d {self.folder}/releases/v*/release.json")
         return {line.split("/")[-2] for line in found.splitlines()}
@@ -113,8 +116,7 @@ def _production_answers(site: Site) -> None:
     """I1: it answers, and each answer is of one complete release. Nothing, if there is none."""
     if not site.current():
         return
-    port = json.loads(site.shell(f"cat {site.folder}/instance.json"))["port"]
-    answers = json.loads(site.run(["python3", "-c", ASK, str(port)]).stdout)
+    answers = json.loads(site.run(["python3", "-c", ASK, str(site.port())]).stdout)
     assert {status for status, _ in answers} == {200}, f"I1: {answers}"
     assert {release for _, release in answers} <= site.complete(), f"I1: {answers}"
 

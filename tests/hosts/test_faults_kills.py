@@ -1,80 +1,47 @@
 """F20, F21: client or agent killed at every point of a deployment, and at random times."""
 
-import ast
 import json
 import os
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from client import ROOT, Client, Failed, write_model
+from client import Client, Failed, write_model
 from guests import Guest, soon
 from invariants import ASK, Site, check_invariants
+from kills import POINTS, killed, outlived, points_of, step_of
 from load import Load
+from secrecy import set_secret, write_secretive_model
 
-AGENT = ROOT / "app" / "deployer" / "agent"
-FIRST = ("prepare", "tool", "runtime", "environment", "listen", "port-opened", "units-written")
-LAST = ("prune", "half-removed")
-OTHERS = {"stop", "restart", "undeploy", "certificate", "units-gone"}
-"""Not of a deployment; `certificate` puts one file, as `listen` puts units."""
 FEW = ("switch:unconfirmed", "agent:current-renamed")
-
-
-def calls(path: Path, name: str, argument: int) -> Iterator[str]:
-    """The literal texts that are given to calls of `name` in a module, as that argument."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == name:
-            given = node.args[argument] if len(node.args) > argument else None
-            if isinstance(given, ast.Constant):
-                yield given.value
-
-
-def points() -> list[str]:
-    """Every point at which a deployment can be killed, from the code."""
-    steps = sorted({*calls(ROOT / "app/deployer/plan.py", "Step", 1)} - OTHERS)
-    around = [f"{step}:{when}" for step in steps for when in ("before", "after")]
-    own = [
-        name
-        for module in ("services/attempts.py", "deployer/apply.py")
-        for name in calls(ROOT / "app" / module, "crash_point", 0)
-    ]
-    in_agent = {name for path in AGENT.glob("*.py") for name in calls(path, "crash_point", 0)}
-    ops = [each for each in around if not each.startswith("upload")]
-    ops += [
-        "put:before",
-        "put:after",
-        "confirm:before",
-        "confirm:after",
-        "lock:after",
-        "look:after",
-    ]
-    return [*around, *own, *(f"agent:{name}" for name in (*ops, *sorted(in_agent - OTHERS)))]
-
-
-POINTS = points()
+ELSEWHERE = {"python": "test_faults_offline.py", "tunnels": "test_tunnel_of_pipeline.py"}
+"""Steps of deployments that need other hosts than ours: where those are set up, they are killed."""
 TAKING_BACK = "agent:current-taken-back"
+DOWN = (
+    "agent:candidate-starting",
+    "agent:gate:before",
+    "agent:current-renamed",
+    "agent:switch:after",
+)
+"""Where nobody is answered if production was stopped first."""
+SENT_ALREADY = "agent:put:after"
+"""An upload goes on with a new agent, here with nothing left to send."""
+HERE = [each for each in POINTS if each != TAKING_BACK and step_of(each) not in ELSEWHERE]
+Words = tuple[str, ...]
+"""A command."""
+Way = Callable[[Client, Path, str], Words]
 
 
 def test_points_are_found_in_the_code():
     assert {*FEW, TAKING_BACK, "recorded", "start:before", "agent:place:after"} <= {*POINTS}
-    assert len(POINTS) == len({*POINTS}) > 50
-
-
-def killed(client: Client, point: str, *words: str) -> None:
-    """Run a command that is killed there; a fault that misses is no test."""
-    client.environ["RHYTHMICML_CRASH_AT"] = point
-    try:
-        process = client.start(*words)
-        _, said = process.communicate(timeout=120)
-    finally:
-        del client.environ["RHYTHMICML_CRASH_AT"]
-    if point.startswith("agent:"):
-        assert process.returncode == 1, f"{point} was not hit: {said}"
-    else:
-        assert process.returncode == -9, f"{point} was not hit: {said}"
+    assert len(POINTS) == len({*POINTS}) > 90
+    assert {*WAYS, *ELSEWHERE} <= {step_of(each) for each in POINTS}
+    for step, file in ELSEWHERE.items():
+        assert len(points_of(step)) == 4
+        assert f'points_of("{step}")' in Path(__file__).with_name(file).read_text()
 
 
 @pytest.fixture
@@ -84,51 +51,122 @@ def root_client(tmp_path, guest):
     return client
 
 
-def serving(client: Client, folder: Path, name: str, versions: int = 1) -> int:
-    for number in range(versions):
-        port: int = client("deploy", str(folder), "--to", "srv")["port"]
-        write_model(folder, name, factor=3.0 + number)
-    return port
-
-
-def survive(point: str, client: Client, guest, folder: Path, name: str) -> float:
-    site = Site.on(guest, client, name)
-    step = point.removeprefix("agent:").split(":")[0]
-    if step in FIRST:
-        site.again = (str(folder),)
-        killed(client, point, "deploy", str(folder), "--to", "srv")
-        return check_invariants(site)
-    port = serving(client, folder, name, versions=7 if step in LAST else 1)
-    with Load(guest, port, rate=40) as load:
-        killed(client, point, "deploy", name, "--to", "srv")
-        held = check_invariants(site)
-    assert load.failed == [], "I1"
-    return held
-
-
 def model(tmp_path: Path, point: str) -> tuple[Path, str]:
     name = re.sub("[^a-z]+", "-", f"kill-{point}")
     return write_model(tmp_path / "model", name), name
 
 
+def changed(folder: Path, name: str, number: int) -> None:
+    """Weights that no other model of the guest has, so that they have to be sent."""
+    weights = {"factor": 2.0 + number, "of": f"{name} {number}"}
+    (folder / "artifacts" / "weights.json").write_text(json.dumps(weights))
+
+
+def serving(client: Client, folder: Path, name: str, versions: int = 1) -> int:
+    for number in range(versions):
+        port: int = client("deploy", str(folder), "--to", "srv")["port"]
+        changed(folder, name, number)
+    return port
+
+
+def first(client: Client, folder: Path, name: str) -> Words:
+    return ("deploy", str(folder), "--to", "srv")
+
+
+def second(client: Client, folder: Path, name: str) -> Words:
+    serving(client, folder, name)
+    return ("deploy", name, "--to", "srv")
+
+
+def eighth(client: Client, folder: Path, name: str) -> Words:
+    """Old releases are removed."""
+    serving(client, folder, name, versions=7)
+    return ("deploy", name, "--to", "srv")
+
+
+def stopping_first(client: Client, folder: Path, name: str) -> Words:
+    return (*second(client, folder, name), "--stop-first")
+
+
+def with_a_new_secret(client: Client, folder: Path, name: str) -> Words:
+    client("add", str(write_secretive_model(folder, name)))
+    set_secret(client, name, "the first", "--file")
+    words = second(client, folder, name)
+    set_secret(client, name, "the second", "--file")
+    return words
+
+
+def on_copies(client: Client, folder: Path, name: str) -> Words:
+    serving(client, folder, name)
+    client("commit", name)
+    return ("shadow", f"{name}@2", "--to", "srv")
+
+
+def ending_the_shadow(client: Client, folder: Path, name: str) -> Words:
+    client(*on_copies(client, folder, name))
+    return ("deploy", name, "--to", "srv")
+
+
+WAYS = {
+    **dict.fromkeys(("prepare", "tool", "runtime", "environment"), first),
+    **dict.fromkeys(("listen", "port-opened", "units-written"), first),
+    **dict.fromkeys(("prune", "half-removed"), eighth),
+    **dict.fromkeys(("shadow", "shadow-noted"), on_copies),
+    "stop_first": stopping_first,
+    "secrets": with_a_new_secret,
+    "unshadow": ending_the_shadow,
+}
+"""Step or point of the agent → how the command is made ready that comes by it; else `second`."""
+
+
+def survive(point: str, client: Client, guest, folder: Path, name: str, way: Way) -> float:
+    site = Site.on(guest, client, name)
+    words = way(client, folder, name)
+    if way is first:
+        site.again = (str(folder),)
+        killed(client, point, *words)
+        return check_invariants(site)
+    with Load(guest, site.port(), rate=40) as load:
+        if point == SENT_ALREADY:
+            outlived(client, guest, point, *words)
+        else:
+            killed(client, point, *words)
+        if way is stopping_first:
+            began = time.monotonic()
+            soon("production again, by the host itself", lambda: served_by(site, site.port()), 15)
+            print(f"{point}: production again after {time.monotonic() - began:.1f} s")
+        held = check_invariants(site)
+    assert load.failed == [] or way is stopping_first, "I1"
+    return held
+
+
 @pytest.mark.parametrize("point", FEW)
 def test_f20_f21_killed_at_the_switch(root_client, guest, tmp_path, point):
     folder, name = model(tmp_path, point)
-    survive(point, root_client, guest, folder, name)
+    survive(point, root_client, guest, folder, name, second)
     root_client("undeploy", name, "--purge", "--yes")
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("point", [each for each in POINTS if each != TAKING_BACK])
+@pytest.mark.parametrize("point", HERE)
 def test_f20_f21_killed_at_every_point(root_client, guest, tmp_path, point):
     folder, name = model(tmp_path, point)
     if "prepare" in point:
         guest.run(["sh", "-c", "chmod 755 /var/lib/rhythmicml || true"])
-    if point.removeprefix("agent:").split(":")[0] in ("tool", "runtime", "environment"):
+    if step_of(point) in ("tool", "runtime", "environment"):
         guest.run(["sh", "-c", "rm -rf /var/lib/rhythmicml/tools /var/lib/rhythmicml/runtime/*"])
         guest.run(["sh", "-c", "rm -rf /var/lib/rhythmicml/envs/*"])
-    held = survive(point, root_client, guest, folder, name)
+    way = WAYS.get(step_of(point), second)
+    held = survive(point, root_client, guest, folder, name, way)
     print(f"{point}: the lock was held for {held:.1f} s")
+    root_client("undeploy", name, "--purge", "--yes")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", DOWN)
+def test_f21_production_that_was_stopped_first_is_back(root_client, guest, tmp_path, point):
+    folder, name = model(tmp_path, f"down-{point}")
+    survive(point, root_client, guest, folder, name, stopping_first)
     root_client("undeploy", name, "--purge", "--yes")
 
 

@@ -12,6 +12,9 @@ import pytest
 import standalone
 from client import ROOT, Client, Failed, write_model
 from guests import Guest
+from invariants import Site, check_invariants
+from kills import killed, points_of
+from load import Load
 
 EXAMPLE = ROOT / "assets/examples/tumour"
 WHO = """
@@ -119,6 +122,26 @@ def test_python_of_this_side_runs_the_model_as_a_system_service(tmp_path, cut_of
     cut_off.run(["rm", "-r", prefix])
     done = client("deploy", str(folder), "--to", "srv")
     assert f"Put Python {version} on the host" in done["steps"]
+    client.undeploy_all()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", points_of("python"))
+def test_f20_f21_killed_as_a_python_is_sent(tmp_path, cut_off, other_python, point):
+    """Production, of a Python that is there, answers all the while."""
+    version, listed = other_python
+    client = client_of(tmp_path, cut_off, "root", "--internet", "never")
+    client.environ["UV_PYTHON_DOWNLOADS_JSON_URL"] = listed.as_uri()
+    folder = model_on(tmp_path / "model", "cut-off-python", "3.11")
+    port = client("deploy", str(folder), "--to", "srv")["port"]
+    cut_off.run(["rm", "-rf", "/var/lib/rhythmicml/pythons"])
+    model_on(folder, "cut-off-python", version)
+    with Load(cut_off, port, rate=40) as load:
+        killed(client, point, "deploy", "cut-off-python", "--to", "srv")
+        check_invariants(Site.on(cut_off, client, "cut-off-python"))
+    assert load.failed == [], "I1"
+    [[numbers, _, _]] = predicted(client, folder)
+    assert ".".join(map(str, numbers[:2])) == version
     client.undeploy_all()
 
 

@@ -9,6 +9,9 @@ import time
 
 import pytest
 from client import Client, Failed, write_model
+from invariants import Site, check_invariants
+from kills import killed, points_of
+from load import Load
 
 PIPELINE = """
 [model]
@@ -30,6 +33,9 @@ name = "blend"
 combine = "mean"
 after = ["near", "far"]
 """
+WITHOUT = PIPELINE.replace('location = "lab"\ntunnel = true\n', "").replace(
+    '"far"\nafter', '"near"\nafter'
+)
 ASK = """
 import http.client, json, sys
 line = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=30)
@@ -78,12 +84,12 @@ def keys(server, mode):
     return server.run(["cat", f"{LOGINS[mode][1]}/.ssh/authorized_keys"]).stdout
 
 
-def deployed(client, tmp_path):
+def deployed(client, tmp_path, pipeline=PIPELINE):
     for name, factor in (("near", 1.0), ("far", 3.0)):
         client("add", str(write_model(tmp_path / name, name, factor=factor)))
     folder = tmp_path / "loans"
     folder.mkdir()
-    (folder / "rhythmicml.toml").write_text(PIPELINE)
+    (folder / "rhythmicml.toml").write_text(pipeline)
     (folder / "sample.json").write_text('{"inputs": [[1, 2, 3]]}')
     for name in ("near", "far"):
         client("commit", name)
@@ -205,10 +211,7 @@ def needs_a_token(client, guest, port):
 
 def ends_with_its_stage(client, folder, guest, fresh_guest, mode, before):
     """A version without the stage needs no tunnel; going back to the one with it does."""
-    text = PIPELINE.replace('location = "lab"\ntunnel = true\n', "").replace(
-        '"far"\nafter', '"near"\nafter'
-    )
-    (folder / "rhythmicml.toml").write_text(text)
+    (folder / "rhythmicml.toml").write_text(WITHOUT)
     port = client("deploy", "loans", "--to", "srv", timeout=300)["port"]
     assert asked(guest, port) == [6.0]
     nothing_left(guest, fresh_guest, mode, before)
@@ -305,3 +308,21 @@ def test_refused_before_anything_is_changed(client, tmp_path, guest, fresh_guest
     with pytest.raises(Failed) as failed:
         client("deploy", "loans", "--to", "local", "--with-stages", timeout=300)
     assert "only systemd keeps one" in failed.value.problem["what"]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("mode", ["root"], indirect=True)
+@pytest.mark.parametrize("point", points_of("tunnels"))
+def test_f20_f21_killed_as_a_tunnel_is_made(client, tmp_path, guest, fresh_guest, mode, point):
+    """Production, which has no use for one yet, answers all the while."""
+    before = keys(fresh_guest, mode)
+    folder, port = deployed(client, tmp_path, WITHOUT)
+    client("deploy", "far", "--to", "lab")
+    (folder / "rhythmicml.toml").write_text(PIPELINE)
+    with Load(guest, port, rate=40) as load:
+        killed(client, point, "deploy", "loans", "--to", "srv")
+        check_invariants(Site.on(guest, client, "loans"))
+    assert load.failed == [], "I1"
+    assert asked(guest, port) == [12.0]
+    client("undeploy", "loans", "--on", "srv", "--purge", "--yes")
+    nothing_left(guest, fresh_guest, mode, before)

@@ -1,7 +1,8 @@
 """What the host does by itself, with no client and no agent: timers of systemd that run us.
 
 `arm`: a switch that is not confirmed in time is taken back. `stop_later`: a release that was kept
-warm is stopped. Where the keeper does systemd's part, the agent's own end and the keeper do it.
+warm is stopped. Where the keeper does systemd's part, the agent's own end and the keeper do that.
+`wake_later`: production that was ended to make room is started again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .files import replace
-from .layout import Instance, make_folder
+from .layout import CURRENT, Instance, make_folder
 from .managers import supervisor
 
 if TYPE_CHECKING:
@@ -43,13 +44,19 @@ def disarm(agent: Agent, instance: Instance) -> None:
 
 def stop_later(agent: Agent, instance: Instance, unit: str, seconds: float) -> None:
     """Have a release stopped that is kept warm; `stay` of the manager prevents it."""
-    command = _command(agent, "cool", instance, unit)
+    command = [] if agent.mode == "local" else _command(agent, "cool", instance, unit)
     supervisor(agent).stop_later(instance, unit, seconds, command)
 
 
+def wake_later(agent: Agent, instance: Instance) -> None:
+    """Have production started again once the lock is free, if nothing has taken its place.
+
+    What does that runs at once, and waits for as long as the agent has the lock.
+    """
+    supervisor(agent).when_free(instance, _command(agent, "wake", instance, ""))
+
+
 def _command(agent: Agent, do: str, instance: Instance, what: str) -> list[str]:
-    if agent.mode == "local":
-        return []
     program = str(_program(agent.base))
     words = (do, str(agent.base), agent.mode, instance.name, what)
     return [sys.executable, "-I", "-S", "-X", "utf8", program, *words]
@@ -81,7 +88,7 @@ def _zipped(sources: dict[str, str]) -> bytes:
 
 
 def main() -> None:
-    """What the timer runs: `restore|cool BASE MODE NAME ATTEMPT|UNIT`. Waits for who deploys."""
+    """What is run: `restore|cool|wake BASE MODE NAME ATTEMPT|UNIT|""`. Waits for who deploys."""
     from .loop import Agent
 
     do, base, mode, name, what = sys.argv[1:]
@@ -89,7 +96,7 @@ def main() -> None:
     instance = Instance(agent.base, name)
     lock = os.open(instance.lock_file, os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    (_restore if do == "restore" else _cool)(agent, instance, what)
+    {"restore": _restore, "cool": _cool, "wake": _wake}[do](agent, instance, what)
 
 
 def _restore(agent: Agent, instance: Instance, number: str) -> None:
@@ -114,3 +121,21 @@ def _cool(agent: Agent, instance: Instance, unit: str) -> None:
     if not said.get("accepting"):
         manager.stop(instance, unit)
     instance.warm_file.unlink(missing_ok=True)
+
+
+def _wake(agent: Agent, instance: Instance, _: str) -> None:
+    """The agent is gone. What it began to start instead is ended: there is no room for both."""
+    from .supervise import serving
+    from .switching import begin_again, guarded, make_room, restore, taken_back, unconfirmed
+
+    manager, noted = supervisor(agent), unconfirmed(instance)
+    current, served = instance.current(), serving(manager, instance)
+    if any(each.get("accepting") for each in served) or instance.facts().get("stopped"):
+        return
+    if noted and guarded(noted):
+        make_room(manager, instance)
+        restore(agent, instance, noted)
+        taken_back(agent, instance, noted, "the guard")
+    elif current and not {CURRENT, current} & {*manager.running(instance)}:
+        make_room(manager, instance)
+        begin_again(manager, instance, current)

@@ -196,6 +196,10 @@ class Systemd:
     def stop_later(self, instance: Instance, unit: str, seconds: float, command: list[str]) -> None:
         self.later(f"warm-{instance.name}", seconds, command)
 
+    def when_free(self, instance: Instance, command: list[str]) -> None:
+        """Run what waits for the lock, whatever becomes of us."""
+        self.later(f"wake-{instance.name}", 1, command)
+
     def later(self, name: str, seconds: float, command: list[str]) -> None:
         """Run a command once, some seconds from now; the wall clock does not matter."""
         self.no_longer(name)
@@ -211,7 +215,7 @@ class Systemd:
 
     def forget(self, instance: Instance) -> None:
         """Remove its units, and what systemd keeps for them."""
-        for name in ("guard", "warm"):
+        for name in ("guard", "warm", "wake"):
             self.no_longer(f"{name}-{instance.name}")
         self._ctl("clean", "--what=cache", "--what=state", _service(instance, CURRENT))
         for name in (_socket(instance), _service(instance, ""), _ask(instance)):
@@ -393,6 +397,14 @@ class Keeper:
 
     def stop_later(self, instance: Instance, unit: str, seconds: float, command: list[str]) -> None:
         self._order(instance, do="stop", release=unit, after=seconds)
+
+    def when_free(self, instance: Instance, command: list[str]) -> None:
+        nothing = subprocess.DEVNULL
+        environ = own_environment()
+        subprocess.Popen(
+            command, stdin=nothing, stdout=nothing, stderr=nothing, env=environ,
+            start_new_session=True,
+        )  # fmt: skip
 
     def later(self, name: str, seconds: float, command: list[str]) -> None:
         raise NotImplementedError("the keeper runs no commands")

@@ -37,22 +37,32 @@ _switched: dict[str, dict[str, Any]] = {}
 
 @op("stop_first")
 def stop_first(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
-    """End production to make room for what comes; it is started again unless that succeeds.
+    """End production to make room for what comes; it is started again unless that succeeds, by
+    the host itself where the agent is killed.
 
-    args: name. systemd would wake it for the next connection, so there the port is closed too,
-    until a release is started; the keeper's port stays, and connections wait.
+    args: name.
     """
     instance = Instance(agent.base, args["name"])
     manager = supervisor(agent)
     before, running = instance.current(), manager.running(instance)
     if before:
-        unit = before if manager.mode == "process" else CURRENT
-        agent.undo.append(lambda: manager.start(instance, unit))
+        guard.wake_later(agent, instance)
+        agent.undo.append(lambda: begin_again(manager, instance, before))
+    make_room(manager, instance)
+    return {"stopped": running}
+
+
+def make_room(manager: Supervisor, instance: Instance) -> None:
+    """End all that runs. systemd would wake production for the next connection, so there the port
+    is closed too, until a release is started; the keeper's port stays, and connections wait."""
     if manager.mode == "process":
         stop_others(manager, instance, keep=set())
     else:
         manager.halt(instance)
-    return {"stopped": running}
+
+
+def begin_again(manager: Supervisor, instance: Instance, production: str) -> None:
+    manager.start(instance, production if manager.mode == "process" else CURRENT)
 
 
 @op("switch")
@@ -73,7 +83,7 @@ def switch(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
     noted.update(opened=agent.opened, opening=bool(args["opening"]))
     _note(instance, noted)
     crash_point("switch-noted")
-    if _guarded(noted):
+    if guarded(noted):
         guard.arm(agent, instance, str(noted.get("id", "")))
     manager.stay(instance, unit)
     crash_point("guard-armed")
@@ -232,7 +242,7 @@ def _not_as_expected(instance: Instance, found: str | None, expected: str | None
     )
 
 
-def _guarded(noted: dict[str, Any]) -> bool:
+def guarded(noted: dict[str, Any]) -> bool:
     """Whether a timer of the host watches too. Going between loopback and public it cannot."""
     return not noted["opening"] and noted["previous"] != noted["release"]
 
