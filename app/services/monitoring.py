@@ -74,7 +74,7 @@ def overview(work: Workspace, span: float | None = None) -> list[dict[str, Any]]
     """
     with work.open_store() as store:
         known = store.instances.all()
-        latest = {each["name"]: each["version"] for each in store.models.overview()}
+        latest = store.versions.newest()
     with work.open_recorded() as recorded:
         states, skew = recorded.states(), _skews(recorded)
         alerts = Counter((a["model"], a["location"]) for a in recorded.alerts.all(open_only=True))

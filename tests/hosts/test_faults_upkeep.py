@@ -34,7 +34,7 @@ def test_server_is_verified_mended_adopted_and_looked_after(client, guest, mode,
     orphan = f"sed s/{name}/nobody/g '{units}/rhythmicml-{name}@.service'"
     guest.run(["sh", "-c", f"{edit}; {orphan} > '{units}/rhythmicml-nobody@.service'"])
     assert findings(client) == {
-        ("unit", f"{socket}, rhythmicml-{name}@.service"),
+        ("unit", f"{socket}, rhythmicml-{name}@.service, rhythmicml-{name}.ask.socket"),
         ("orphan", "rhythmicml-nobody@.service"),
     }
     guest.run(["rm", f"{units}/rhythmicml-nobody@.service"])
