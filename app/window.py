@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.desktop import menu, webkit
+from app.desktop.agent import WINDOW
 from app.desktop.pane import MAIN, STATUS, Pane
 from app.desktop.webkit import NoWindow as NoWindow
 
@@ -53,7 +54,7 @@ class Window:
             # Private, it would have no localStorage; unasked, it would take Qt under KDE.
             webview.start(
                 self._started, gui="gtk" if sys.platform == "linux" else None,
-                private_mode=False, storage_path=str(self._storage),
+                private_mode=False, storage_path=str(self._storage), user_agent=WINDOW,
                 menu=menu.built(webview, menu.entries(self)),
             )  # fmt: skip
         except webview.errors.WebViewException as error:

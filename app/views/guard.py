@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
+from app.desktop.agent import WINDOW
 from app.errors import Problem
 from app.views.keys import Keys
 
@@ -36,9 +37,11 @@ HEADERS = (
     ("Content-Security-Policy", CSP),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )
+ALONE = ("Cross-Origin-Opener-Policy", "same-origin")
+"""Not for our own window, in which nothing else is ever open: WebKit would start a second process
+to show the page in, which takes a sixth of a second."""
 CSRF_HEADER = "X-RhythmicML-Csrf"
 
 
@@ -66,6 +69,8 @@ class Guard:
 
     def _headers(self, environ: Environ, given: list[tuple[str, str]]) -> Iterable[tuple[str, str]]:
         yield from HEADERS
+        if environ.get("HTTP_USER_AGENT") != WINDOW:
+            yield ALONE
         if not any(name.lower() == "cache-control" for name, _ in given):
             static = environ["PATH_INFO"].startswith("/static/")
             yield "Cache-Control", "no-cache" if static else "no-store"

@@ -173,6 +173,7 @@ def test_every_answer_has_the_headers(server):
             assert headers["X-Content-Type-Options"] == "nosniff"
             assert headers["Referrer-Policy"] == "no-referrer"
             assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+            assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
             assert headers["Cache-Control"] == ("no-cache" if "static" in path else "no-store")
             assert "Access-Control-Allow-Origin" not in headers
             assert "Server" not in headers

@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 
+import psutil
 import pytest
 from client import ROOT
 from screen import PICTURES, screen, until
@@ -50,6 +51,8 @@ def test_window_shows_the_pages_is_raised_and_ends_when_asked(work, display):
         until(display.windows)
         until(lambda: display.colours() > 50)  # text with smooth edges, icons, the accent
         assert program.stdout.readline().startswith("RhythmicML: http://127.0.0.1:")
+        there = [each.name() for each in psutil.Process(program.pid).children(recursive=True)]
+        assert there.count("WebKitWebProcess") == 1, "no second one to show the page in"
 
         with opened(work, display.name) as again:
             said, _ = again.communicate(timeout=30)
