@@ -16,8 +16,6 @@ from app.desktop.webkit import NoWindow as NoWindow
 
 SAVED_IN = (Path.home() / "Downloads",)
 """Where a file is offered to be saved, if it is there."""
-PATIENCE = 30.0
-"""Seconds that a window may take to be there."""
 
 
 class Window:
@@ -41,6 +39,7 @@ class Window:
         self._webview: Any = None
         self._there = threading.Event()
         self._leave = False
+        self._unwanted = False
 
     def run(self, url: str, *, status: bool = False) -> None:
         """Show a page until all windows are closed; only from the main thread. Raises NoWindow.
@@ -126,12 +125,16 @@ class Window:
             self.pages.shown.destroy()
 
     def give_up(self) -> None:
-        """Close all, as soon as they are there, whatever is at work."""
-        if self._there.wait(PATIENCE):
-            self._busy = lambda: 0
-            for pane in (self.pages, self.status):
-                if pane.shown:
-                    pane.shown.destroy()
+        """Close all, or what comes yet as soon as it is there; whatever is at work."""
+        self._unwanted = True
+        if self.there:
+            self._close_all()
+
+    def _close_all(self) -> None:
+        self._busy = lambda: 0
+        for pane in (self.pages, self.status):
+            if pane.shown:
+                pane.shown.destroy()
 
     def _closing(self, pane: Pane) -> bool | None:
         """Whether it may close: asked on the way, for here the window system waits for us."""
@@ -164,6 +167,8 @@ class Window:
 
     def _started(self) -> None:
         self._there.set()
+        if self._unwanted:
+            self._close_all()
         if sys.platform != "linux":
             return
         from gi.repository import GLib  # type: ignore[import-not-found]

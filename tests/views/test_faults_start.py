@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 from client import ROOT, Client, Failed
-from screen import until
+from screen import screen, until
+from test_window import opened
 
 from app.services import doctor
 
@@ -65,6 +66,18 @@ def test_a_first_start_on_a_full_disk_is_a_problem(work):
         fill(work.home / "fill")
         with pytest.raises(Failed, match="disk is full"):
             client("ui", "--no-window")
+
+
+def test_a_first_start_on_a_full_disk_is_told_in_a_window(work, tmp_path):
+    """The window for the pages is there already when they turn out not to come: it goes."""
+    with disk(work.home, "size=64k"), screen(tmp_path) as display:
+        fill(work.home / "fill")
+        with opened(work, display.name) as program:
+            until(lambda: display.windows("RhythmicML cannot start"))
+            assert not display.windows("RhythmicML")
+            display.keys("alt+F4", title="RhythmicML cannot start")
+            assert program.wait(20) == 1
+            assert "disk is full" in program.stderr.read()
 
 
 OTHER = """
