@@ -121,12 +121,12 @@ def folders_of(work):
 
 
 def drag(display):
-    """The folder onto the page."""
+    """The folder onto the page, as slowly as a hand does it."""
     display.do("mousemove", "60", "660", "mousedown", "1")
-    for x in range(80, 640, 40):
+    for x in range(80, 640, 20):
         display.do("mousemove", str(x), str(660 - x // 4))
-        time.sleep(0.03)
-    time.sleep(0.3)
+        time.sleep(0.05)
+    time.sleep(0.5)
     display.picture(PICTURES / "window-dragging.png")
     display.do("mouseup", "1")
 
