@@ -192,7 +192,8 @@ def predict(model, inputs):
 
 @pytest.mark.parametrize("preload", [False, True])
 def test_every_worker_predicts_the_sample_before_ready(serve, preload):
-    script = "import os\ndef predict(m, i):\n    print('on', os.getpid())\n    return i\n"
+    # In one piece: what several processes say at once would be mixed.
+    script = "import os\ndef predict(m, i):\n    print(f'on {os.getpid()}')\n    return i\n"
     files = {"sample.json": b"[41]"}
     front = serve(script, workers=3, preload=preload, sample="sample.json", files=files)
     before = front.log.partition("is ready")[0]
