@@ -93,26 +93,6 @@ def test_a_dead_worker_shows_at_once_and_requests_wait_for_the_next(serve):
     assert front.get("/readyz").status == 200
 
 
-def test_nobody_waits_for_a_worker_that_ends_again_and_again(serve, tmp_path):
-    fails = f"""
-import os, time
-def load(artifacts):
-    if os.path.exists({str(tmp_path / "broken")!r}):
-        raise OSError("no weights any more")
-def predict(model, inputs):
-    return os.getpid()
-"""
-    front = serve(fails)
-    (tmp_path / "broken").touch()
-    os.kill(front.score({}), signal.SIGKILL)
-    wait_for(lambda: "OSError" in front.get("/readyz").body.decode())
-    began = time.monotonic()
-    assert front.post("/score", {}).status == 503
-    assert time.monotonic() - began < 1
-    (tmp_path / "broken").unlink()
-    wait_for(lambda: front.post("/score", {}).status == 200)
-
-
 def test_a_worker_that_loads_slowly_is_replaced_and_not_waited_for(serve):
     slow = MODEL + "\ndef load(artifacts):\n    time.sleep(3.1)\n"
     front = serve(slow)

@@ -319,6 +319,20 @@ def test_a_crash_loop_is_told_in_full_only_in_private(serve, instance):
     wait_for(lambda: ready(front))
 
 
+def test_nobody_waits_for_a_worker_that_ends_again_and_again(serve, instance):
+    front = serve(BREAKABLE)
+    pid = front.score("1")
+    broken = folder(instance) / "files" / "broken"
+    broken.touch()
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: "OSError" in front.get("/readyz").body.decode())
+    began = time.monotonic()
+    assert front.post("/score", {}).status == 503
+    assert time.monotonic() - began < 1
+    broken.unlink()
+    wait_for(lambda: front.post("/score", {}).status == 200)
+
+
 def test_a_crash_is_named(serve, instance):
     front = serve(BREAKABLE)
     pid = front.score("1")
