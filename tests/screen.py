@@ -60,6 +60,10 @@ class Screen:
     def windows(self, title: str = "RhythmicML") -> list[str]:
         return self.do("search", "--onlyvisible", "--name", f"^{title}$").split()
 
+    def active(self, title: str = "RhythmicML") -> bool:
+        """Whether that window has the keyboard: a key that is pressed before goes nowhere."""
+        return self.do("getactivewindow").strip() in self.windows(title)
+
     def click(self, x: int, y: int) -> None:
         self.do("mousemove", str(x), str(y), "click", "1")
 

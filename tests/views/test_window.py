@@ -69,7 +69,7 @@ def test_window_shows_the_pages_is_raised_and_ends_when_asked(work, display):
 
 def test_closing_the_window_ends_the_program(work, display):
     with opened(work, display.name) as program:
-        until(display.windows)
+        until(display.active)
         display.do("search", "--name", "^RhythmicML$", "windowfocus", "key", "alt+F4")
         assert program.wait(20) == 0
 
