@@ -183,11 +183,8 @@ class Window:
         """Close all, also with a dialogue open, whose own loop GTK would wait for."""
         from gi.repository import GLib, Gtk
 
-        self._busy = lambda: 0
         for each in Gtk.Window.list_toplevels():
             if isinstance(each, Gtk.Dialog):
                 each.response(Gtk.ResponseType.CANCEL)
-        for pane in (self.pages, self.status):
-            if pane.shown:
-                GLib.idle_add(pane.shown.destroy)
+        GLib.idle_add(self._close_all)
         return False

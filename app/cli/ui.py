@@ -48,12 +48,12 @@ def serve(way: str, as_json: bool = False) -> None:
     from app.workspace import Workspace
 
     os.umask(0o077)
-    gc.disable()  # what is imported is no garbage: looking for some takes an eighth of a start
     work = Workspace(config.home())
     with told_in_a_window(work, way), door.alone(work.home) as first:
         if not first:
             _join(work.home, way, as_json)
             return
+        gc.disable()  # what is imported is no garbage: looking for some takes an eighth of a start
         with mended(work, way):
             _prepare(way)
         _serve(work, way, as_json)
@@ -71,19 +71,24 @@ def _prepare(way: str) -> None:
 def _serve(work: Workspace, way: str, as_json: bool) -> None:
     """Show the door at once, while what is behind it is made ready."""
     from app.views import door
-    from app.window import Window
 
     opened = door.Door(work.home)
-    window = Window(work.home, lambda: len(_at_work()), opened.invitation)
+    window = _window(work, opened) if way in WINDOWS else None
     with door.announced(work.home, opened), ThreadPoolExecutor(1) as beside:
         asked = _asked_to_end()  # before anybody is told whom to end
-        coming = beside.submit(_begin, work, opened, window if way in WINDOWS else None)
+        coming = beside.submit(_begin, work, opened, window)
         coming.add_done_callback(partial(_give_up, window, asked))
-        if way not in WINDOWS:
+        if window is None:
             coming.result()  # who cannot see a window is told one thing: the address, or why not
         _say(opened.invitation(), as_json)
         _until_ended(coming, opened, window, way, asked)
         coming.result().close()
+
+
+def _window(work: Workspace, opened: Door) -> Window:
+    from app.window import Window
+
+    return Window(work.home, lambda: len(_at_work()), opened.invitation)
 
 
 def _begin(work: Workspace, opened: Door, window: Window | None) -> Server:
@@ -91,19 +96,22 @@ def _begin(work: Workspace, opened: Door, window: Window | None) -> Server:
     from app.store import copies
     from app.views.server import Server
 
-    serving = Server(work, opened, window)
-    serving.start()
-    gc.freeze()
-    gc.enable()
+    try:
+        serving = Server(work, opened, window)
+        serving.start()
+    finally:
+        gc.freeze()
+        gc.enable()
     threading.Thread(target=copies.keep_daily, args=(work.home,), daemon=True).start()
     return serving
 
 
-def _give_up(window: Window, asked: threading.Event, coming: Future[Server]) -> None:
+def _give_up(window: Window | None, asked: threading.Event, coming: Future[Server]) -> None:
     """There will be no pages: nobody need wait for them."""
     if coming.exception():
         asked.set()
-        window.give_up()
+        if window is not None:
+            window.give_up()
 
 
 def _join(home: Path, way: str, as_json: bool) -> None:
@@ -160,12 +168,12 @@ def _say(url: str, as_json: bool) -> None:
 
 
 def _until_ended(
-    coming: Future[Server], opened: Door, window: Window, way: str, asked: threading.Event
+    coming: Future[Server], opened: Door, window: Window | None, way: str, asked: threading.Event
 ) -> None:
     """Until the window is closed and what it ordered is done; without one, until asked to end."""
     if way == "browser":
         webbrowser.open(opened.invitation())
-    if way not in WINDOWS or not _window_closed(coming, opened, window, way, asked):
+    if window is None or not _window_closed(coming, opened, window, way, asked):
         asked.wait()
     elif threads := _at_work():
         click.echo(f"Finishing {len(threads)} {'job' if len(threads) == 1 else 'jobs'} ...")
