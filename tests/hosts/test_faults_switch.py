@@ -230,29 +230,44 @@ def test_f24_wall_clock_that_jumps_a_day_moves_nothing(tmp_path):
 
 @pytest.mark.faults
 def test_f28_forty_switches_under_load_lose_nothing(root_client, tmp_path, guest):
-    folder = write_model(tmp_path / "model", "switches")
-    port = root_client("deploy", str(folder), "--to", "srv")["port"]
-    write_model(folder, "switches", factor=3.0)
-    root_client("deploy", "switches", "--to", "srv")
+    port = two_releases(root_client, tmp_path, "switches")
+    two_releases(root_client, tmp_path, "another")
     with Load(guest, port, rate=200) as calm:
         time.sleep(15)
+    with Load(guest, port, rate=200) as beside:  # what the commands cost whoever is there
+        to_and_fro(root_client, guest, "another", times=5)
     began = time.monotonic()
     with Load(guest, port, rate=200) as load:
-        for _ in range(20):
-            for words in (("switch", "switches@1"), ("rollback", "switches")):
-                root_client(*words)
-                site = Site.on(guest, root_client, "switches")
-                with Load(guest, port, rate=20) as after:
-                    time.sleep(0.3)
-                assert after.failed == []
-                assert after.releases == [site.current()], "the old one answered"
+        to_and_fro(root_client, guest, "switches", times=20)
         while time.monotonic() - began < 110:
             time.sleep(1)
     print(
-        f"{load.ok} answered, {len(load.failed)} failed; p99 {load.p99:.1f} ms, calm {calm.p99:.1f}"
+        f"{load.ok} answered, {len(load.failed)} failed; p99 {load.p99:.1f} ms, "
+        f"calm {calm.p99:.1f}, while another is switched {beside.p99:.1f}"
     )
     assert load.failed == []
     assert load.ok >= 20_000
+
+
+def two_releases(client, tmp_path, name):
+    """Deploy two versions of a model; its port."""
+    folder = write_model(tmp_path / name, name)
+    port = client("deploy", str(folder), "--to", "srv")["port"]
+    write_model(folder, name, factor=3.0)
+    client("deploy", name, "--to", "srv")
+    return port
+
+
+def to_and_fro(client, guest, name, times):
+    """Switch to the first version and back; after each command no other release answers."""
+    for _ in range(times):
+        for words in (("switch", f"{name}@1"), ("rollback", name)):
+            client(*words)
+            site = Site.on(guest, client, name)
+            with Load(guest, site.port(), rate=20) as after:
+                time.sleep(0.3)
+            assert after.failed == []
+            assert after.releases == [site.current()], "the old one answered"
 
 
 # F29
