@@ -170,7 +170,7 @@ def carry_out(
                     schema = _learn(attempt, version, answer)
                     if wanted.gate:
                         _keep_report(attempt, number, answer)
-                gate.heed(wanted, step, answer)
+                gate.heed(wanted, attempt.location.name, step, answer)
                 if dependents and schema:
                     dependents.refuse_version(version, schema)
 

@@ -71,6 +71,12 @@ def location_of(work: Workspace, name: str, to: str | None, or_default: bool = F
         return store.locations.get(known[0].location)
 
 
+def said_with(work: Workspace, name: str, place: str) -> str:
+    """What a command about an instance has to say besides its name: where, if it is at several."""
+    with work.open_store() as store:
+        return f" --to {place}" if len(store.instances.all(model=name)) > 1 else ""
+
+
 WAYS = {
     "root": "system-wide, as root",
     "sudo": "system-wide, with sudo",

@@ -39,6 +39,13 @@ def test_deployed_somewhere_it_stays_there(work):
     assert going_to(work, configured="lab", to="local") == "local"
 
 
+def test_hints_name_the_place_where_there_are_several(work):
+    deployed_to(work, "prod")
+    assert places.said_with(work, "churn", "prod") == ""
+    deployed_to(work, "lab")
+    assert places.said_with(work, "churn", "prod") == " --to prod"
+
+
 def test_deployed_to_several_it_has_to_be_said_where(work):
     deployed_to(work, "local", "prod")
     with pytest.raises(Problem, match="several locations") as caught:
