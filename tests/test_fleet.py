@@ -134,6 +134,9 @@ def test_interrupted_says_what_is_where(client, folder):
     assert results(rows) == {"ams": "done", "ber": "stopped", "cph": "stopped"}
     assert rows["ams"]["release"]
     assert rows["ber"]["release"] == rows["cph"]["release"] == ""
+    assert rows["ber"]["error"] == rows["cph"]["error"] == ""
+    told = {e["location"]: e["result"] for e in client("history", "churn") if e["location"]}
+    assert told == {"ams": "done", "ber": "interrupted", "cph": "interrupted"}
     assert running(client)["ams"] == ("serving", 1)
 
 
