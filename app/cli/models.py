@@ -12,7 +12,6 @@ import click
 
 from app.cli.base import command, sure, workspace
 from app.cli.output import emit, follow, table
-from app.scoring.summaries import escaped
 from app.words import ago, counted, size
 
 if TYPE_CHECKING:
@@ -328,6 +327,8 @@ def _field(field: dict[str, Any]) -> str:
 
 def _block(title: str, values: Mapping[str, Any]) -> list[str]:
     """A title and what stands under it, each on one line, whatever is in its name."""
+    from app.scoring.summaries import escaped
+
     if not values:
         return []
     lines = {escaped(key): value for key, value in values.items()}
