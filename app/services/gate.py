@@ -103,8 +103,8 @@ def brief(report: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{counted(len(held), 'golden input')}, {counted(rows, 'row')}: {as_recorded}."
         )
-    if against:
-        lines.append(_beside(report, against))
+    if against and (beside := _beside(report, against)):
+        lines.append(beside)
     if new:
         memory = report["memory"]["new"]
         words = f"It answers in {_ms(new['median'])}"
@@ -119,8 +119,11 @@ def brief(report: Mapping[str, Any]) -> list[str]:
 
 
 def _beside(report: Mapping[str, Any], against: str) -> str:
+    """How its answers differ; empty where nothing was asked."""
     differ, rows = changed_share(report["inputs"])
     refused = [each for each in report["inputs"] if "cannot" in (each["current"] or {})]
+    if not rows and not refused:
+        return ""
     verb = "differs" if rows == 1 else "differ"
     words = f"{differ:,} of {counted(rows, 'row')} {verb} from {against}"
     if refused:
