@@ -191,6 +191,10 @@ def test_new_laptop_adopts_everything_and_rolls_back(client, tmp_path):
     assert other("rollback", "churn")["version"] == 1
     assert score(client, tmp_path / "data.json") == [12.0]
     assert other("deploy", "churn@2")["sent"]["files"] == 0
+    back = other("restore", "churn@1", "--discard")
+    assert back["absent"] == ["notes.md"]
+    assert json.loads((folder / "artifacts" / "weights.json").read_text()) != {"factor": 7}
+    assert other("restore", "churn@2", "--discard")["absent"] == ["notes.md"]
 
 
 def read_history(client):

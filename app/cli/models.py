@@ -219,7 +219,8 @@ def restore(reference: str, commit_first: bool, discard: bool, as_json: bool) ->
     done = versions.restore(workspace(), reference, commit_first=commit_first, discard=discard)
     changed = f"{counted(len(done.written), 'file')} written, {len(done.removed)} removed"
     kept = f" What was there is v{done.committed.number} now." if done.committed else ""
-    emit(done, as_json, lambda _: click.echo(f"{reference} is back: {changed}.{kept}"))
+    absent = f"\nNever shipped, so not here: {', '.join(done.absent)}" if done.absent else ""
+    emit(done, as_json, lambda _: click.echo(f"{reference} is back: {changed}.{kept}{absent}"))
 
 
 class Pair(click.ParamType[tuple[str, Any]]):
