@@ -174,7 +174,8 @@ def _until_ended(
     if way == "browser":
         webbrowser.open(opened.invitation())
     if window is None or not _window_closed(coming, opened, window, way, asked):
-        asked.wait()
+        while not asked.wait(1):  # for ever at once, Windows would not hear Ctrl-C
+            pass
     elif threads := _at_work():
         click.echo(f"Finishing {len(threads)} {'job' if len(threads) == 1 else 'jobs'} ...")
         for thread in threads:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
-from app import scratch
+from app import portable, scratch
 from app.deployer.agent.fronts import dial
 from app.deployer.link import PATIENCE, Address, Lost
 from app.deployer.starting import local_command
@@ -36,12 +35,10 @@ class LocalLink:
         assert self._process.stdin
         assert self._process.stdout
         self._input, self._output = self._process.stdin, self._process.stdout
-        self._poll = select.poll()
-        self._poll.register(self._output, select.POLLIN)
 
     def read(self, size: int) -> bytes:
         try:
-            if not self._poll.poll(self.patience * 1000):
+            if not portable.readable(self._output.fileno(), self.patience):
                 raise TimeoutError
             return os.read(self._output.fileno(), size)
         except ValueError as error:
