@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class LocalLink:
     """Runs the agent in a session of its own, so that Ctrl-C in the terminal reaches only us."""
 
     def __init__(self) -> None:
+        _refuse_windows()
         self.here = True
         self.place = "This machine"
         self.patience = PATIENCE
@@ -92,3 +94,12 @@ class LocalLink:
             return dial(Path(address))
         except OSError as error:
             raise Unreachable(f'"{address}" on this machine does not answer.') from error
+
+
+def _refuse_windows() -> None:
+    if sys.platform == "win32":
+        raise Problem(
+            "Nothing can be deployed to this machine: it runs Windows.",
+            cause="The agent, the scoring program and who keeps it alive need Linux.",
+            remedy="Deploy to a Linux server: rhythmicml location add NAME ssh://USER@HOST",
+        )
