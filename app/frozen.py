@@ -37,7 +37,7 @@ def settle() -> None:
     if FROZEN:
         restore_libraries(os.environ)
         sweep(UNPACKED)
-        if UNPACKED.name.startswith(FOLDERS):
+        if UNPACKED.name.startswith(FOLDERS) and sys.platform == "linux":
             sys.meta_path.insert(0, Late(UNPACKED))
 
 
@@ -117,7 +117,7 @@ def python_version() -> str:
 
 def uv(tools: Path, version: str) -> Path:
     """The uv that came with us, unpacked once into `tools`: it is larger than all the rest."""
-    place = tools / f"uv-{version}"
+    place = portable.program(tools / f"uv-{version}")
     if not place.exists():
         tools.mkdir(mode=0o700, parents=True, exist_ok=True)
         packed: bytes = importlib.import_module("rhythmicml_uv").PACKED  # packaging/dist.py

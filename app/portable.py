@@ -1,4 +1,4 @@
-"""What differs between the systems we run on: opening files, locking them, their modes and names.
+"""What differs between the systems we run on: files, how they are locked and named; users, signals.
 
 Written for Linux, macOS and Windows, so that no other module has to know. The agent and the scoring
 program are not concerned: they run on Linux hosts, and import nothing from here.
@@ -11,6 +11,7 @@ import os
 import signal
 import stat
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path, PureWindowsPath
@@ -179,6 +180,18 @@ def target_of(link: Path | str) -> str:
     return os.readlink(link).replace(os.sep, "/")
 
 
+# Waiting
+
+
+def wait_for(event: threading.Event) -> None:
+    """Until it is set, in the main thread, which hears signals meanwhile."""
+    if sys.platform == "win32":  # where a thread that waits for another hears none
+        while not event.is_set():
+            time.sleep(PAUSE)
+    else:
+        event.wait()
+
+
 # Users and names
 
 
@@ -198,11 +211,14 @@ def ours_alone(status: os.stat_result) -> bool:
     return status.st_uid == os.getuid() and not stat.S_IMODE(status.st_mode) & 0o077
 
 
+def program(path: Path) -> Path:
+    """What a program's file is called in full."""
+    return path.with_name(f"{path.name}.exe") if sys.platform == "win32" else path
+
+
 def program_in(environment: Path, name: str) -> Path:
     """A program of a virtual environment."""
-    if sys.platform == "win32":
-        return environment / "Scripts" / f"{name}.exe"
-    return environment / "bin" / name
+    return program(environment / ("Scripts" if sys.platform == "win32" else "bin") / name)
 
 
 def unfit_here(paths: Iterable[str]) -> str:

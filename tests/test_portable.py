@@ -91,6 +91,10 @@ def test_that_this_machine_cannot_run_instances_is_said(windows):
     assert "location add" in said["error"]["remedy"]
 
 
+def test_without_webview2_there_is_no_window_and_that_is_said(windows):
+    assert windows["window"].startswith(".NET cannot be used: ")
+
+
 # Where it may be said
 
 

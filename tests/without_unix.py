@@ -226,6 +226,16 @@ def catalogue(home: Path) -> dict[str, Any]:
     return found
 
 
+def why_no_window() -> str:
+    from app.desktop import webkit
+
+    try:
+        webkit.loaded()
+    except webkit.NoWindow as error:
+        return str(error)
+    return ""
+
+
 def main(folder: Path) -> dict[str, Any]:
     modules = client_modules()
     for name in modules:
@@ -252,6 +262,7 @@ def main(folder: Path) -> dict[str, Any]:
         "token": answered("ui-token"),
         "local": answered("deploy", "churn", "--to", "local"),
         "pages": catalogue(Path(os.environ["RHYTHMICML_HOME"])),
+        "window": why_no_window(),
     }
 
 
