@@ -11,6 +11,9 @@ import pytest
 import without_unix
 from client import ROOT, write_model
 
+sys.path.insert(0, str(ROOT / "tests" / "deployer"))
+from sshd import SSHD, Sshd, make_key
+
 from app import portable
 
 ON_HOSTS = ("app/scoring/", "app/deployer/agent/")
@@ -30,17 +33,23 @@ def windows(tmp_path_factory):
     code pages, its console, WebView2, nor what other people's packages do there: they were
     imported before anything was taken away, with what they found then.
     """
+    if SSHD is None:
+        pytest.skip("there is no sshd here")
     folder = tmp_path_factory.mktemp("windows")
     model = write_model(folder / "churn", "churn")
     (model / "artifacts" / "large.bin").write_bytes(os.urandom(9 << 20))
-    done = subprocess.run(
-        [sys.executable, without_unix.__file__, str(folder)],
-        env={**os.environ, "RHYTHMICML_HOME": str(folder / "home")},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    (folder / "there").mkdir()
+    with Sshd(folder / "sshd", f"SetEnv HOME={folder}/there PATH=/usr/bin:/bin") as sshd:
+        sshd.admit(make_key(folder / "key"))
+        server = [sshd.url, "--identity", str(folder / "key"), "--accept-key", sshd.fingerprint]
+        done = subprocess.run(
+            [sys.executable, without_unix.__file__, str(folder), *server],
+            env=os.environ | {"HOME": str(folder), "RHYTHMICML_HOME": str(folder / "home")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 
@@ -60,7 +69,7 @@ def test_every_module_of_the_client_is_imported_without_what_windows_lacks(windo
     "command",
     [
         *("version", "doctor", "example", "add", "commit", "unchanged", "restore", "versions"),
-        *("backup", "again", "back", "verify", "token"),
+        *("backup", "again", "back", "verify", "token", "server", "check"),
     ],
 )
 def test_commands_do_their_work_there(windows, command):
@@ -93,6 +102,13 @@ def test_that_this_machine_cannot_run_instances_is_said(windows):
 
 def test_without_webview2_there_is_no_window_and_that_is_said(windows):
     assert windows["window"].startswith(".NET cannot be used: ")
+
+
+def test_a_server_is_looked_at_from_there_and_what_it_cannot_be_sent_is_said(windows):
+    assert windows["check"][1]["os"] == "linux"
+    code, said = windows["deploy"]
+    assert code == 1
+    assert said["error"]["what"] == "What srv has to be sent cannot be made on Windows."
 
 
 # Where it may be said

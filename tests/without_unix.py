@@ -1,6 +1,7 @@
 """A stand-in for Windows: takes away what Python has not there, then runs the client on the rest.
 
-Run as a program with a folder to work in; says as JSON what came of it (test_portable.py).
+Run as a program with a folder to work in and how a server is added; says as JSON what came of it
+(test_portable.py).
 """
 
 from __future__ import annotations
@@ -236,7 +237,7 @@ def why_no_window() -> str:
     return ""
 
 
-def main(folder: Path) -> dict[str, Any]:
+def main(folder: Path, server: list[str]) -> dict[str, Any]:
     modules = client_modules()
     for name in modules:
         importlib.import_module(name)
@@ -261,6 +262,9 @@ def main(folder: Path) -> dict[str, Any]:
         "verify": answered("verify"),
         "token": answered("ui-token"),
         "local": answered("deploy", "churn", "--to", "local"),
+        "server": answered("location", "add", "srv", *server),
+        "check": answered("location", "check", "srv"),
+        "deploy": answered("deploy", "churn", "--to", "srv"),
         "pages": catalogue(Path(os.environ["RHYTHMICML_HOME"])),
         "window": why_no_window(),
     }
@@ -269,4 +273,4 @@ def main(folder: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     become_windows()
-    print(json.dumps(main(Path(sys.argv[1]))))
+    print(json.dumps(main(Path(sys.argv[1]), sys.argv[2:])))
