@@ -8,13 +8,14 @@ Windows: docs/decisions/0055-windows.md.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
 import sys
 import threading
 import time
 from collections.abc import Iterable
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import IO
 
 if sys.platform == "win32":
@@ -35,8 +36,9 @@ BEYOND = (1 << 31) - 2
 """The byte that a lock is on, where locks are on bytes and keep others from reading those: no file
 that is locked is so long, but some that only their writer reads."""
 PAUSE = 0.05
-TOO_MUCH = frozenset('<>:"|?*\\')
-"""Characters that Windows has a meaning for, beside the slash."""
+UNFIT = r"""(?ix) [<>:"|?*\\\x00-\x1f] | [ .](/|$)
+    | (^|/) (con|prn|aux|nul|(com|lpt)[1-9\u00b9\u00b2\u00b3]) \s* ([.][^/]*)? (/|$)"""
+"""In a path with slashes, what Windows has a meaning for: characters, ends of names, devices."""
 
 
 # Opening and locking
@@ -230,11 +232,7 @@ def unfit_on_windows(paths: Iterable[str]) -> str:
     """As above: a colon would write into another file, and a name in other letters is the same."""
     known: dict[str, str] = {}
     for path in paths:
-        named = PureWindowsPath(path)
-        ended = any(part.endswith((" ", ".")) for part in path.split("/"))
-        strange = TOO_MUCH.intersection(path) or any(ord(each) < 32 for each in path)
-        reserved = any(PureWindowsPath(part).is_reserved() for part in named.parts)
-        if ended or strange or reserved or known.setdefault(path.casefold(), path) != path:
+        if re.search(UNFIT, path) or known.setdefault(path.casefold(), path) != path:
             return path
     return ""
 

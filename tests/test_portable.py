@@ -187,13 +187,16 @@ def test_a_folder_takes_no_name_that_somebody_has(tmp_path):
 @pytest.mark.parametrize(
     ("paths", "unfit"),
     [
-        (["predict.py", "artifacts/model.pkl", "a b/ü.txt", ".hidden"], ""),
+        (["predict.py", "artifacts/model.pkl", "a b/ü.txt", ".hidden", "a/.b/console.txt"], ""),
+        (["nullable.csv", "a/com10", "common/aux1", "x.con"], ""),
         (["notes:v1.txt"], "notes:v1.txt"),
         (["artifacts/what?.csv"], "artifacts/what?.csv"),
         (["a\\b"], "a\\b"),
         (["tab\tbed"], "tab\tbed"),
         (["artifacts/aux.json"], "artifacts/aux.json"),
         (["con/predict.py"], "con/predict.py"),
+        (["a/COM1"], "a/COM1"),
+        (["a/Nul .tar.gz"], "a/Nul .tar.gz"),
         (["ends./x"], "ends./x"),
         (["ends "], "ends "),
         (["Model.pkl", "model.pkl"], "model.pkl"),

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import struct
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from . import late
 from .blobs import (
     chunks_of,
     full_disk_explained,
@@ -35,6 +34,9 @@ from .layout import blob as blob_path
 from .layout import chunk_list, incoming, make_base, make_folder
 from .loop import CHUNK, Agent, ClientGone, Payload, op
 from .packed import arriving
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 MOST_CHUNKS = 250_000
 EARLY = 16 * CHUNK
@@ -140,7 +142,7 @@ class Growing:
             make_folder(folder, 0o700)
         make_folder(self.path.parent)
         self.fd = os.open(self.temporary, os.O_RDWR | os.O_CREAT, 0o600)
-        self._hasher = ThreadPoolExecutor(1)
+        self._hasher = late.threads(1)
         self._hashing: Future[None] | None = None
         try:
             self._wait_for_lock(agent)
@@ -164,7 +166,7 @@ class Growing:
     def _read_what_came_before(self) -> None:
         if os.fstat(self.fd).st_size > self.size:
             os.ftruncate(self.fd, 0)
-        self.sha256 = hashlib.sha256()
+        self.sha256 = late.sha256()
         while piece := os.read(self.fd, CHUNK):
             self.sha256.update(piece)
         self.done = self.came_before = self._started = os.fstat(self.fd).st_size
@@ -287,13 +289,13 @@ def stale(what: str, detail: str = "") -> Failure:
 
 def sha256_of(path: Path) -> str:
     """Of the file's content; empty when it cannot be read."""
-    sha256 = hashlib.sha256()
+    hashed = late.sha256()
     try:
         for piece in chunks_of(path):
-            sha256.update(piece)
+            hashed.update(piece)
     except OSError:
         return ""
-    return sha256.hexdigest()
+    return hashed.hexdigest()
 
 
 def grown(base: Path, digest: str) -> int:
