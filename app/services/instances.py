@@ -363,9 +363,9 @@ def _program() -> str:
     """How this program was called, for lines to paste."""
     import sys
 
-    from app import frozen
+    from app import frozen, portable
 
     if frozen.FROZEN:
         return sys.executable
-    installed = Path(sys.executable).parent / "rhythmicml"
+    installed = portable.program(Path(sys.executable).parent / "rhythmicml")
     return str(installed) if installed.exists() else "rhythmicml"

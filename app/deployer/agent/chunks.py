@@ -27,6 +27,7 @@ from .blobs import (
     sync_folder,
     write_all,
 )
+from .chunklists import KEY, Chunks, pack, unpack
 from .failure import Failure
 from .files import replace
 from .layout import blob as blob_path
@@ -37,14 +38,9 @@ from .packed import arriving
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-ENTRY = struct.Struct("!32sI")
-KEY = 8
 MOST_CHUNKS = 250_000
 EARLY = 16 * CHUNK
 DAY = 86_400.0
-
-Chunks = list[tuple[bytes, int]]
-"""What a blob is made of, in order: fingerprint (chunking.py) and bytes of each chunk."""
 
 
 @op("offer")
@@ -300,15 +296,6 @@ def sha256_of(path: Path) -> str:
     except OSError:
         return ""
     return hashed.hexdigest()
-
-
-def pack(chunks: Chunks) -> bytes:
-    return b"".join(ENTRY.pack(digest, size) for digest, size in chunks)
-
-
-def unpack(packed: bytes) -> Chunks:
-    """Raises struct.error when it is no list of chunks."""
-    return [(digest, size) for digest, size in ENTRY.iter_unpack(packed)]
 
 
 def grown(base: Path, digest: str) -> int:
