@@ -57,6 +57,10 @@ class Unreachable(Problem):
     """The host did not answer, or stopped answering."""
 
 
+class Left(Problem):
+    """We have left the host ourselves, so its answer is not heard; nothing has failed there."""
+
+
 class Stale(Problem):
     """What was known of the host is not so any more; asked anew, it may do.
 

@@ -104,7 +104,7 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
             "text or list",
             "",
             "Where `deploy` puts it: a location, a group, or a list of them such as "
-            '`["ams", "ber"]`. Left out: the default location.',
+            '`["ams", "ber"]`. Left out: where it is deployed already, else the default location.',
         ),
         "port": Meaning(
             "number",

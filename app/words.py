@@ -7,7 +7,12 @@ from datetime import datetime, timezone
 from app.deployer.agent.words import duration, size
 from app.models import instant
 
-__all__ = ["ago", "duration", "figure", "milliseconds", "short", "size"]
+__all__ = ["ago", "counted", "duration", "figure", "milliseconds", "short", "size"]
+
+
+def counted(number: int, noun: str) -> str:
+    """As "1 file" or "2 files"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def ago(stamp: str) -> str:

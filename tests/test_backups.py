@@ -157,6 +157,23 @@ def test_damaged_file_of_the_store_is_not_kept_as_if_it_were_whole(work, tmp_pat
     assert not (tmp_path / "kept" / "backup.json").exists()
 
 
+def test_what_never_was_here_hinders_neither_backup_nor_restore(work, tmp_path, other):
+    """As after `adopt`: what `exclude` never shipped is named by a version, and nowhere."""
+    write_model(tmp_path / "fraud", "fraud")
+    (tmp_path / "fraud" / "notebook.ipynb").write_text("{}")
+    versions.commit(work, "fraud", "")
+    gone = hashlib.sha256(b"{}").hexdigest()
+    (work.home / "blobs" / gone[:2] / gone).unlink()
+    *_, result = backups.backup(work, tmp_path / "kept")
+    assert result.data["missing"] == [gone]
+    assert "1 file is missing here, so not in it: rhythmicml verify" in result.text
+    assert restore(other, tmp_path / "kept")["missing"] == [gone]
+    assert everything(other) == everything(work)
+    assert restore(other, tmp_path / "kept")["missing"] == [gone], "what is here is kept first"
+    restore(other)
+    assert everything(other) == everything(work)
+
+
 def test_killed_in_the_middle_of_the_change_leaves_the_store_as_it_was(client, work, kept):
     models.remove(work, "fraud")
     before = everything(work)

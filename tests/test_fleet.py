@@ -134,6 +134,9 @@ def test_interrupted_says_what_is_where(client, folder):
     assert results(rows) == {"ams": "done", "ber": "stopped", "cph": "stopped"}
     assert rows["ams"]["release"]
     assert rows["ber"]["release"] == rows["cph"]["release"] == ""
+    assert rows["ber"]["error"] == rows["cph"]["error"] == ""
+    told = {e["location"]: e["result"] for e in client("history", "churn") if e["location"]}
+    assert told == {"ams": "done", "ber": "interrupted", "cph": "interrupted"}
     assert running(client)["ams"] == ("serving", 1)
 
 
@@ -168,6 +171,7 @@ def test_groups(tmp_path):
     with work.open_store() as store:
         for name in PLACES:
             store.locations.add(Location(name, url=f"ssh://ana@{name}"))
+        store.models.add("churn", "/nowhere")
     assert groups.add(work, "eu", ["cph", "ams", "cph"]) == ["cph", "ams"]
     assert places.named(work, "eu, ber") == ["cph", "ams", "ber"]
     with pytest.raises(NotFound):
@@ -177,7 +181,7 @@ def test_groups(tmp_path):
     with pytest.raises(Problem, match="is a group"):
         locations.add(work, "eu", "ssh://ana@eu")
     with pytest.raises(Problem, match="one location at a time"):
-        places.location_for(work, "eu", None)
+        places.location_for(work, "churn", "eu", None)
     locations.remove(work, "cph")
     assert groups.all_groups(work) == {"eu": ["ams"]}
     groups.remove(work, "eu")

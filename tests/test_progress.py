@@ -1,6 +1,6 @@
 """What the terminal says of an upload while it goes on, and when it is done."""
 
-from app.cli.output import done_words
+from app.cli.output import done_words, table
 from app.models import Event
 from app.progress import Pace, Teller, progress_words
 
@@ -62,3 +62,8 @@ def test_what_is_kept_of_progress_is_in_words_and_not_every_chunk():
         "100 MB of 512 MB, 80.0 MB/s, 5 s left",
         "Send",
     ]
+
+
+def test_a_table_has_a_line_for_each_row_whatever_is_in_it(capsys):
+    table([{"v": "v2", "m": "two\nlines\x1b[31m"}, {"v": "v1", "m": None}], {"v": "V", "m": "M"})
+    assert capsys.readouterr().out == "V   M\nv2  two lines\\x1b[31m\nv1\n"

@@ -6,7 +6,7 @@ import random
 import subprocess
 
 import pytest
-from client import Client, Failed, write_model
+from client import PREDICT, Client, Failed, write_model
 
 SEED = 20
 
@@ -191,6 +191,10 @@ def test_new_laptop_adopts_everything_and_rolls_back(client, tmp_path):
     assert other("rollback", "churn")["version"] == 1
     assert score(client, tmp_path / "data.json") == [12.0]
     assert other("deploy", "churn@2")["sent"]["files"] == 0
+    back = other("restore", "churn@1", "--discard")
+    assert back["absent"] == ["notes.md"]
+    assert json.loads((folder / "artifacts" / "weights.json").read_text()) != {"factor": 7}
+    assert other("restore", "churn@2", "--discard")["absent"] == ["notes.md"]
 
 
 def read_history(client):
@@ -207,6 +211,19 @@ def test_another_model_of_the_same_name_is_not_mixed_up(client, tmp_path):
     with pytest.raises(Failed, match="another model"):
         other("adopt", "local")
     assert [each["number"] for each in other("versions", "churn")] == [1]
+
+
+def test_first_deployment_that_failed_is_adopted_as_no_instance(tmp_path):
+    mine, other = Client(tmp_path / "mine"), Client(tmp_path / "laptop")
+    broken = PREDICT + "raise ValueError('not today')\n"
+    with pytest.raises(Failed, match="not today"):
+        mine("deploy", str(write_model(tmp_path / "never", "never", script=broken)))
+    (other.home / "local").parent.mkdir()
+    (other.home / "local").symlink_to(mine.home / "local")
+    [adopted] = other("adopt", "local", "--into", str(tmp_path / "work"))["models"]
+    assert adopted["versions"] == [1]
+    assert other("list")[0]["deployed"] == []
+    assert other("status") == mine("status") == []
 
 
 def by_hand(client, *words, code=0):

@@ -35,11 +35,13 @@ force_option = click.option("--force", is_flag=True, help="Even if a pipeline th
 @command
 def deploy(what: str, as_json: bool, **options: Any) -> None:
     """Put a version into production: commit what changed, send it, prove it, switch to it."""
-    from app.services import fleet
+    from app.services import fleet, places
 
     done = finish(fleet.deploy(workspace(), what, **options), as_json)
     if not as_json and not options["dry_run"]:
-        click.echo(f"Ask it: rhythmicml score {done['model']} --data FILE")
+        [first, *_] = done.get("locations", [done])
+        where = places.said_with(workspace(), done["model"], first["location"])
+        click.echo(f"Ask it: rhythmicml score {done['model']}{where} --data FILE")
 
 
 @click.command()

@@ -12,7 +12,7 @@ import click
 
 from app.cli.base import command, sure, workspace
 from app.cli.output import emit, follow, table
-from app.words import ago, size
+from app.words import ago, counted, size
 
 if TYPE_CHECKING:
     from app.services.differences import Differences
@@ -217,9 +217,10 @@ def restore(reference: str, commit_first: bool, discard: bool, as_json: bool) ->
     if commit_first and discard:
         raise click.UsageError("What changed is either committed or discarded.")
     done = versions.restore(workspace(), reference, commit_first=commit_first, discard=discard)
-    changed = f"{len(done.written)} files written, {len(done.removed)} removed"
+    changed = f"{counted(len(done.written), 'file')} written, {len(done.removed)} removed"
     kept = f" What was there is v{done.committed.number} now." if done.committed else ""
-    emit(done, as_json, lambda _: click.echo(f"{reference} is back: {changed}.{kept}"))
+    absent = f"\nNever shipped, so not here: {', '.join(done.absent)}" if done.absent else ""
+    emit(done, as_json, lambda _: click.echo(f"{reference} is back: {changed}.{kept}{absent}"))
 
 
 class Pair(click.ParamType[tuple[str, Any]]):
@@ -326,12 +327,14 @@ def _field(field: dict[str, Any]) -> str:
 
 
 def _block(title: str, values: Mapping[str, Any]) -> list[str]:
-    width = max(map(len, values), default=0)
-    return (
-        [title, *(f"  {key:<{width}}  {value}" for key, value in values.items()), ""]
-        if values
-        else []
-    )
+    """A title and what stands under it, each on one line, whatever is in its name."""
+    from app.scoring.summaries import escaped
+
+    if not values:
+        return []
+    lines = {escaped(key): value for key, value in values.items()}
+    width = max(map(len, lines))
+    return [title, *(f"  {key:<{width}}  {value}" for key, value in lines.items()), ""]
 
 
 def difference_words(found: Differences) -> str:

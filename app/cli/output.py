@@ -154,7 +154,10 @@ def _row(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -
 
 
 def _cell(value: Any) -> str:
-    return "" if value is None else str(value)
+    """On one line, whatever is in it: a message or a name may have several."""
+    from app.scoring.summaries import escaped
+
+    return "" if value is None else escaped(" ".join(str(value).splitlines()))
 
 
 def show_problem(problem: Problem, as_json: bool) -> None:

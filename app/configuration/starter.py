@@ -49,7 +49,7 @@ requirements = "requirements.txt"
 python = "{python}"
 
 [deploy]
-# location = "prod"                   # else the default location
+# location = "prod"                   # else where it is already, or the default location
 # port = 8101
 # workers = 1
 # memory = "2G"

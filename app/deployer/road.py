@@ -22,7 +22,7 @@ from app.deployer.link import PATIENCE, Address, Link, Lost
 from app.deployer.starting import START, start_agent
 from app.deployer.trust import Trust
 from app.deployer.uploads import Blob, Progress
-from app.errors import Busy, GateFailed, NotFound, Problem, Refused, Stale, Unreachable
+from app.errors import Busy, GateFailed, Left, NotFound, Problem, Refused, Stale, Unreachable
 
 if TYPE_CHECKING:
     from app.models import Location
@@ -197,7 +197,7 @@ class Road:
         """End the agent, and wait until it has let its locks go."""
         for forward in self._forwards:
             forward.close()
-        self._end(Problem(f"The way to {self.place} is closed."))
+        self._end(Left(f"The way to {self.place} is closed."))
         self._link.end_input()
         self._threads[0].join(2)
         self._stop()

@@ -20,6 +20,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -229,7 +230,8 @@ def _width(column: Column) -> int:
 def main(fd: int) -> None:
     """Do what is asked, one after the other, until the front has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the front, which drains
-    os.nice(5)
+    with suppress(OSError):  # under systemd the unit forbids it
+        os.nice(5)
     with socket.socket(fileno=fd) as sock:
         while True:
             try:

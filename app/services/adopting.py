@@ -246,10 +246,11 @@ def _restore(store: Store, each: Adopted, folder: Path) -> None:
 
 
 def _keep_instance(store: Store, each: Adopted, location: Location) -> None:
+    """An instance as its host has it; a first deployment that failed has left none."""
     said = each.instance
     releases = {one["id"]: one for one in said["releases"]}
     current = releases.get(said["current"])
-    if said["deployed"] and not store.instances.get(each.name, location.name):
+    if said["deployed"] and said["current"] and not store.instances.get(each.name, location.name):
         exposure = current["scoring"].get("expose") if current else None
         store.instances.upsert(
             Instance(

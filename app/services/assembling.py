@@ -54,7 +54,7 @@ def deploy(
     if not (with_stages and version.configuration.stages):
         yield from deployments.deploy(work, reference, to=to, dry_run=dry_run, **options)
         return
-    location = places.location_for(work, version.configuration.location, to)
+    location = places.location_for(work, model.name, version.configuration.location, to)
     missing = list(_missing(work, model, version, location))
     if dry_run:
         own = deployments.deploy(work, reference, to=to, dry_run=True, stages_come=True, **options)

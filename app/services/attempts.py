@@ -15,7 +15,7 @@ from app.deployer import certificates, tunnels
 from app.deployer import plan as planning
 from app.deployer.apply import Source, apply
 from app.deployer.plan import Found, Step, Wanted
-from app.errors import GateFailed, Problem, Unreachable
+from app.errors import GateFailed, Left, Problem, Unreachable
 from app.models import Configuration, Event, Instance, Location
 from app.services import gate, places, truth
 from app.services.person import who
@@ -170,7 +170,7 @@ def carry_out(
                     schema = _learn(attempt, version, answer)
                     if wanted.gate:
                         _keep_report(attempt, number, answer)
-                gate.heed(wanted, step, answer)
+                gate.heed(wanted, attempt.location.name, step, answer)
                 if dependents and schema:
                     dependents.refuse_version(version, schema)
 
@@ -308,12 +308,13 @@ def _break_off(attempt: Attempt, number: int, problem: Problem | None) -> None:
     with attempt.work.open_store() as store:
         begun = store.deployments.get(number)
     result = truth.broken_off(begun)
-    refused = problem is not None and not isinstance(problem, Unreachable)
+    left = isinstance(problem, Left)
+    refused = problem is not None and not left and not isinstance(problem, Unreachable)
     if isinstance(problem, GateFailed) or (refused and result == truth.INTERRUPTED):
         result = truth.FAILED
     elif refused and result == truth.UNKNOWN:
         result = truth.refused(attempt.work, attempt.road, begun)
-    why = f"{problem.what} {problem.cause}"[:400].strip() if problem else ""
+    why = f"{problem.what} {problem.cause}"[:400].strip() if problem and not left else ""
     _finish(attempt.work, number, result, why)
 
 

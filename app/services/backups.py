@@ -26,7 +26,7 @@ from app.services import models, reviving
 from app.store import Store
 from app.store.blobs import Blobs
 from app.store.tables import now
-from app.words import size
+from app.words import counted, size
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
@@ -54,8 +54,10 @@ def backup(work: Workspace, folder: str | Path) -> Iterator[Event]:
         blobs = _blobs(target)
         yield Event("done", "Copy the rows of the store")
         yield from _verified(blobs, blobs.all(), "Read again what is in the backup", mend=True)
+        lacking = _lacking(store.blobs, blobs, names)
+        names -= lacking
         yield from _brought(store.blobs, blobs, names, "Copy the files of all versions")
-        said = _keep(blobs, room, work.home, names)
+        said = _keep(blobs, room, work.home, names, lacking)
         _write(target, said)
     _prune(blobs, {*names, *said["files"].values()})
     yield Event("result", _words(target, said), data={"folder": str(target), **said})
@@ -77,7 +79,7 @@ def restore(work: Workspace, folder: str | Path | None = None) -> Iterator[Event
         _refuse_at_work(store)
         kept = Blobs(source / "blobs")
         yield from _verified(kept, said["files"].values(), "Read the rows of the backup")
-        names = _names_of(kept, said, room)
+        names = _names_of(kept, said, room) - set(said.get("missing", ()))
         yield from _verified(kept, names, "Read again what is in the backup")
         yield from _brought(kept, store.blobs, names, "Bring the files of its versions")
         yield Event("step", "Put the backup in place of the store")
@@ -113,9 +115,11 @@ def _swap(work: Workspace, store: Store, rows: Path) -> tuple[Blobs, set[str]]:
     for attempt in range(1, ATTEMPTS + 1):
         stamp = store.copy_rows(before / ROWS)
         names = _names(before, store.blobs)
+        lacking = _lacking(store.blobs, kept, names)
+        names -= lacking
         for digest in kept.missing(names):
             kept.link(digest, store.blobs.source(digest))
-        said = _keep(kept, before, work.home, names)
+        said = _keep(kept, before, work.home, names, lacking)
         _write(work.home / UNDO, said)
         try:
             store.replace_rows(rows, stamp)
@@ -155,7 +159,12 @@ def _names_of(kept: Blobs, said: Said, room: Path) -> set[str]:
         return copied.named(kept.read)
 
 
-def _keep(blobs: Blobs, room: Path, home: Path, names: set[str]) -> Said:
+def _lacking(source: Blobs, target: Blobs, names: set[str]) -> set[str]:
+    """What neither has: lost, or never shipped to the server that a version was adopted from."""
+    return {each for each in target.missing(names) if not _there(source, each)}
+
+
+def _keep(blobs: Blobs, room: Path, home: Path, names: set[str], lacking: set[str]) -> Said:
     """Put the rows and the known hosts among the blobs; what backup.json says of it all."""
     files = {ROWS: blobs.put_bytes((room / ROWS).read_bytes())}
     if (home / HOSTS).is_file():
@@ -170,6 +179,7 @@ def _keep(blobs: Blobs, room: Path, home: Path, names: set[str]) -> Said:
         "versions": sum(count),
         "blobs": len(names),
         "bytes": sum(blobs.path(each).stat().st_size for each in names),
+        "missing": sorted(lacking),
     }
 
 
@@ -365,7 +375,11 @@ def _refuse_at_work(store: Store) -> None:
 
 
 def _words(target: Path, said: Said) -> str:
-    return f'The store is kept in "{target}": {_count(said)}.'
+    words = f'The store is kept in "{target}": {_count(said)}.'
+    if lacking := len(said["missing"]):
+        gone = counted(lacking, "file") + (" is" if lacking == 1 else " are")
+        words += f"\n{gone} missing here, so not in it: rhythmicml verify names them."
+    return words
 
 
 def _count(said: Said) -> str:

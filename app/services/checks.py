@@ -66,7 +66,8 @@ def _check_script(path: Path, python: str) -> None:
     except OSError as error:
         raise Problem(
             f'The prediction script "{path}" cannot be read.',
-            remedy=f"Create it, or name another as script in [predict] of {FILE}.",
+            remedy="Create it (rhythmicml init writes a first one), or name another as script in "
+            f"[predict] of {FILE}.",
             cause=error.strerror or str(error),
         ) from error
     tree = _parsed(path, source, python)

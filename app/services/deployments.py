@@ -79,7 +79,7 @@ def deploy(
     pipelines that ask it may break. stages_come: the stages of this pipeline need not be there yet.
     """
     model, version = yield from references.version_of(work, what, message)
-    location = location_for(work, version.configuration.location, to)
+    location = location_for(work, model.name, version.configuration.location, to)
     yield Event("step", f"Look at {location.name}")
     others = staging.elsewhere(work, model.name, version.configuration, location)
     with beginning(work, "deploy", model.name, location, not dry_run) as (road, begun):

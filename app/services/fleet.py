@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from app.errors import Problem, Unreachable
+from app.errors import Left, Problem, Unreachable
 from app.models import Event
 from app.services import assembling, deployments, locations, places, references
 from app.services.attempts import Events
@@ -80,7 +80,7 @@ class Fleet:
 
     def _error(self, name: str) -> Problem | None:
         for end in (self.back.get(name), self.ends.get(name)):
-            if end and isinstance(end.error, Problem):
+            if end and isinstance(end.error, Problem) and not isinstance(end.error, Left):
                 return end.error
         return None
 

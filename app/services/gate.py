@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from app.deployer.agent.judging import changed_share
 from app.errors import GateFailed, NotFound
 from app.models import Configuration, Deployment, Gate
-from app.words import size
+from app.words import counted, size
 
 if TYPE_CHECKING:
     from app.deployer.plan import Step, Wanted
@@ -70,13 +70,14 @@ class Unsteady(GateFailed):
     """A release that failed after the switch: the one before it has to come back."""
 
 
-def heed(wanted: Wanted, step: Step, answer: Any) -> None:
+def heed(wanted: Wanted, place: str, step: Step, answer: Any) -> None:
     """Stop at a gate that was not passed, or at production that did not stay up."""
     if step.do == "gate" and not answer["passed"]:
         raise GateFailed(
             f"Release {wanted.release} did not pass its gate.",
             cause=" ".join(answer["over"][:5]),
-            remedy=f"See the report: rhythmicml report {wanted.name}. Production is as it was.",
+            remedy=f"See the report: rhythmicml report {wanted.name} --to {place}. "
+            "Production is as it was.",
             detail=answer.get("log", ""),
             report=answer,
         )
@@ -99,9 +100,11 @@ def brief(report: Mapping[str, Any]) -> list[str]:
         rows = sum(each["recorded"]["rows"] for each in held)
         differ = sum(each["recorded"]["differ"] for each in held)
         as_recorded = "all as recorded" if not differ else f"{differ:,} not as recorded"
-        lines.append(f"{_count(len(held), 'golden input')}, {_count(rows, 'row')}: {as_recorded}.")
-    if against:
-        lines.append(_beside(report, against))
+        lines.append(
+            f"{counted(len(held), 'golden input')}, {counted(rows, 'row')}: {as_recorded}."
+        )
+    if against and (beside := _beside(report, against)):
+        lines.append(beside)
     if new:
         memory = report["memory"]["new"]
         words = f"It answers in {_ms(new['median'])}"
@@ -116,11 +119,15 @@ def brief(report: Mapping[str, Any]) -> list[str]:
 
 
 def _beside(report: Mapping[str, Any], against: str) -> str:
+    """How its answers differ; empty where nothing was asked."""
     differ, rows = changed_share(report["inputs"])
     refused = [each for each in report["inputs"] if "cannot" in (each["current"] or {})]
-    words = f"{differ:,} of {_count(rows, 'row')} differ from {against}"
+    if not rows and not refused:
+        return ""
+    verb = "differs" if rows == 1 else "differ"
+    words = f"{differ:,} of {counted(rows, 'row')} {verb} from {against}"
     if refused:
-        words += f", which cannot take {_count(len(refused), 'input')} of it"
+        words += f", which cannot take {counted(len(refused), 'input')} of it"
     return f"{words}."
 
 
@@ -141,10 +148,6 @@ def _shown(value: Any) -> str:
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.3g} ms"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def last_report(

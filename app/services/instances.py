@@ -278,14 +278,17 @@ def problem_of(name: str, status: int, said: Any, place: str = "") -> Problem:
     return Problem(
         f"{name}{place} refused the request with {status}.",
         cause=" ".join(str(parts[key]) for key in ("what", "cause") if parts.get(key)),
-        remedy=str(parts.get("remedy") or _look_where(name, status)),
+        remedy=_look_where(name, status, place) or str(parts.get("remedy") or CORRECT),
     )
 
 
-def _look_where(name: str, status: int) -> str:
-    if status < 500:
-        return "Correct the data; the version's sample shows what is understood."
-    return f"rhythmicml logs {name} shows what it said."
+CORRECT = "Correct the data; the version's sample shows what is understood."
+
+
+def _look_where(name: str, status: int, place: str) -> str:
+    """Where the reason of a failure stands; empty where the answer itself says what to do."""
+    at = place.replace(" on ", " --to ")
+    return f"rhythmicml logs {name}{at} shows what it said." if place and status == 500 else ""
 
 
 @dataclass

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from shlex import quote
 
 from app import config
 from app.errors import Problem
@@ -83,14 +84,17 @@ def _write_new(path: Path, text: str) -> bool:
 def add(work: Workspace, folder: Path, name: str | None = None) -> Added:
     """Track a folder. A name that was not asked for gets a number when it is taken.
 
-    Asked for by the name of a model whose folder is gone, the folder becomes that model's.
+    Asked for by the name of a model whose folder is gone, the folder becomes that model's; when
+    that is only the name that would be derived, it is refused: it may be either.
     """
     folder = _trackable(work, folder)
     wanted = checked_name(name) if name else _derived_name(folder)
     with work.open_store() as store, store.write():
         if tracked := store.models.in_folder(str(folder)):
             return Added(tracked, new=False)
-        if name and (moved := _moved(store, name)):
+        if moved := _moved(store, wanted):
+            if not name:
+                raise _ambiguous(folder, moved)
             return Added(store.models.move(moved.name, str(folder)), new=False)
         chosen = wanted if name else _free(store, wanted)
         return Added(store.models.add(chosen, str(folder)), new=True)
@@ -208,6 +212,14 @@ def _moved(store: Store, name: str) -> Model | None:
     """The model of this name, if its folder is not where it was."""
     model = store.models.find(name)
     return model if model and not Path(model.folder).exists() else None
+
+
+def _ambiguous(folder: Path, moved: Model) -> Problem:
+    return Problem(
+        f'"{folder}" may be the model "{moved.name}", whose folder "{moved.folder}" is not there.',
+        remedy=f"If it is: rhythmicml add {quote(str(folder))} --name {moved.name}; "
+        "else add it by another name.",
+    )
 
 
 def _derived_name(folder: Path) -> str:

@@ -15,11 +15,9 @@ if TYPE_CHECKING:
     from app.workspace import Workspace
 
 
-def location_for(work: Workspace, configured: str | None, to: str | None) -> Location:
-    """Where to deploy: as asked, else as configured, else the default location."""
-    with work.open_store() as store:
-        chosen = to or configured
-        return _one(store, chosen) if chosen else store.locations.default()
+def location_for(work: Workspace, name: str, configured: str | None, to: str | None) -> Location:
+    """Where to deploy: as asked, else as configured, else where it is, else the default."""
+    return location_of(work, name, to or configured, or_default=True)
 
 
 def named(work: Workspace, text: str) -> list[str]:
@@ -51,7 +49,7 @@ def _one(store: Store, text: str) -> Location:
 def location_of(work: Workspace, name: str, to: str | None, or_default: bool = False) -> Location:
     """Where an instance is: as asked, else the only location it was deployed to.
 
-    or_default: the default location when it is deployed nowhere, for what may be left of it.
+    or_default: the default location when it is deployed nowhere.
     """
     with work.open_store() as store:
         known = store.instances.all(model=name)
@@ -71,6 +69,12 @@ def location_of(work: Workspace, name: str, to: str | None, or_default: bool = F
                 remedy="Say which with --to LOCATION.",
             )
         return store.locations.get(known[0].location)
+
+
+def said_with(work: Workspace, name: str, place: str) -> str:
+    """What a command about an instance has to say besides its name: where, if it is at several."""
+    with work.open_store() as store:
+        return f" --to {place}" if len(store.instances.all(model=name)) > 1 else ""
 
 
 WAYS = {

@@ -55,12 +55,12 @@ def keep(home: Path, key: str, value: str, *, into_file: Callable[[], bool], hin
     gives its consent. hint: the command that gives it. Raises Problem."""
     try:
         keychain.store(key, value)
-    except Problem as problem:
+    except Problem:
         if not into_file():
             raise Problem(
                 "This machine has no keyring that we can use, so the secret was not kept.",
                 remedy=f"{hint} keeps it, unencrypted, in a file that only you may read.",
-            ) from problem
+            ) from None
         _write(home, {**_read(home), key: value})
         return "file"
     _drop(home, key)

@@ -219,4 +219,4 @@ def _location(work: Workspace, model: str, to: str | None) -> Location:
         configured = config.read_configuration(folder).location
     else:
         configured = latest.configuration.location if latest else None
-    return places.location_for(work, configured, None)
+    return places.location_for(work, model, configured, None)

@@ -14,7 +14,16 @@ from app.crash import crash_point
 from app.errors import NotFound, Problem
 from app.models import Configuration, FileEntry, Model, Version
 from app.scoring.schema import Schema
-from app.services import checks, differences, history, person, pipelines, schemas, snapshot
+from app.services import (
+    checks,
+    differences,
+    history,
+    person,
+    pipelines,
+    releases,
+    schemas,
+    snapshot,
+)
 from app.services.differences import FileChange
 from app.services.restoring import put_back
 from app.services.snapshot import Snapshot
@@ -58,12 +67,16 @@ class Shown:
 
 @dataclass(frozen=True)
 class Restored:
-    """A version put back into its folder. `committed` is what was committed before, if anything."""
+    """A version put back into its folder. `committed` is what was committed before, if anything.
+
+    absent: files of an adopted version that were never shipped, so that they are nowhere.
+    """
 
     version: Version
     written: tuple[str, ...]
     removed: tuple[str, ...]
     committed: Version | None = None
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -217,10 +230,18 @@ def restore(
                 raise _uncommitted(model)
             committed = _commit(store, model, f"Before restoring {reference}", "", False).version
             now = snapshot.look(store, model)
-        wanted = manifest.parse(store.blobs.read(version.manifest))
+        every = manifest.parse(store.blobs.read(version.manifest))
+        absent = _never_shipped(store, version, every)
+        wanted = [each for each in every if each not in absent]
         written, removed = put_back(store.blobs, Path(model.folder), now.files, wanted)
         history.note(store, "restore", model.name, version=version.number, detail=model.folder)
-    return Restored(version, written, removed, committed)
+    return Restored(version, written, removed, committed, tuple(each.path for each in absent))
+
+
+def _never_shipped(store: Store, version: Version, every: list[FileEntry]) -> list[FileEntry]:
+    """Of an adopted version, what `exclude` kept from the server, and so is nowhere."""
+    excluded = set(every) - set(releases.shipped(every, version.configuration))
+    return sorted(each for each in excluded if each.digest and not store.blobs.has(each.digest))
 
 
 def remove(work: Workspace, reference: str) -> Version:

@@ -54,6 +54,8 @@ def test_whole_main_job(client, folder, mode):
     assert first["changed"]
     assert first["version"] == 1
     assert ask(client, name)["answer"] == {"predictions": [12.0]}
+    large = '{"inputs": [[1, 2, 3]]' + " " * 2_000_000 + "}"  # it is read beside the front
+    assert ask(client, name, large)["answer"] == {"predictions": [12.0]}
 
     again = client("deploy", str(folder), "--to", "srv")
     assert not again["changed"]

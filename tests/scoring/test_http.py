@@ -357,6 +357,15 @@ def test_malformed_json_is_the_callers_fault(front, path, case):
     assert b"Traceback" not in answer.body
 
 
+def test_numbers_that_json_has_not_are_called_so(front):
+    for body in (b'{"inputs": [[NaN, 1]]}', b'{"inputs": [[-Infinity, 1]]}'):
+        said = front.post("/score", body)
+        assert said.status == 400
+        assert b"NaN and Infinity are not JSON." in said.body
+        assert b"Send null" in said.body
+    assert b"malformed" in front.post("/score", b'{"inputs": [["NaN", 1]').body
+
+
 @pytest.mark.parametrize("path", ["/score", "/invocations", "/v2/models/churn/infer"])
 def test_errors_of_syntax_are_called_malformed(front, path):
     for body in (b'{"inputs": [[1, 2]', b"[1] [2]", b"[1,]", b"a=1", b'{"a": 01}', b'["\\q"]'):

@@ -84,6 +84,11 @@ def test_the_same_folder_is_tracked_once(work, tmp_path):
 def test_a_model_whose_folder_moved_is_found_again_by_its_name(work, tmp_path):
     model = models.add(work, folder(tmp_path, "churn")).model
     (tmp_path / "churn").rename(tmp_path / "moved")
+    (tmp_path / "moved" / "rhythmicml.toml").write_text('[model]\nname = "churn"')
+    with pytest.raises(Problem, match='may be the model "churn"') as raised:
+        models.add(work, tmp_path / "moved")
+    assert f"rhythmicml add {tmp_path / 'moved'} --name churn" in raised.value.remedy
+    assert names(work) == ["churn"]
     found = models.add(work, tmp_path / "moved", name="churn")
     assert (found.new, found.model.id) == (False, model.id)
     assert found.model.folder == str(tmp_path / "moved")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from functools import partial
@@ -36,6 +37,15 @@ if TYPE_CHECKING:
 
 
 KEPT = "Production is as it was."
+
+LIBRARY_GONE = re.compile(r"(\S+\.so[\d.]*): cannot open shared object file")
+PACKAGES_OF = {
+    "libgomp.so.1": "libgomp1",
+    "libGL.so.1": "libgl1",
+    "libglib-2.0.so.0": "libglib2.0-0",
+    "libsndfile.so.1": "libsndfile1",
+}
+"""Of Debian and Ubuntu: what wheels of LightGBM, OpenCV and soundfile leave to the host."""
 
 LAST_WORDS = 6
 """Lines of a log; what is further up may be of an earlier start."""
@@ -193,6 +203,16 @@ def _said(release: str, log: str) -> str:
         return words + brace + answer
 
 
+def missing_library(said: str) -> str:
+    """What to do when a package wants a library that the host has not; "" when that is not it."""
+    found = LIBRARY_GONE.search(said)
+    if not found:
+        return ""
+    package = PACKAGES_OF.get(found[1])
+    how = f" (Debian, Ubuntu: apt-get install {package})" if package else ""
+    return f"A package of the model needs {found[1]} of the host: have it installed there{how}."
+
+
 def _never_ready(
     release: str, seconds: float, within: float, why: str, detail: str, after: str
 ) -> Failure:
@@ -204,10 +224,11 @@ def _never_ready(
             detail=detail,
             kind="GateFailed",
         )
+    said = _said(release, detail)
     return Failure(
         f"Release {release} failed {seconds:.1f} s after its start.",
-        cause=_said(release, detail) or f"Its process ended ({why}).",
-        remedy="The lines of its log below show where. " + after,
+        cause=said or f"Its process ended ({why}).",
+        remedy=f"{missing_library(said) or 'The lines of its log below show where.'} {after}",
         detail=detail,
         kind="GateFailed",
     )

@@ -95,13 +95,20 @@ def read_json(body: bytes, *, python: bool = False) -> Any:
     except UnicodeDecodeError:
         raise bad_input("The body is not UTF-8.") from None
     except msgspec.DecodeError as error:
-        if python and (b"NaN" in body or b"Infinity" in body):
+        if b"NaN" in body or b"Infinity" in body:
             with suppress(ValueError, RecursionError):
-                return json.loads(body)
+                value = json.loads(body)
+                if python:
+                    return value
+                raise _no_json() from None
         raise bad_input(_malformed(error) if body else "The body is empty.") from None
     if body.count(b"[") + body.count(b"{") > DEEPEST and deeper(body, value):
         raise _too_deep()
     return value
+
+
+def _no_json() -> Refusal:
+    return bad_input("NaN and Infinity are not JSON.", remedy="Send null where there is no number.")
 
 
 def _malformed(error: msgspec.DecodeError) -> str:
