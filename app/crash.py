@@ -7,10 +7,11 @@ instead: app/deployer/agent/crash.py.
 from __future__ import annotations
 
 import os
-import signal
+
+from app import portable
 
 
 def crash_point(name: str) -> None:
     """Die here at once when RHYTHMICML_CRASH_AT says so."""
     if name in os.environ.get("RHYTHMICML_CRASH_AT", "").split(","):
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), portable.KILL)

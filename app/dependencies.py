@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import posixpath
 import re
 import shutil
 import subprocess
@@ -112,7 +113,7 @@ def read(folder: Path, name: str) -> Requirements:
 
 
 def _read_into(said: Requirements, folder: Path, path: PurePosixPath, included_by: str) -> None:
-    name = os.path.normpath(path)
+    name = posixpath.normpath(path)
     if name in said.files:
         return
     if name.startswith(("..", "/")):
@@ -144,7 +145,7 @@ def _read_links(said: Requirements, path: PurePosixPath, value: str) -> None:
     if "://" in value or value.startswith(("/", "$")):
         said.options.append(f"--find-links {value}")
         return
-    place = os.path.normpath(path.parent / value)
+    place = posixpath.normpath(path.parent / value)
     said.links.append(place)
     said.options.append(f"--find-links ./{place}")
 
@@ -187,7 +188,12 @@ def _ask_uv(folder: Path, configuration: Configuration) -> subprocess.CompletedP
     environment = os.environ | {"UV_PYTHON_DOWNLOADS": "never"}
     try:
         return subprocess.run(
-            arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False
+            arguments,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
         )
     except OSError as error:
         raise Problem("uv could not be started.", remedy="Install it: pip install uv") from error
@@ -196,7 +202,7 @@ def _ask_uv(folder: Path, configuration: Configuration) -> subprocess.CompletedP
 def index_url() -> str:
     """The package index that uv uses here, by its settings and environment; empty without one."""
     argv = [str(find_uv()), "pip", "compile", "-", "--emit-index-url", "--no-header", "--quiet"]
-    done = subprocess.run(argv, input="", capture_output=True, text=True, check=False)
+    done = subprocess.run(argv, input="", capture_output=True, encoding="utf-8", check=False)
     found = re.search(r"^--index-url (\S+)", done.stdout, re.MULTILINE)
     return found[1] if found else ""
 

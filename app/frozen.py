@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import importlib
 import lzma
@@ -17,6 +16,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
+from app import portable
 from app.errors import Problem
 
 FROZEN = bool(getattr(sys, "frozen", False))
@@ -37,7 +37,7 @@ def settle() -> None:
     if FROZEN:
         restore_libraries(os.environ)
         sweep(UNPACKED)
-        if UNPACKED.name.startswith(FOLDERS):
+        if UNPACKED.name.startswith(FOLDERS) and sys.platform == "linux":
             sys.meta_path.insert(0, Late(UNPACKED))
 
 
@@ -57,15 +57,17 @@ def sweep(own: Path) -> None:
         if each != own and (each / ALIVE).exists() and (held := _locked(each / ALIVE)) is not None:
             shutil.rmtree(each, ignore_errors=True)
             os.close(held)
+            shutil.rmtree(each, ignore_errors=True)  # Windows kept what we held open
 
 
 def _locked(path: Path) -> int | None:
     """A descriptor that holds the lock; None when somebody else does, or the file is not ours."""
     with contextlib.suppress(OSError):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = portable.opened(path, os.O_RDWR | os.O_CREAT | portable.NO_LINK)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return fd
+            if portable.locked(fd):
+                return fd
+            os.close(fd)
         except OSError:
             os.close(fd)
     return None
@@ -115,12 +117,12 @@ def python_version() -> str:
 
 def uv(tools: Path, version: str) -> Path:
     """The uv that came with us, unpacked once into `tools`: it is larger than all the rest."""
-    place = tools / f"uv-{version}"
+    place = portable.program(tools / f"uv-{version}")
     if not place.exists():
         tools.mkdir(mode=0o700, parents=True, exist_ok=True)
         packed: bytes = importlib.import_module("rhythmicml_uv").PACKED  # packaging/dist.py
         with tempfile.NamedTemporaryFile(dir=tools, prefix=".uv-", delete=False) as fresh:
             fresh.write(lzma.decompress(packed))
-            os.fchmod(fresh.fileno(), 0o700)
+            portable.set_mode(fresh.fileno(), 0o700)
         os.replace(fresh.name, place)
     return place

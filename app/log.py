@@ -13,6 +13,8 @@ import traceback
 from datetime import datetime
 from pathlib import Path
 
+from app import portable
+
 PAGES, ERRORS = "ui.log", "errors.log"
 LARGEST = 1 << 20
 """Bytes of one file; the one before it is kept as well."""
@@ -27,7 +29,9 @@ def handler(home: Path) -> logging.Handler:
     """What the pages' program logs to. A log that cannot be written never stops it."""
     with contextlib.suppress(OSError):
         folder(home).mkdir(mode=0o700, parents=True, exist_ok=True)
-    kept = _Quiet(folder(home) / PAGES, maxBytes=LARGEST, backupCount=1, delay=True)
+    kept = _Quiet(
+        folder(home) / PAGES, maxBytes=LARGEST, backupCount=1, encoding="utf-8", delay=True
+    )
     kept.setFormatter(logging.Formatter(FORMAT))
     return kept
 
@@ -45,7 +49,8 @@ def keep(home: Path, error: BaseException, doing: str) -> Path | None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.exists() and path.stat().st_size > LARGEST:
             path.replace(path.with_name(f"{ERRORS}.1"))
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
+        fd = portable.opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        with open(fd, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {doing}\n{said}\n")
     except OSError:
         return None

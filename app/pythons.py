@@ -74,6 +74,6 @@ def _uv(argv: list[str]) -> subprocess.CompletedProcess[str]:
         [str(find_uv()), "python", *argv],
         env=os.environ | {"UV_NO_PROJECT": "1"},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )

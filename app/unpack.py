@@ -141,7 +141,7 @@ def _uv(argv: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess
             cwd=cwd,
             env=environment,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=False,
         )
     except OSError as error:

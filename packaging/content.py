@@ -57,5 +57,5 @@ def datas() -> list[tuple[str, str]]:
 
 
 def version() -> str:
-    lines = (ROOT / "pyproject.toml").read_text().splitlines()
+    lines = (ROOT / "pyproject.toml").read_text("utf-8").splitlines()
     return next(line.split('"')[1] for line in lines if line.startswith("version ="))

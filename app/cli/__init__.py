@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 
+from app import portable
 from app.cli import (
     alerts,
     doctor,
@@ -31,6 +32,7 @@ from app.cli.base import root
 
 def main() -> None:
     """Where the program begins; without arguments it opens the pages."""
+    portable.speak_utf8()
     try:
         root(sys.argv[1:] or ["ui"], prog_name="rhythmicml")
     except SystemExit as end:

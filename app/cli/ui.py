@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from app import portable
 from app.cli.base import command
 from app.cli.output import emit
 from app.cli.starting import WINDOWS, mended, told_in_a_window
@@ -174,7 +175,7 @@ def _until_ended(
     if way == "browser":
         webbrowser.open(opened.invitation())
     if window is None or not _window_closed(coming, opened, window, way, asked):
-        asked.wait()
+        portable.wait_for(asked)
     elif threads := _at_work():
         click.echo(f"Finishing {len(threads)} {'job' if len(threads) == 1 else 'jobs'} ...")
         for thread in threads:

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from app.deployer.agent.chunks import Chunks, pack, unpack
+from app.deployer.agent.chunklists import Chunks, pack, unpack
 
 LARGE = 8 * 1000 * 1000
 """Files of more bytes than this are cut."""

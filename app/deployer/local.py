@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import socket
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
-from app import scratch
+from app import portable, scratch
 from app.deployer.agent.fronts import dial
 from app.deployer.link import PATIENCE, Address, Lost
 from app.deployer.starting import local_command
@@ -21,6 +21,7 @@ class LocalLink:
     """Runs the agent in a session of its own, so that Ctrl-C in the terminal reaches only us."""
 
     def __init__(self) -> None:
+        _refuse_windows()
         self.here = True
         self.place = "This machine"
         self.patience = PATIENCE
@@ -36,12 +37,10 @@ class LocalLink:
         assert self._process.stdin
         assert self._process.stdout
         self._input, self._output = self._process.stdin, self._process.stdout
-        self._poll = select.poll()
-        self._poll.register(self._output, select.POLLIN)
 
     def read(self, size: int) -> bytes:
         try:
-            if not self._poll.poll(self.patience * 1000):
+            if not portable.readable(self._output.fileno(), self.patience):
                 raise TimeoutError
             return os.read(self._output.fileno(), size)
         except ValueError as error:
@@ -95,3 +94,12 @@ class LocalLink:
             return dial(Path(address))
         except OSError as error:
             raise Unreachable(f'"{address}" on this machine does not answer.') from error
+
+
+def _refuse_windows() -> None:
+    if sys.platform == "win32":
+        raise Problem(
+            "Nothing can be deployed to this machine: it runs Windows.",
+            cause="The agent, the scoring program and who keeps it alive need Linux.",
+            remedy="Deploy to a Linux server: rhythmicml location add NAME ssh://USER@HOST",
+        )

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app import words
-from app.deployer.agent.chunks import KEY, pack
+from app import portable, words
+from app.deployer.agent.chunklists import KEY, pack
 from app.deployer.chunking import LARGE, Lists
 from app.deployer.squeeze import Squeeze
 from app.errors import Problem, Stale, Unreachable
@@ -258,7 +258,7 @@ class Group:
         at, pieces = self.begun, []
         for size, digest in self.parts:
             if not digest:
-                pieces.append(os.pread(file, size, at))
+                pieces.append(portable.read_at(file, size, at))
             at += size
         content = b"".join(pieces)
         if len(content) != self.sent:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
+from app import portable
 from app.desktop.displays import has_display
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "microsoft-edge", "brave-browser")
@@ -23,7 +23,7 @@ def browser_window(url: str, home: Path) -> subprocess.Popen[bytes] | None:
     Not for root: these browsers do not start for root with their sandbox on.
     """
     found = browser()
-    if not found or not has_display() or (hasattr(os, "getuid") and os.getuid() == 0):
+    if not found or not has_display() or portable.user() == 0:
         return None
     profile = f"--user-data-dir={home / 'window' / 'browser'}"
     return subprocess.Popen(

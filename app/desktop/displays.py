@@ -19,8 +19,10 @@ def has_display() -> bool:
 
 
 def displays(environ: Any) -> list[tuple[socket.AddressFamily, Any]]:
-    """The sockets that WAYLAND_DISPLAY and DISPLAY name."""
+    """The sockets that WAYLAND_DISPLAY and DISPLAY name; Windows has no such thing."""
     found: list[tuple[socket.AddressFamily, Any]] = []
+    if sys.platform == "win32":
+        return found
     if wayland := environ.get("WAYLAND_DISPLAY"):
         runtime = environ.get("XDG_RUNTIME_DIR", "/nonexistent")
         found.append((socket.AF_UNIX, f"{runtime}/{wayland}"))

@@ -25,9 +25,21 @@ def loaded() -> Any:
     if sys.platform == "linux":
         _prepare(os.environ)
         require()
+    if sys.platform == "win32":
+        _require_webview2()
     import webview
 
     return webview
+
+
+def _require_webview2() -> None:
+    """Without it pywebview takes Internet Explorer's engine, which cannot show these pages."""
+    try:
+        from webview.platforms.winforms import renderer
+    except (ImportError, OSError, RuntimeError) as error:
+        raise NoWindow(f".NET cannot be used: {error}.") from error
+    if renderer != "edgechromium":
+        raise NoWindow("WebView2 is not installed.")
 
 
 def require() -> str:

@@ -7,7 +7,6 @@ later; no task is made for it. Requests of one connection are answered one at a 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import re
 import select
@@ -16,7 +15,6 @@ from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 from ipaddress import IPv6Address
-from termios import TIOCOUTQ
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -698,6 +696,9 @@ class Connection(asyncio.Protocol):
         """Whether the client has not received all that we wrote; no, where nobody can say."""
         if self.transport.get_write_buffer_size():
             return True
+        import fcntl  # late: the client imports this module too, on Windows, where it is not
+        from termios import TIOCOUTQ
+
         count = bytearray(4)
         try:
             fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), TIOCOUTQ, count)

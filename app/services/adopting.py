@@ -195,7 +195,7 @@ def _fetch_batch(store: Store, road: Road, digests: list[str]) -> int:
         paths, answers = [], []
         for digest in digests:
             path, target = leftovers.enter_context(store.blobs.temporary())
-            file = leftovers.enter_context(open(target, "wb", closefd=False))
+            file = leftovers.enter_context(open(target.fileno(), "wb", closefd=False))
             answers.append((road.send("get", digest=digest, into=file), file))
             paths.append(path)
         for answer, file in answers:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.errors import NotFound, Problem
@@ -18,7 +18,6 @@ from app.services.notices import plain
 from app.services.rules import Facts, HostFacts, Reading
 
 if TYPE_CHECKING:
-    from app.store import Store
     from app.store.recorded import Recorded
     from app.workspace import Workspace
 
@@ -48,7 +47,8 @@ def evaluate(work: Workspace, rows: Sequence[Row], now: float | None = None) -> 
     with work.open_store() as store, work.open_recorded() as recorded:
         seen = facts.gather(store, recorded, rows, now)
         known = {(each.model, each.location) for each in store.instances.all()}
-        judged = [_judged(store, each, now) for each in seen]
+        bounds = limits.of_each(store, [None, *(row["model"] for row in rows)])
+        judged = [_judged(each, bounds, now) for each in seen]
         with recorded.write():
             events = _apply(recorded, judged, now)
             for row in _gone(recorded, known):
@@ -74,11 +74,13 @@ class Judged(NamedTuple):
     whole: bool
 
 
-def _judged(store: Store, seen: Facts | HostFacts, now: float) -> Judged:
+def _judged(
+    seen: Facts | HostFacts, bounds: Mapping[str | None, limits.Limits], now: float
+) -> Judged:
     if isinstance(seen, HostFacts):
-        readings = list(rules.of_host(seen, limits.of(store)))
+        readings = list(rules.of_host(seen, bounds[None]))
         return Judged("", seen.location, readings, True)
-    limit = limits.of(store, seen.model)
+    limit = bounds[seen.model]
     readings = list(rules.of_instance(seen, limit, now))
     whole = seen.drift is not None or not limit["drift"]
     return Judged(seen.model, seen.location, readings, whole)

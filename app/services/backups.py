@@ -9,7 +9,6 @@ No secret is in a backup, and nothing of the location `local`.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import tempfile
@@ -20,6 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app import portable
 from app.errors import Busy, Problem
 from app.models import Event
 from app.services import models, reviving
@@ -318,7 +318,8 @@ def _write(folder: Path, said: Said) -> None:
     """The file that makes a backup of it, whole or not at all."""
     temporary = folder / f"{FILE}.partial"
     try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        fd = portable.opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        with open(fd, "w", encoding="utf-8") as file:
             json.dump(said, file, indent=2)
             file.flush()
             os.fsync(file.fileno())
@@ -336,14 +337,13 @@ def _alone(folder: Path) -> Iterator[None]:
         return
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = portable.opened(folder / ".lock", os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise _unwritable(folder, error) from error
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not portable.locked(fd):
+            raise Busy(f'Another backup uses "{folder}".', remedy="Wait until it is done.")
         yield
-    except BlockingIOError as error:
-        raise Busy(f'Another backup uses "{folder}".', remedy="Wait until it is done.") from error
     finally:
         os.close(fd)
 

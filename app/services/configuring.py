@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app import config
+from app import config, portable
 from app.config import KEYS
 from app.configuration.values import Fault, OneOf
 from app.errors import Problem, Stale
@@ -127,7 +127,7 @@ def _write(path: Path, text: str, agreed: Callable[[], None]) -> None:
     try:
         with temporary.open("x", encoding="utf-8", newline=ends) as file:
             if final.is_file():
-                os.fchmod(file.fileno(), final.stat().st_mode & 0o777)
+                portable.set_mode(file.fileno(), final.stat().st_mode & 0o777)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app import VERSION, frozen, log
+from app import VERSION, frozen, log, portable
 from app.errors import Problem
 from app.services import machine, redacting, secrets, ui_token
 from app.store import looking
@@ -88,7 +88,7 @@ def _program() -> dict[str, str]:
         "version": VERSION,
         "kind": "one file" if frozen.FROZEN else "from source",
         "python": f"{platform.python_version()} {sys.executable}",
-        "user": "root" if hasattr(os, "getuid") and os.getuid() == 0 else "not root",
+        "user": "root" if portable.user() == 0 else "not root",
     }
 
 

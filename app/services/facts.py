@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from app.configuration.values import size
-from app.errors import NotFound
+from app.models import Version
 from app.services import drifting, states
 from app.services.rules import Facts, HostFacts
 
@@ -32,7 +31,11 @@ def gather(
     there: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         there[row["location"]].append(row)
-    of_instances = [_facts(store, recorded, seen[key], moments[key], now) for key in seen]
+    versions = store.versions.some((row["model"], row["version"]) for row in rows)
+    of_instances = [
+        _facts(recorded, row, moments[key], versions.get((key[0], row["version"])), now)
+        for key, row in seen.items()
+    ]
     of_hosts = [_of_host(recorded, name, each, moments) for name, each in there.items()]
     return [*of_instances, *of_hosts]
 
@@ -42,7 +45,9 @@ def _moment(recorded: Recorded, model: str, location: str) -> Moment | None:
     return None if source is None else states.lately(recorded, source, location)
 
 
-def _facts(store: Store, recorded: Recorded, row: Row, moment: Moment | None, now: float) -> Facts:
+def _facts(
+    recorded: Recorded, row: Row, moment: Moment | None, version: Version | None, now: float
+) -> Facts:
     figures = moment.figures() if moment else {}
     source = recorded.find(row["model"], row["location"])
     tls = row.get("certificate")
@@ -56,21 +61,16 @@ def _facts(store: Store, recorded: Recorded, row: Row, moment: Moment | None, no
         p95=figures.get("p95"),
         takes=row.get("takes"),
         memory=figures.get("memory"),
-        most=_most_memory(store, row),
+        most=_most_memory(version),
         ends=datetime.fromisoformat(tls["expires"]).timestamp() if tls else None,
         drift=None if source is None else drifting.of(recorded, source, now),
     )
 
 
-def _most_memory(store: Store, row: Row) -> float | None:
+def _most_memory(version: Version | None) -> float | None:
     """What the version says that it may take, in bytes."""
-    model = store.models.find(row["model"])
-    if model is None or not row["version"]:
-        return None
-    with contextlib.suppress(NotFound):
-        said = store.versions.get(model, row["version"]).configuration.memory
-        return float(size(said)) if said else None
-    return None
+    said = version.configuration.memory if version else None
+    return float(size(said)) if said else None
 
 
 def _of_host(recorded: Recorded, location: str, rows: list[Row], moments: Moments) -> HostFacts:

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 from app.deployer import certificates
 from app.deployer.plan import PUBLIC
 from app.errors import Problem, Unreachable
-from app.models import Event, Instance, Location
+from app.models import Event, Instance, Location, Version
 from app.services import deployments, pipelines, places, states, truth
 from app.services.together import ASKED_AT_ONCE, Crew, values
 from app.words import ago
 
 if TYPE_CHECKING:
     from app.deployer.road import Road
-    from app.store import Store
     from app.workspace import Workspace
 
 ANSWER_WITHIN = 300.0
@@ -67,9 +66,10 @@ def status(
     states.judge(work, rows)
     with work.open_store() as store:
         around = [_around(each, said) for each in store.instances.all()]
+        versions = store.versions.some((row["model"], row["version"]) for row in rows)
         for row in rows:
             row["note"] = truth.note_of(store, row["model"], row["location"], row["version"])
-            row["stages"] = _stages(store, row, around)
+            row["stages"] = _stages(versions.get((row["model"], row["version"])), row, around)
     return rows
 
 
@@ -81,11 +81,9 @@ def _around(known: Instance, said: dict[str, dict[str, Any] | Problem]) -> dict[
 
 
 def _stages(
-    store: Store, row: dict[str, Any], rows: list[dict[str, Any]]
+    version: Version | None, row: dict[str, Any], rows: list[dict[str, Any]]
 ) -> list[dict[str, Any]] | None:
     """Those of a pipeline, with how their instances are; None of a model."""
-    model = store.models.find(row["model"])
-    version = store.versions.find(model, row["version"]) if model and row["version"] else None
     if version is None or not version.configuration.stages:
         return None
     return pipelines.described(version.configuration, row["location"], rows)
@@ -365,9 +363,9 @@ def _program() -> str:
     """How this program was called, for lines to paste."""
     import sys
 
-    from app import frozen
+    from app import frozen, portable
 
     if frozen.FROZEN:
         return sys.executable
-    installed = Path(sys.executable).parent / "rhythmicml"
+    installed = portable.program(Path(sys.executable).parent / "rhythmicml")
     return str(installed) if installed.exists() else "rhythmicml"

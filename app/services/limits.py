@@ -6,7 +6,7 @@ Settings may change each for all models, and for one: {"errors": 0.1, "models": 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem
@@ -52,10 +52,18 @@ Limits = Mapping[str, float | None]
 
 def of(store: Store, model: str | None = None) -> Limits:
     """The limits that hold for a model; without one, for all that have none of their own."""
+    return of_each(store, [model])[model]
+
+
+def of_each(store: Store, models: Iterable[str | None]) -> dict[str | None, Limits]:
+    """Those of many models at once."""
     kept = store.settings.get(SETTING, {})
-    own = kept.get("models", {}).get(model, {})
-    both = {**kept, **own}
-    return {name: both.get(name, value) for name, value in DEFAULTS.items()}
+    own = kept.get("models", {})
+    both = {model: {**kept, **own.get(model, {})} for model in models}
+    return {
+        model: {name: each.get(name, value) for name, value in DEFAULTS.items()}
+        for model, each in both.items()
+    }
 
 
 def own(store: Store) -> dict[str, Limits]:

@@ -73,7 +73,7 @@ def write_starters(folder: Path, files: Mapping[str, str]) -> tuple[str, ...]:
 
 def _write_new(path: Path, text: str) -> bool:
     try:
-        with path.open("x", encoding="utf-8") as file:
+        with path.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
     except FileExistsError:
         return False

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from app import config
+from app import config, portable
 
 if TYPE_CHECKING:
     from jeepney import DBusAddress, Message
@@ -107,5 +107,5 @@ def _notify(desktop: DBusAddress, title: str, text: str) -> Message:
 
 def session_bus() -> str:
     """Where the session's D-Bus is: where the environment says, else where systemd has it."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{portable.user()}")
     return os.environ.get("DBUS_SESSION_BUS_ADDRESS") or f"unix:path={runtime}/bus"

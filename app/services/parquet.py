@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from app import config, frozen, scratch
+from app import config, frozen, portable, scratch
 from app.dependencies import find_uv
 from app.errors import Problem
 from app.services.tables import Row, Wanted
@@ -34,7 +34,7 @@ def tool(work: Workspace) -> list[str]:
     if not frozen.FROZEN and importlib.util.find_spec("pyarrow"):
         python = Path(sys.executable)
     else:
-        python = _environment(work.home / "tools") / "bin" / "python"
+        python = portable.program_in(_environment(work.home / "tools"), "python")
     return [str(python), "-I", "-X", "utf8", str(config.asset("tools/parquet.py"))]
 
 
@@ -49,7 +49,7 @@ def _environment(tools: Path) -> Path:
         own = not frozen.FROZEN and sys.version_info >= OLDEST_PYTHON
         python = sys.executable if own else f">={'.'.join(map(str, OLDEST_PYTHON))},<3.15"
         _uv("venv", "--clear", "--python", python, str(fresh))
-        inside = str(fresh / "bin" / "python")
+        inside = str(portable.program_in(fresh, "python"))
         _uv("pip", "install", "--python", inside, "--only-binary", ":all:", f"pyarrow=={PYARROW}")
         with contextlib.suppress(OSError):  # another one was quicker
             fresh.rename(ready)
@@ -60,7 +60,7 @@ def _environment(tools: Path) -> Path:
 
 def _uv(*words: str) -> None:
     done = subprocess.run(
-        [str(find_uv()), *words, "--quiet"], capture_output=True, text=True, check=False
+        [str(find_uv()), *words, "--quiet"], capture_output=True, encoding="utf-8", check=False
     )
     if done.returncode:
         raise Problem(

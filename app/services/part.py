@@ -7,7 +7,6 @@ What a crash left beyond that is cut off.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from app import portable
 from app.errors import Busy, Problem
 
 FORMAT = 1
@@ -56,14 +56,14 @@ class Part:
         try:
             self.folder.mkdir(exist_ok=True)
             self._lock = (self.folder / "lock").open("wb")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            alone = portable.locked(self._lock)
+        except OSError as error:
+            raise unwritable(out, error) from error
+        if not alone:
             self._lock.close()
             raise Busy(
                 f'Another run is writing "{out}".', remedy="Wait for it, or choose another --out."
-            ) from error
-        except OSError as error:
-            raise unwritable(out, error) from error
+            )
 
     @property
     def rows_path(self) -> Path:
@@ -136,6 +136,8 @@ class Part:
     def publish(self, whole: Path, out: Path, bad: Path) -> None:
         """Put the output and the bad rows in their places, each at once; end the part."""
         try:
+            self._rows.close()
+            self._bad.close()
             if self.journal.bad:
                 beside = bad.with_name(f".{bad.name}.new")
                 shutil.copyfile(self.bad_path, beside)
@@ -143,7 +145,7 @@ class Part:
             else:
                 bad.unlink(missing_ok=True)
             whole.replace(out)
-            _sync_folder(out.parent)
+            portable.sync_folder(out.parent)
         except OSError as error:
             raise unwritable(out, error) from error
         self.remove()
@@ -158,14 +160,6 @@ class Part:
             if file:
                 with suppress(OSError):
                     file.close()
-
-
-def _sync_folder(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def unwritable(path: Path, error: OSError) -> Problem:

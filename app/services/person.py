@@ -10,7 +10,7 @@ def user() -> str:
     """The login name; empty where the system does not know one."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):
+    except (ImportError, KeyError, OSError):  # Windows has no list of users to look at
         return ""
 
 

@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO
 
-from app import archives
+from app import archives, portable
 from app.archives import Entry, Space
 from app.errors import Problem
 from app.services import models
@@ -76,8 +76,8 @@ class Incoming:
         self._tops.add(parts[0] if len(parts) > 1 else "")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(path, flags, 0o700 if executable else 0o600)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | portable.NO_LINK
+            fd = portable.opened(path, flags, 0o700 if executable else 0o600)
         except (FileExistsError, NotADirectoryError) as error:
             raise Problem(
                 f'"{name[:200]}" comes twice, or is a file and a folder.',
@@ -144,6 +144,8 @@ def checked(name: str, depth: int) -> tuple[str, ...]:
         why = "it names nothing"
     elif len(parts) > depth:
         why = f"it is more than {depth} folders deep"
+    elif portable.unfit_here(["/".join(parts)]):
+        why = "this system has no such names"
     else:
         try:
             if len(name.encode()) > 1000 or any(len(part.encode()) > 255 for part in parts):
@@ -184,8 +186,7 @@ def keep(incoming: Incoming, into: Path) -> Received:
     for number in count(1):
         target = into / (name if number == 1 else f"{name}-{number}")
         with contextlib.suppress(FileExistsError):
-            target.mkdir(mode=0o700)
-            root.replace(target)
+            portable.move_folder(root, target)
             return Received(target, incoming.files, incoming.size)
     raise AssertionError("numbers do not end")
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from app import portable
 from app.errors import Problem
 from app.models import FileEntry
 from app.store.blobs import Blobs
@@ -24,6 +25,7 @@ def put_back(
     there, coming = {file.path: file for file in now}, {file.path: file for file in wanted}
     written = sorted(path for path, file in coming.items() if there.get(path) != file)
     removed = sorted(there.keys() - coming.keys())
+    _refuse_unfit(coming)
     for path in written:
         _refuse_if_in_the_way(folder, path, there)
     if missing := blobs.missing(coming[path].digest for path in written if coming[path].digest):
@@ -40,6 +42,14 @@ def put_back(
             cause=error.strerror or str(error),
         ) from error
     return tuple(written), tuple(removed)
+
+
+def _refuse_unfit(paths: Iterable[str]) -> None:
+    if unfit := portable.unfit_here(paths):
+        raise Problem(
+            f'"{unfit}" cannot be the name of a file of its own on this system.',
+            remedy="Restore this version on Linux; or rename the file there, and commit.",
+        )
 
 
 def _refuse_if_in_the_way(folder: Path, path: str, there: dict[str, FileEntry]) -> None:
@@ -97,6 +107,6 @@ def _copy(blobs: Blobs, file: FileEntry, path: Path) -> None:
         shutil.copyfileobj(source, target, 1 << 20)
         if file.executable:
             mode = os.fstat(target.fileno()).st_mode
-            os.fchmod(target.fileno(), mode | (mode & 0o444) >> 2)
+            portable.set_mode(target.fileno(), mode | (mode & 0o444) >> 2)
         target.flush()
         os.fsync(target.fileno())

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app import config
+from app import config, portable
 from app.deployer import keychain
 from app.deployer.plan import Wanted
 from app.errors import NotFound, Problem
@@ -232,7 +232,8 @@ def _drop(home: Path, key: str) -> bool:
 def _write(home: Path, known: dict[str, str]) -> None:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = home / f".{FILE}.{os.getpid()}"
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    fd = portable.opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    with open(fd, "w", encoding="utf-8") as file:
         json.dump(known, file)
         file.flush()
         os.fsync(file.fileno())

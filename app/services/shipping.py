@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from app.dependencies import index_url
 from app.deployer import runtime
 from app.deployer.apply import Source, watched
 from app.deployer.plan import Found, Sent, Wanted, interpreter
+from app.errors import Problem
 from app.models import Event, Version
 from app.services.trees import Tree, tree
 from app.unpack import Target, unpack
@@ -57,11 +59,21 @@ def completed(
     found = replace(found, fetches_pythons=lacking.fetches)
     if not (lacking.packages or lacking.python):
         return wanted, found, source
+    _refuse_where_none_can_be_made(attempt)
     words = f"Get ready here what {attempt.location.name} cannot fetch"
     yield Event("step", words)
     made = yield from watched(lambda _tell: _made(attempt, version, wanted, found, lacking))
     yield Event("done", words)
     return _with(attempt, wanted, found, source, made)
+
+
+def _refuse_where_none_can_be_made(attempt: Attempt) -> None:
+    if sys.platform == "win32":
+        raise Problem(
+            f"What {attempt.location.name} has to be sent cannot be made on Windows.",
+            cause="Its packages have to be laid out as on Linux, by the uv for its machine.",
+            remedy="Deploy this version once from Linux; then it can be deployed from here.",
+        )
 
 
 def _lacking(attempt: Attempt, version: Version, wanted: Wanted, found: Found) -> Lacking:

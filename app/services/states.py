@@ -78,7 +78,7 @@ def judge(work: Workspace, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         row.update(state_since=None, before="", modified=None, traceback="")
     with work.open_store() as store:
-        bounds = {row["model"]: limits.of(store, row["model"]) for row in rows}
+        bounds = limits.of_each(store, (row["model"] for row in rows))
     with contextlib.suppress(Problem), work.open_recorded() as recorded:
         for row in rows:
             _judge(recorded, row, bounds[row["model"]])

@@ -24,6 +24,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
+from app import portable
 from app.crash import crash_point
 from app.deployer.runtime import Part, part
 from app.errors import Problem
@@ -107,7 +108,8 @@ def _listed(root: Path) -> list[FileEntry]:
     ]
     links = [path for path in paths if path.is_symlink()]
     return entries + [
-        FileEntry(path.relative_to(root).as_posix(), target=os.readlink(path)) for path in links
+        FileEntry(path.relative_to(root).as_posix(), target=portable.target_of(path))
+        for path in links
     ]
 
 

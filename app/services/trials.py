@@ -252,5 +252,5 @@ def as_text(answer: Any) -> str:
 
 def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, "utf-8")
+    temporary.write_text(text, "utf-8", newline="\n")
     os.replace(temporary, path)

@@ -6,6 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
+from app import portable
+
 FILE = "ui-token"
 LONGEST = 200
 
@@ -13,12 +15,11 @@ LONGEST = 200
 def read(home: Path) -> str:
     """The token; empty when there is none, or when somebody else may have read or put it there."""
     try:
-        fd = os.open(home / FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = portable.opened(home / FILE, os.O_RDONLY | portable.NO_LINK)
     except OSError:
         return ""
     with os.fdopen(fd, "rb") as file:
-        status = os.fstat(file.fileno())
-        if status.st_uid != os.getuid() or status.st_mode & 0o077:
+        if not portable.ours_alone(os.fstat(file.fileno())):
             return ""
         return file.read(LONGEST).decode("ascii", "replace").strip()
 
@@ -30,8 +31,8 @@ def get(home: Path, *, new: bool = False) -> str:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = secrets.token_urlsafe(32)
     partial = home / f".{FILE}.{secrets.token_hex(8)}"
-    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(fd, "w") as file:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | portable.NO_LINK
+    with open(portable.opened(partial, flags), "w", encoding="ascii") as file:
         file.write(made + "\n")
     partial.replace(home / FILE)
     return made

@@ -8,7 +8,6 @@ are fsynced last, each once.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import mmap
 import os
@@ -23,6 +22,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import BinaryIO
 
+from app import portable
 from app.crash import crash_point
 from app.errors import NotFound, Problem
 
@@ -114,7 +114,7 @@ class Blobs:
         digest = hashlib.sha256(content).hexdigest()
         if not self.has(digest):
             with _writing(self.folder), self.temporary() as (temporary, target):
-                _write_whole(target, memoryview(content))
+                _write_whole(target.fileno(), memoryview(content))
                 self._settle(target, temporary, digest)
         with _writing(self.folder):
             self._sync_folders([digest])  # whoever put it first may not have come to that yet
@@ -144,7 +144,7 @@ class Blobs:
         """Keep what `source` reads, or nothing and None when it changed meanwhile."""
         before, read_at = Stat.of(os.fstat(source)), time.time_ns()
         with _writing(self.folder), self.temporary() as (temporary, target):
-            digest, size = _copy_and_hash(source, target, before.size, hashers)
+            digest, size = _copy_and_hash(source, target.fileno(), before.size, hashers)
             if size != before.size or Stat.of(os.fstat(source)) != before:
                 return None
             if not self.has(digest):
@@ -152,30 +152,35 @@ class Blobs:
         return Stored(digest, before, read_at)
 
     @contextmanager
-    def temporary(self) -> Iterator[tuple[Path, int]]:
+    def temporary(self) -> Iterator[tuple[Path, FileIO]]:
         """A file to write into, gone afterwards unless it was renamed."""
         path = self.incoming / os.urandom(16).hex()
-        target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fd = portable.opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
-            fcntl.flock(target, fcntl.LOCK_EX)  # so that clearing knows it is in use
-            yield path, target
+            with FileIO(fd, "wb") as target:
+                portable.locked(target, wait=True)  # so that clearing knows it is in use
+                yield path, target
         finally:
-            os.close(target)
             path.unlink(missing_ok=True)
 
-    def _settle(self, target: int, temporary: Path, digest: str) -> None:
+    def _settle(self, target: FileIO, temporary: Path, digest: str) -> None:
         """Make a written file durable and give it its name."""
         crash_point("blob-written")
-        os.fsync(target)
-        os.fchmod(target, 0o444)
+        os.fsync(target.fileno())
+        portable.set_mode(target.fileno(), 0o444)
         final = self.path(digest)
         final.parent.mkdir(mode=0o700, exist_ok=True)
-        temporary.rename(final)
+        portable.let_go(target)
+        try:
+            temporary.replace(final)
+        except portable.IN_USE:
+            if not self.has(digest):
+                raise
 
     def _sync_folders(self, digests: Iterable[str]) -> None:
         for name in {digest[:2] for digest in digests}:
-            _sync_folder(self.folder / name)
-        _sync_folder(self.folder)
+            portable.sync_folder(self.folder / name)
+        portable.sync_folder(self.folder)
 
     def all(self) -> Iterator[str]:
         """The digests of all blobs."""
@@ -200,14 +205,14 @@ class Blobs:
         if time.time() - status.st_mtime < grace:
             return None
         os.utime(path)
-        path.rename(self.trash / digest)
+        path.replace(self.trash / digest)
         return status.st_size
 
     def set_aside(self, digest: str) -> None:
         """Trash a blob that is damaged: whoever has its content can then keep it anew."""
         path = self.path(digest)
         os.utime(path)
-        path.rename(self.trash / digest)
+        path.replace(self.trash / digest)
 
     def empty_trash(self, grace: float = DAY) -> int:
         """Delete what lay in the trash, or unfinished, for `grace` seconds. Returns its bytes."""
@@ -220,16 +225,14 @@ class Blobs:
 
 def _delete_unused(path: Path, before: float) -> int:
     """Delete a file older than `before` that nobody holds a lock on. Returns the bytes freed."""
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with suppress(FileNotFoundError, *portable.IN_USE), path.open("rb") as file:
+        if portable.locked(file):
             status = os.fstat(file.fileno())
-            if status.st_mtime > before:
-                return 0
-            path.unlink()
-            return status.st_size
-    except (FileNotFoundError, BlockingIOError):
-        return 0
+            if status.st_mtime <= before:
+                portable.let_go(file)
+                path.unlink()
+                return status.st_size
+    return 0
 
 
 def _parts(paths: Sequence[Path]) -> list[Sequence[Path]]:
@@ -293,7 +296,7 @@ def _copy_big(
     """As above; each chunk is hashed while it is written and the next one is read."""
     hashed, size = hashlib.sha256(), 0
     hashing: Future[None] | None = None
-    _bypass_cache(target, True)
+    portable.bypass_cache(target, True)
     for chunk in _chunks(source):
         if hashing:
             hashing.result()
@@ -309,39 +312,24 @@ def _copy_big(
 
 def _chunks(source: int) -> Iterator[memoryview]:
     """The file in two buffers by turns, each good until the next but one is asked for."""
-    for buffer in cycle([mmap.mmap(-1, CHUNK), mmap.mmap(-1, CHUNK)]):
-        size = os.readv(source, [buffer])
-        if not size:
-            return
-        yield memoryview(buffer)[:size]
+    with open(source, "rb", buffering=0, closefd=False) as file:
+        for buffer in cycle([mmap.mmap(-1, CHUNK), mmap.mmap(-1, CHUNK)]):
+            size = file.readinto(buffer)
+            if not size:
+                return
+            yield memoryview(buffer)[:size]
 
 
 def _write_whole(target: int, content: memoryview) -> None:
     """Write it all. What is no whole number of blocks (the end) cannot bypass the page cache."""
     if len(content) % BLOCK:
-        _bypass_cache(target, False)
+        portable.bypass_cache(target, False)
     while content:
         try:
             content = content[os.write(target, content) :]
         except OSError as error:
-            if error.errno != errno.EINVAL or not _bypass_cache(target, False):
+            if error.errno != errno.EINVAL or not portable.bypass_cache(target, False):
                 raise
-
-
-def _bypass_cache(target: int, wanted: bool) -> bool:
-    """Write past the page cache, or not. Returns whether that changed anything.
-
-    Copying into the page cache only to fsync it from there takes 2 to 5 times as long as writing to
-    the disk at once (docs/decisions/0002-commit-speed.md). Not every system or file system can.
-    """
-    flags = fcntl.fcntl(target, fcntl.F_GETFL)
-    direct = getattr(os, "O_DIRECT", 0)
-    changed = flags | direct if wanted else flags & ~direct
-    try:
-        fcntl.fcntl(target, fcntl.F_SETFL, changed)
-    except OSError:
-        return False
-    return changed != flags
 
 
 def _all_or_first_fault(running: Sequence[Future[list[Stored]]]) -> list[Stored]:
@@ -354,19 +342,11 @@ def _all_or_first_fault(running: Sequence[Future[list[Stored]]]) -> list[Stored]
         raise
 
 
-def _sync_folder(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
-
-
 @contextmanager
 def _reading(path: Path) -> Iterator[int]:
     """The open file, which must be a plain one; a link put there meanwhile is not followed."""
     try:
-        source = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        source = portable.opened(path, os.O_RDONLY | portable.NO_LINK | portable.NO_WAIT)
     except OSError as error:
         raise Problem(f'"{path}" cannot be read.', cause=error.strerror or str(error)) from error
     try:

@@ -7,7 +7,6 @@ aside-<when>/           what was in its place, with what SQLite had beside it; n
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from contextlib import closing, suppress
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from app import portable
 from app.errors import Problem
 from app.store.database import Database
 from app.store.looking import look
@@ -72,8 +72,7 @@ def put_back(home: Path, copy: Path) -> Path:
     fresh = home / f".{FILE}.back"
     shutil.copyfile(copy, fresh)
     fresh.chmod(0o600)
-    with fresh.open("rb") as file:
-        os.fsync(file.fileno())
+    portable.sync_file(fresh)
     aside = set_aside(home)
     fresh.replace(home / FILE)
     return aside

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app import portable
 from app.errors import Busy, Damaged, Problem
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Database:
 
 def _private(path: Path) -> None:
     """Only this user may read it. SQLite gives its journal the mode of the file itself."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    os.close(portable.opened(path, os.O_RDWR | os.O_CREAT))
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app import portable
 from app.errors import Problem
 from app.store.blobs import Stat
 
@@ -119,7 +121,7 @@ def _listing(folder: str) -> os._ScandirIterator[str]:
 
 def _found(root: str, path: str, entry: os.DirEntry[str]) -> Found:
     try:
-        status = entry.stat(follow_symlinks=False)
+        status = portable.status_of(entry)
     except OSError as error:
         raise Problem(f'"{path}" went away while the folder was read.') from error
     if not path.isascii():
@@ -147,9 +149,9 @@ def _must_be_utf8(path: str) -> None:
 
 def _target_inside(root: str, path: str) -> str:
     """Where a link leads, as it is written; it must stay in the folder on any host."""
-    target = os.readlink(f"{root}/{path}")
+    target = portable.target_of(f"{root}/{path}")
     _must_be_utf8(target)
-    led_to = os.path.normpath(f"{os.path.dirname(path) or '.'}/{target}")
+    led_to = posixpath.normpath(f"{posixpath.dirname(path) or '.'}/{target}")
     outside = os.path.isabs(target) or led_to.split("/")[0] == ".."
     if outside or not _within(root, os.path.realpath(f"{root}/{path}")):
         raise Problem(

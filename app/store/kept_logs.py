@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from app import portable
+
 FOLDER = "logs"
 
 
@@ -29,7 +31,8 @@ class KeptLogs:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         text = json.dumps({"at": at, "lines": list(lines)}).encode()
         partial = path.with_name(f".{path.name}.{os.getpid()}")
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        fd = portable.opened(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        with open(fd, "wb") as file:
             file.write(gzip.compress(text, 6))
         partial.replace(path)
 

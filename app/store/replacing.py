@@ -10,6 +10,7 @@ import os
 from contextlib import closing
 from pathlib import Path
 
+from app import portable
 from app.crash import crash_point
 from app.errors import Busy, Problem
 from app.store.database import Database
@@ -25,10 +26,9 @@ OF_OURS = (
 def copy_into(database: Database, path: Path) -> None:
     """Write a checked copy of all rows, as of one moment, into a file of this name."""
     path.unlink(missing_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    os.close(portable.opened(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     database.execute("VACUUM INTO ?", [str(path)])
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    portable.sync_file(path)
     with closing(Database(path)) as copied:
         if copied.tuples("PRAGMA integrity_check") != [("ok",)]:
             raise Problem(f'A copy of the store "{database.path}" came out damaged.')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
@@ -151,6 +151,17 @@ class Versions:
             "SELECT * FROM versions WHERE model_id = ? AND number = ?", [model.id, number]
         )
         return _version(row) if row else None
+
+    def some(self, wanted: Iterable[tuple[str, int | None]]) -> dict[tuple[str, int], Version]:
+        """Many at once: those of them that there are, by their model's name and their number."""
+        rows = self._database.query(
+            "SELECT models.name AS model, versions.* FROM json_each(?) AS wanted"
+            " JOIN models ON models.name = json_extract(wanted.value, '$[0]')"
+            " JOIN versions ON model_id = models.id"
+            " AND number = json_extract(wanted.value, '$[1]')",
+            [json.dumps(sorted(set(wanted), key=repr))],
+        )
+        return {(row.pop("model"), row["number"]): _version(row) for row in rows}
 
     def get(self, model: Model, number: int) -> Version:
         found = self.find(model, number)

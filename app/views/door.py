@@ -7,7 +7,6 @@ The door is there before what is behind it: who comes early waits until the page
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from app import portable
 from app.errors import Problem
 from app.services import ui_token
 from app.views.keys import Keys
@@ -47,8 +47,7 @@ def alone(home: Path) -> Iterator[bool]:
     """Whether no other program serves this store; kept so while the block runs."""
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(home / "ui.lock", flags, 0o600)
+        fd = portable.opened(home / "ui.lock", os.O_RDWR | os.O_CREAT | portable.NO_LINK)
     except OSError as error:
         raise Problem(
             f'RhythmicML cannot write to its folder "{home}".',
@@ -56,12 +55,7 @@ def alone(home: Path) -> Iterator[bool]:
             remedy="Make it yours and writable, or point RHYTHMICML_HOME to another folder.",
         ) from error
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        yield portable.locked(fd)
     finally:
         os.close(fd)
 
@@ -86,8 +80,8 @@ def _announce(home: Path, door: Door) -> None:
     partial = path.with_name(f".ui.json.{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
         partial.unlink()
-    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(fd, "w") as file:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | portable.NO_LINK
+    with open(portable.opened(partial, flags), "w", encoding="utf-8") as file:
         file.write(said)
     partial.replace(path)
 

@@ -92,7 +92,8 @@ def test_a_damaged_blob_is_healed_by_putting_it_again_after_its_removal(blobs):
 
 def test_a_file_that_keeps_changing_is_refused(blobs, tmp_path):
     path, stop = tmp_path / "growing", threading.Event()
-    path.write_bytes(bytes(8 * CHUNK))
+    path.touch()
+    os.truncate(path, 20 * CHUNK)  # so long that the writer gets a turn meanwhile
 
     def write():
         with path.open("r+b", buffering=0) as file:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import time
 from pathlib import Path
@@ -105,7 +104,7 @@ def certificate(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[st
     held(agent, instance.name)
     body = payload.whole()
     pair = json.loads(body)
-    folder = instance.folder / f".tls-{secrets.token_hex(6)}"
+    folder = instance.folder / f".tls-{os.urandom(6).hex()}"
     make_folder(folder, 0o700)
     for name in PAIR:
         replace(folder / f"{name}.pem", pair[name].encode(), PRIVATE)

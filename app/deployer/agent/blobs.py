@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from . import words
+from . import late, words
 from .failure import Failure
 from .loop import CHUNK, Agent, ClientGone, Payload, Stream, op
 from .packed import arriving
@@ -103,14 +100,14 @@ class Partial:
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
         self.size = size
-        self.temporary = path.with_name(f".{path.name[:16]}.{secrets.token_hex(8)}")
+        self.temporary = path.with_name(f".{path.name[:16]}.{os.urandom(8).hex()}")
         path.parent.mkdir(parents=True, exist_ok=True)
         with full_disk_explained(path.parent, size):
             self.fd = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
     def fill(self, chunks: Iterator[bytes], digest: str) -> None:
         """Write and hash; the disk starts early, so that the last wait is short."""
-        sha256, done, started = hashlib.sha256(), 0, 0
+        sha256, done, started = late.sha256(), 0, 0
         with full_disk_explained(self.path.parent, self.size):
             for chunk in chunks:
                 sha256.update(chunk)
@@ -142,14 +139,13 @@ class Partial:
 
 
 def keep(partials: list[Partial]) -> None:
-    """Settle all (side by side: they share the disk's journal), then let them appear."""
+    """Settle all, then let them appear."""
     if not partials:
         return
-    with ThreadPoolExecutor(min(8, len(partials))) as pool:
-        list(pool.map(Partial.settle, partials))
-        for partial in partials:
-            partial.appear()
-        list(pool.map(sync_folder, {partial.path.parent for partial in partials}))
+    late.side_by_side(Partial.settle, partials)
+    for partial in partials:
+        partial.appear()
+    late.side_by_side(sync_folder, {partial.path.parent for partial in partials})
 
 
 def start_writeback(fd: int, offset: int, size: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import secrets
 import socket
 import sys
 from datetime import datetime, timezone
@@ -196,4 +195,4 @@ def _prove(agent: Agent, name: str, release: str, scoring: dict[str, Any]) -> No
 def _entry(action: str, version: Any) -> dict[str, Any]:
     who = f"{user_name()}@{socket.gethostname()} (rhythmicml-host)"
     at = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return {"action": action, "version": version, "who": who, "at": at, "id": secrets.token_hex(8)}
+    return {"action": action, "version": version, "who": who, "at": at, "id": os.urandom(8).hex()}

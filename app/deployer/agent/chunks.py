@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import struct
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from . import late
 from .blobs import (
     chunks_of,
     full_disk_explained,
@@ -28,6 +27,7 @@ from .blobs import (
     sync_folder,
     write_all,
 )
+from .chunklists import KEY, Chunks, pack, unpack
 from .failure import Failure
 from .files import replace
 from .layout import blob as blob_path
@@ -35,14 +35,12 @@ from .layout import chunk_list, incoming, make_base, make_folder
 from .loop import CHUNK, Agent, ClientGone, Payload, op
 from .packed import arriving
 
-ENTRY = struct.Struct("!32sI")
-KEY = 8
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 MOST_CHUNKS = 250_000
 EARLY = 16 * CHUNK
 DAY = 86_400.0
-
-Chunks = list[tuple[bytes, int]]
-"""What a blob is made of, in order: fingerprint (chunking.py) and bytes of each chunk."""
 
 
 @op("offer")
@@ -144,7 +142,7 @@ class Growing:
             make_folder(folder, 0o700)
         make_folder(self.path.parent)
         self.fd = os.open(self.temporary, os.O_RDWR | os.O_CREAT, 0o600)
-        self._hasher = ThreadPoolExecutor(1)
+        self._hasher = late.threads(1)
         self._hashing: Future[None] | None = None
         try:
             self._wait_for_lock(agent)
@@ -168,7 +166,7 @@ class Growing:
     def _read_what_came_before(self) -> None:
         if os.fstat(self.fd).st_size > self.size:
             os.ftruncate(self.fd, 0)
-        self.sha256 = hashlib.sha256()
+        self.sha256 = late.sha256()
         while piece := os.read(self.fd, CHUNK):
             self.sha256.update(piece)
         self.done = self.came_before = self._started = os.fstat(self.fd).st_size
@@ -291,22 +289,13 @@ def stale(what: str, detail: str = "") -> Failure:
 
 def sha256_of(path: Path) -> str:
     """Of the file's content; empty when it cannot be read."""
-    sha256 = hashlib.sha256()
+    hashed = late.sha256()
     try:
         for piece in chunks_of(path):
-            sha256.update(piece)
+            hashed.update(piece)
     except OSError:
         return ""
-    return sha256.hexdigest()
-
-
-def pack(chunks: Chunks) -> bytes:
-    return b"".join(ENTRY.pack(digest, size) for digest, size in chunks)
-
-
-def unpack(packed: bytes) -> Chunks:
-    """Raises struct.error when it is no list of chunks."""
-    return [(digest, size) for digest, size in ENTRY.iter_unpack(packed)]
+    return hashed.hexdigest()
 
 
 def grown(base: Path, digest: str) -> int:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import os
-import secrets
 from datetime import datetime
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from . import late
 from .files import replace
 from .layout import Instance, make_folder, read_json
 from .locks import held
@@ -52,16 +50,18 @@ def facts(instance: Instance, fronts: list[dict[str, Any]]) -> dict[str, Any]:
 
     The salt is new each time and written nowhere, so no digest can be compared with another.
     """
-    salt, held = secrets.token_hex(32), values(instance)
+    salt, held = os.urandom(32).hex(), values(instance)
 
     def salted(text: str) -> str:
+        import hmac
+
         return hmac.new(salt.encode(), text.encode(), "sha256").hexdigest()
 
     return {
         "salt": salt,
         "digests": {name: salted(value) for name, value in held.items()},
         "hashes": {
-            name: salted(sha256(value.encode()).hexdigest()) for name, value in held.items()
+            name: salted(late.sha256(value.encode()).hexdigest()) for name, value in held.items()
         },
         "stale": _older(instance, fronts),
     }

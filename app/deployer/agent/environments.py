@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import late
 from .building import cleared, sole, uv
 from .failure import Failure
 from .files import replace
@@ -91,7 +90,7 @@ def build_runtime(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[
             for path, digest in args["files"].items():
                 make_folder((program / path).parent)
                 replace(program / path, blob(agent.base, digest).read_bytes())
-            listed = {**args["files"], "__main__.py": hashlib.sha256(MAIN).hexdigest()}
+            listed = {**args["files"], "__main__.py": late.sha256(MAIN).hexdigest()}
             replace(folder / FILES, json.dumps(listed).encode())
             _build_own(agent, folder / "env", args)
             execute(agent, [*COMPILE.split(), str(program)], cwd=folder / "env/bin")
@@ -117,7 +116,7 @@ def _beside(base: Path, lock: str, files: list[list[Any]]) -> Iterator[Path]:
         yield blob(base, lock)
         return
     make_folder(base / "tmp")
-    with tempfile.TemporaryDirectory(dir=base / "tmp") as folder:
+    with late.scratch(base / "tmp") as folder:
         put_files(base, Path(folder) / "files", files)
         path = Path(folder) / "files" / f"{lock}.lock"
         path.write_bytes(blob(base, lock).read_bytes())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from pathlib import Path
 
 from .blobs import full_disk_explained, sync_folder, write_all
@@ -14,7 +13,7 @@ def replace(
     path: Path, content: bytes, mode: int = 0o644, owner: tuple[int, int] | None = None
 ) -> None:
     """Write `path` whole or not at all, and durably. owner: user and group, if not we."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     with full_disk_explained(path.parent, len(content)):
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:

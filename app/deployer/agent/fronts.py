@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import json
 import os
 import socket
@@ -11,16 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-
-class _Private(http.client.HTTPConnection):
-    """HTTP over a unix socket, whose path may be longer than the kernel's 107 bytes."""
-
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("private", timeout=timeout)
-        self.path = path
-
-    def connect(self) -> None:
-        self.sock = dial(self.path, self.timeout)
+from . import late
 
 
 def dial(path: Path, timeout: float | None = None) -> socket.socket:
@@ -53,14 +42,24 @@ def ask(
     headers: dict[str, str] | None = None,
 ) -> tuple[int, bytes]:
     """One request; (status, body). Raises OSError when nobody answers there."""
-    connection = _Private(private, timeout)
     if headers is None:
         headers = {"Content-Type": "application/json"} if body is not None else {}
+    return _exchange(dial(private, timeout), method, route, body, headers)
+
+
+def _exchange(
+    sock: socket.socket, method: str, route: str, body: bytes | None, headers: dict[str, str]
+) -> tuple[int, bytes]:
+    """One request over this connection, which ends with it."""
+    from http.client import HTTPConnection, HTTPException  # a tenth of an agent's start
+
+    connection = HTTPConnection("private", timeout=sock.gettimeout())
+    connection.sock = sock
     try:
         connection.request(method, route, body, headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
-    except http.client.HTTPException as error:
+    except HTTPException as error:
         raise OSError(f"no HTTP answer: {error!r}") from error
     finally:
         connection.close()
@@ -92,7 +91,7 @@ def reply(status: int, said: bytes, seconds: float) -> Reply:
     try:
         return Reply(200, json.loads(said), "", seconds)
     except ValueError:
-        return Reply(200, {"sha256": hashlib.sha256(said).hexdigest()}, "", seconds)
+        return Reply(200, {"sha256": late.sha256(said).hexdigest()}, "", seconds)
 
 
 def _reason(said: bytes) -> str:

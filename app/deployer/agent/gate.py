@@ -9,13 +9,12 @@ import json
 import os
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import fronts
+from . import fronts, late
 from .comparing import Tolerance, compare, misfits, rows_of
 from .failure import Failure
 from .judging import over
@@ -312,7 +311,7 @@ def trial(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any
     """
     manifest = args["manifest"]
     make_folder(agent.base / "tmp")
-    with tempfile.TemporaryDirectory(dir=agent.base / "tmp", prefix="trial-") as folder:
+    with late.scratch(agent.base / "tmp", "trial-") as folder:
         instance = Instance(Path(folder), manifest["model"])
         release = instance.release(manifest["id"])
         assemble(agent.base, release, manifest)

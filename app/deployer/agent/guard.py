@@ -8,14 +8,13 @@ warm is stopped. Where the keeper does systemd's part, the agent's own end and t
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import io
 import os
 import sys
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import late
 from .files import replace
 from .layout import CURRENT, Instance, make_folder
 from .managers import supervisor
@@ -69,7 +68,7 @@ def _program(base: Path) -> Path:
         for name, module in sorted(sys.modules.items())
         if name.split(".")[0] == __package__ and module.__spec__
     }
-    digest = hashlib.sha256(repr(sources).encode()).hexdigest()[:12]
+    digest = late.sha256(repr(sources).encode()).hexdigest()[:12]
     path = base / "tools" / f"agent-{digest}.pyz"
     if not path.exists():
         make_folder(path.parent)
@@ -78,6 +77,8 @@ def _program(base: Path) -> Path:
 
 
 def _zipped(sources: dict[str, str]) -> bytes:
+    import zipfile
+
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("__main__.py", MAIN)

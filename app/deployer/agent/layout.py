@@ -6,12 +6,11 @@ import contextlib
 import json
 import os
 import re
-import secrets
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import late
 from .blobs import sync_folder
 from .failure import Failure
 
@@ -172,9 +171,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def point(link: Path, target: str) -> None:
     """Make link lead to target by one rename, whatever was there before."""
-    temporary = link.with_name(f".{link.name}.{secrets.token_hex(6)}")
+    temporary = link.with_name(f".{link.name}.{os.urandom(6).hex()}")
     if link.is_dir() and not link.is_symlink():  # somebody copied the link by hand
-        link.rename(link.with_name(f".{link.name}.{secrets.token_hex(6)}"))
+        link.rename(link.with_name(f".{link.name}.{os.urandom(6).hex()}"))
     temporary.symlink_to(target)
     try:
         os.replace(temporary, link)
@@ -196,8 +195,7 @@ def put_files(base: Path, root: Path, files: list[list[Any]]) -> None:
         else:
             _refuse_cut_off(blob(base, digest), size, path)
             _link(blob(base, digest), root / path, executable)
-    with ThreadPoolExecutor(8) as pool:  # side by side: they share the disk's journal
-        list(pool.map(sync_folder, folders))
+    late.side_by_side(sync_folder, folders)
 
 
 def _refuse_cut_off(source: Path, size: int, path: str) -> None:

@@ -10,13 +10,12 @@ import contextlib
 import json
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import fronts
+from . import fronts, late
 from .failure import Failure
 from .gate import LINES, end_with_agent
 from .layout import Instance, make_folder
@@ -42,7 +41,7 @@ def rehearse(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, 
     body = payload.whole()
     make_folder(agent.base / "tmp")
     with (
-        tempfile.TemporaryDirectory(dir=agent.base / "tmp", prefix="trial-") as folder,
+        late.scratch(agent.base / "tmp", "trial-") as folder,
         contextlib.ExitStack() as running,
     ):
         make_folder(Path(folder) / "ask", 0o700)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import fronts, script
+from . import fronts, late, script
 from .access import ensure_tokens
 from .blobs import sync_folder
 from .collect import collect
@@ -60,7 +58,7 @@ def place(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any
     for left in instance.releases.glob(".v*"):
         if left.is_dir() and not left.is_symlink():  # whoever made it is gone: we have the lock
             shutil.rmtree(left, ignore_errors=True)
-    new, old = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}") for _ in range(2))
+    new, old = (folder.with_name(f".{folder.name}.{os.urandom(4).hex()}") for _ in range(2))
     try:
         assemble(agent.base, new, manifest)
         if folder.exists():  # half placed, or damaged: what runs from it keeps what it has open
@@ -227,8 +225,7 @@ def prune(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any
     kept = {instance.current(), *args["keep"], *running, *pinned(instance)}
     here = [path.name for path in instance.releases.glob("v*") if path.is_dir()]
     removed = [name for name in here if name not in kept]
-    with ThreadPoolExecutor(8) as pool:  # they wait for the disk, not for each other
-        list(pool.map(partial(remove_release, instance), removed))
+    late.side_by_side(partial(remove_release, instance), removed)
     return {"removed": removed, "freed": collect(agent, args.get("coming"))}
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import sys
-import zipfile
 from typing import TYPE_CHECKING, Any
 
 from .files import replace
@@ -30,6 +29,8 @@ def install(agent: Agent) -> None:
 
 def program(mode: str) -> bytes:
     """The file: the same modules and mode give the same bytes."""
+    import zipfile
+
     held = io.BytesIO()
     held.write(f"#!{sys.executable or '/usr/bin/env python3'}\n".encode())
     with zipfile.ZipFile(held, "a", zipfile.ZIP_DEFLATED) as archive:
@@ -44,5 +45,5 @@ def program(mode: str) -> bytes:
 def _sources() -> dict[str, str]:
     """Our modules as they were sent (start.py), by name."""
     loader: Any = getattr(sys.modules[str(__package__)].__spec__, "loader", None)
-    sources: dict[str, str] = loader.get_source.__globals__["sources"]
+    sources: dict[str, str] = loader.get_source.__globals__["sources"]()
     return sources

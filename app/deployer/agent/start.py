@@ -25,10 +25,16 @@ def take(size):
 lengths = struct.unpack("!IQ", take(12))
 chosen = json.loads(take(lengths[0]))
 sent = take(lengths[1])
-sources = json.loads(zlib.decompress(sent[: chosen["sources"]]))
 code = sent[chosen["sources"] :]
 same = code and chosen["magic"] == MAGIC_NUMBER.hex()
 compiled = marshal.loads(code) if same else {}
+texts = {}
+
+
+def sources():
+    if not texts:
+        texts.update(json.loads(zlib.decompress(sent[: chosen["sources"]])))
+    return texts
 
 
 class Sent:
@@ -36,7 +42,7 @@ class Sent:
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name not in sources:
+        if name not in (compiled or sources()):
             return None
         from importlib.machinery import ModuleSpec
 
@@ -51,12 +57,12 @@ class Sent:
     @staticmethod
     def exec_module(module):
         name = module.__name__
-        code = compiled.get(name) or compile(sources[name], name + ".py", "exec")
+        code = compiled.get(name) or compile(sources()[name], name + ".py", "exec")
         exec(code, module.__dict__)  # noqa: S102
 
     @staticmethod
     def get_source(name):
-        return sources.get(name)
+        return sources().get(name)
 
 
 sys.meta_path.insert(0, Sent)

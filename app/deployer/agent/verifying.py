@@ -7,8 +7,6 @@ anew: a blob moves to `blobs/damaged/`, a release gets `.damaged`, an environmen
 from __future__ import annotations
 
 import base64
-import csv
-import hashlib
 import os
 import shutil
 import time
@@ -16,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import environments
+from . import environments, late
 from .blobs import chunks_of
 from .layout import (
     CURRENT,
@@ -138,12 +136,12 @@ class Reader:
         return self._known[inode]
 
     def _hash(self, path: Path) -> str:
-        sha256 = hashlib.sha256()
+        hashed = late.sha256()
         for chunk in chunks_of(path):
-            sha256.update(chunk)
+            hashed.update(chunk)
             self._tell(len(chunk))
         self.files += 1
-        return sha256.hexdigest()
+        return hashed.hexdigest()
 
     def _tell(self, more: int) -> None:
         if self.agent.gone.is_set():
@@ -223,6 +221,8 @@ def _packages(folder: Path, reader: Reader | None) -> Iterator[str]:
 
 
 def _recorded(site: Path, record: Path, reader: Reader | None) -> Iterator[str]:
+    import csv
+
     try:
         rows = list(csv.reader(record.read_text("utf-8").splitlines()))
     except (OSError, ValueError, csv.Error):
