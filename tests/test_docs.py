@@ -59,3 +59,9 @@ def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
     near = [link.partition("#")[0] for link in links if "://" not in link]
     assert [link for link in near if not (page.parent / link).exists()] == []
+
+
+def test_no_text_is_left_half_merged():
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        lines = path.read_text("utf-8").splitlines()
+        assert not [line for line in lines if line.startswith(("<<<<<<< ", ">>>>>>> "))], path

@@ -173,7 +173,7 @@ def test_taken_port_names_who_has_it(client, folder):
 
 def test_plan_changes_nothing(client, folder):
     planned = client("deploy", str(folder), "--plan")["plan"]
-    assert planned[-1].startswith("Make v1-")
+    assert planned[-1].startswith("Make v1 production")
     assert client("status") == []
     assert not (client.home / "local" / "instances").exists()
 

@@ -24,7 +24,7 @@ def test_old_one_ends_first_and_is_back_when_the_new_one_fails(client, tmp_path)
     steps = client("deploy", "tight", "--stop-first")["steps"]
     before = next(n for n, each in enumerate(steps) if "nobody is answered" in each)
     assert re.search(r"for about \d+\.\d s as at the last start$", steps[before])
-    assert steps[before + 1].startswith("Start v2-")
+    assert steps[before + 1].startswith("Start v2 ")
     assert version() == "2"
     (tmp_path / "model/predict.py").write_text(PREDICT + "raise ValueError('not today')\n")
     with pytest.raises(Failed) as failed:

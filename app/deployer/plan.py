@@ -335,7 +335,7 @@ def put_there(wanted: Wanted, found: Found) -> list[Step]:
     if not found.environment:
         steps += [*_python(wanted, found), _environment(wanted, found)]
     if not found.release:
-        words = f"Put release {wanted.release} together"
+        words = f"Put release {_named(found, wanted.release)} together"
         steps.append(Step(words, "place", {"manifest": wanted.manifest}))
     return steps
 
@@ -353,7 +353,7 @@ def serve(wanted: Wanted, found: Found) -> list[Step]:
     """From a complete release to production, and the others gone."""
     _refuse_open(wanted, found)
     _refuse_unknown_secrets(wanted, found)
-    name, release = wanted.name, wanted.release
+    name, release, said = wanted.name, wanted.release, _named(found, wanted.release)
     ending, found = _end_shadow(wanted, found)
     on = next((each for each in found.serving if each.release == release), None)
     opening = _opening(wanted, found)
@@ -367,14 +367,14 @@ def serve(wanted: Wanted, found: Found) -> list[Step]:
         others = _others(found, release)
         if wanted.stop_first and others:
             long = fit.downtime(wanted.loads_in)
-            words = f"Stop {others}: nobody is answered until {release} is ready{long}"
+            words = f"Stop {others}: nobody is answered until {said} is ready{long}"
             steps.append(Step(words, "stop_first", {"name": name}))
             others = ""
         beside = f" beside {others}" if others else ""
         args = {"name": name, "release": release, "within": wanted.start_timeout}
-        steps.append(Step(f"Start {release}{beside} and wait until it is ready", "start", args))
+        steps.append(Step(f"Start {said}{beside} and wait until it is ready", "start", args))
     elif found.current == release and _has_new_secrets(wanted, found):
-        words = f"Restart {release} with its new secrets"
+        words = f"Restart {said} with its new secrets"
         steps.append(Step(words, "restart", {"name": name}))
         on = None
     if found.current != release:
@@ -412,9 +412,15 @@ def shadow(
         "within": wanted.start_timeout,
     }
     old = (found.shadow or {}).get("release")
-    ending = f", in the place of {old}" if old and old != wanted.release else ""
+    ending = (
+        f", in the place of {_named(found, old, wanted.release)}"
+        if old and old != wanted.release
+        else ""
+    )
+    beside = _named(found, str(found.current), wanted.release)
     words = (
-        f"Start {wanted.release} beside {found.current}{ending}, send it {percent:g} % in copies"
+        f"Start {_named(found, wanted.release)} beside {beside}{ending}, "
+        f"send it {percent:g} % in copies"
     )
     steps = [*put_there(wanted, found), *_certify(wanted), *confide(wanted, found)]
     return [*steps, Step(words, "shadow", args)]
@@ -428,7 +434,7 @@ def _end_shadow(wanted: Wanted, found: Found) -> tuple[list[Step], Found]:
     release = str(found.shadow["release"])
     args = {"name": wanted.name, "entry": None}
     rest = tuple(each for each in found.serving if release not in (each.unit, each.release))
-    step = Step(f"End the shadow {release}", "unshadow", args)
+    step = Step(f"End the shadow {_named(found, release, wanted.release)}", "unshadow", args)
     changes = found.current != wanted.release
     return [step] if changes else [], replace(found, serving=rest)
 
@@ -527,7 +533,8 @@ def _open_words(port: int) -> str:
 
 def _opening_words(found: Found, release: str, opening: dict[str, Any]) -> str:
     port, others = opening["port"], _others(found, release)
-    ending = f": let {others} finish, then start {release} there" if others else ""
+    said = _named(found, release)
+    ending = f": let {others} finish, then start {said} there" if others else ""
     if opening["exposure"] == PUBLIC:
         return f"{_open_words(port)}{ending}"
     return f"Close port {port} to all but the host itself{ending}"
@@ -542,7 +549,7 @@ def _settled(wanted: Wanted, found: Found) -> bool:
 
 
 def _switch_words(wanted: Wanted, found: Found) -> str:
-    return f"Make {wanted.release} production{_ending(wanted, found)}"
+    return f"Make {_named(found, wanted.release)} production{_ending(wanted, found)}"
 
 
 def _ending(wanted: Wanted, found: Found) -> str:
@@ -552,7 +559,8 @@ def _ending(wanted: Wanted, found: Found) -> str:
     if not (wanted.keep_warm and before and found.current != wanted.release):
         return f", let {others} finish and stop" if others else ""
     memory = f" ({size(before[0].memory)} of memory)" if before[0].memory else ""
-    return f", keep {found.current} warm for {duration(wanted.keep_warm)}{memory}"
+    before_it = _named(found, str(found.current), wanted.release)
+    return f", keep {before_it} warm for {duration(wanted.keep_warm)}{memory}"
 
 
 def tidy(wanted: Wanted, found: Found) -> list[Step]:
@@ -812,8 +820,17 @@ def _watch(wanted: Wanted, unit: str) -> Step:
 
 
 def _others(found: Found, release: str) -> str:
-    names = [each.release or each.unit for each in found.serving if each.release != release]
-    return ", ".join(names)
+    there = (each.release or each.unit for each in found.serving if each.release != release)
+    return ", ".join(_named(found, each, release) for each in there)
+
+
+def _named(found: Found, release: str, coming: str = "") -> str:
+    """A release by its version, which is what people know; whole where another of that version, of
+    other settings or for another runtime, is there or coming."""
+    version = release.partition("-")[0]
+    there = {each["id"] for each in found.releases} | {each.release for each in found.serving}
+    others = {*there, coming} - {release}
+    return release if any(each.startswith(f"{version}-") for each in others if each) else version
 
 
 def _count(number: int, noun: str) -> str:

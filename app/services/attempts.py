@@ -355,6 +355,7 @@ def planned(
         "model": wanted.name,
         "version": wanted.manifest["version"],
         "release": wanted.release,
+        "previous": found.current,
         "location": attempt.location.name,
         "mode": attempt.road.hello["mode"],
         "changed": False,

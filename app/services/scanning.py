@@ -61,7 +61,7 @@ def scan(work: Workspace, folder: Path) -> Scanned:
         found, said = scan_folder(real), config.read_configuration(folder)
     except Problem as problem:
         return Scanned(str(folder), name, problem=problem)
-    artifacts = among(real, found)
+    artifacts, looked = among(real, found), starters.Looked(real)
     paths = {each.path for each in found}
     wanted = PARTS.keys() - ({"predict.py", "requirements.txt"} if said.stages else set())
     return Scanned(
@@ -73,8 +73,8 @@ def scan(work: Workspace, folder: Path) -> Scanned:
         tuple(artifacts[:SHOWN]),
         tuple(part for part in PARTS if part in paths),
         tuple((part, why) for part, why in PARTS.items() if part in wanted - paths),
-        _drafts(real, paths, artifacts),
-        "" if said.stages else starters.of_artifacts(real, "", artifacts).serves,
+        _drafts(looked, paths, artifacts),
+        "" if said.stages else starters.of_artifacts(looked, "", artifacts).serves,
     )
 
 
@@ -90,11 +90,11 @@ def _nearest(folder: Path) -> str:
     return f"Is it {there / meant[0]}?" if meant else f'In {there} there is no "{name}".'
 
 
-def _drafts(folder: Path, paths: set[str], found: Sequence[Artifact]) -> tuple[str, ...]:
+def _drafts(looked: starters.Looked, paths: set[str], found: Sequence[Artifact]) -> tuple[str, ...]:
     """The parts that still say what `init` wrote, so that nobody has made them the model's own."""
     there = [part for part in DRAFTED if part in paths]
-    texts = starters.as_drafted(folder, found) if there else {}
-    return tuple(part for part in there if _is_draft(folder / part, texts[part]))
+    texts = starters.as_drafted(looked, found) if there else {}
+    return tuple(part for part in there if _is_draft(looked.folder / part, texts[part]))
 
 
 def _is_draft(path: Path, texts: set[str]) -> bool:

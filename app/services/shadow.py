@@ -159,7 +159,7 @@ def end(work: Workspace, name: str, *, to: str | None = None) -> Events:
             raise _none(name, location.name)
         order = known[0]["shadow"]
         args = {"name": name, "entry": attempt.entry(order["version"])}
-        step = Step(f"End the shadow {order['release']} of {name}", "unshadow", args)
+        step = Step(f"End the shadow v{order['version']} of {name}", "unshadow", args)
         words = f"{name} v{order['version']} gets no more copies on {location.name}."
         for event in single(attempt, step, known[0], words):
             if event.kind == "result":

@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from app import config
@@ -77,35 +78,70 @@ class Drafts:
     serves: str = ""
 
 
+class Looked:
+    """A folder that something is drafted for. What it says is read once, however many drafts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._predictors: dict[str, Predictor | None] = {}
+
+    @cached_property
+    def configured(self) -> Configuration | None:
+        """What `rhythmicml.toml` says; None where there is none, or none that can be read."""
+        with suppress(Problem):
+            there = (self.folder / config.FILE).exists()
+            return config.read_configuration(self.folder) if there else None
+        return None
+
+    @cached_property
+    def script(self) -> str | None:
+        """The text of `predict.py`; None where there is none, empty where it cannot be read."""
+        try:
+            return (self.folder / "predict.py").read_text("utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    def predictor(self, learned: Sequence[Artifact]) -> Predictor | None:
+        """For the one artifact that there is; which of several is the model a person knows."""
+        if len(learned) != 1:
+            return None
+        [only] = learned
+        if only.path not in self._predictors:
+            held = artifacts.peek(self.folder / only.path)
+            self._predictors[only.path] = predictor(only, held)
+        return self._predictors[only.path]
+
+
 def drafts(folder: Path, name: str) -> Drafts:
     """What may be written into the folder, for what is there now."""
     found: list[Artifact] = []
     with suppress(Problem):
         found = artifacts.among(folder, scan_folder(folder))
-    return of_artifacts(folder, name, found)
+    return of_artifacts(Looked(folder), name, found)
 
 
-def of_artifacts(folder: Path, name: str, found: Sequence[Artifact]) -> Drafts:
+def of_artifacts(looked: Looked, name: str, found: Sequence[Artifact]) -> Drafts:
     """The same, when it is known which artifacts there are."""
-    learned = _learned(found)
-    configured = _configured(folder)
+    learned, configured = _learned(found), looked.configured
     place = configured.artifacts if configured else _place(learned)
-    how = _predictor(folder, learned)
+    how = looked.predictor(learned)
     if how and configured and configured.input not in (None, how.input):
         how = None
     files = serving(how, learned[0].path, place) if how else summing(learned, place)
-    own = _is_own(folder / "predict.py", files["predict.py"])
+    own = looked.script not in (None, files["predict.py"])
     fitting = starter(name, artifacts=_as_set(place), input=how.input if how else "json")
     files |= {config.FILE: starter(name) if own else fitting, IGNORE_FILE: IGNORE}
     return Drafts(files, learned[0].path if how and not own else "")
 
 
-def as_drafted(folder: Path, found: Sequence[Artifact]) -> dict[str, set[str]]:
+def as_drafted(looked: Looked, found: Sequence[Artifact]) -> dict[str, set[str]]:
     """Path → every text that `drafts` may have written there before, whatever was there then."""
     learned = tuple(_learned(found))
     texts: dict[str, set[str]] = {}
     for there in {(), learned, *((each,) for each in learned[:MOST_ALONE])}:
-        for path, text in of_artifacts(folder, "", there).files.items():
+        for path, text in of_artifacts(looked, "", there).files.items():
             texts.setdefault(path, set()).add(text)
     return texts
 
@@ -134,13 +170,6 @@ def summing(learned: Sequence[Artifact], place: str) -> dict[str, str]:
     words = f"Found: {', '.join(named)}{more}. Only you know how to load this: do it in load."
     script = SUMS.format(note=_comment(words) + "\n\n" if named else "")
     return {"predict.py": script, "requirements.txt": REQUIREMENTS, "sample.json": SAMPLE}
-
-
-def _predictor(folder: Path, learned: Sequence[Artifact]) -> Predictor | None:
-    """For the one artifact that there is; which of several is the model only a person knows."""
-    if len(learned) != 1:
-        return None
-    return predictor(learned[0], artifacts.peek(folder / learned[0].path))
 
 
 def _learned(found: Sequence[Artifact]) -> list[Artifact]:
@@ -178,23 +207,6 @@ def _expression(path: str, place: str) -> str:
     up = parts.count("..")
     below = "/".join(parts[up:])
     return "artifacts" + ".parent" * up + (f" / {_quoted(below)}" if below else "")
-
-
-def _configured(folder: Path) -> Configuration | None:
-    """What `rhythmicml.toml` says already; None where there is none, or none that can be read."""
-    with suppress(Problem):
-        return config.read_configuration(folder) if (folder / config.FILE).exists() else None
-    return None
-
-
-def _is_own(script: Path, draft: str) -> bool:
-    """Whether somebody wrote this script, who knows what it is given."""
-    try:
-        return script.read_text("utf-8") != draft
-    except FileNotFoundError:
-        return False
-    except (OSError, UnicodeDecodeError):
-        return True
 
 
 def _place(learned: Sequence[Artifact]) -> str:

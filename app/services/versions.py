@@ -27,7 +27,7 @@ from app.services import (
 from app.services.differences import FileChange
 from app.services.restoring import put_back
 from app.services.snapshot import Snapshot
-from app.store import Store, manifest
+from app.store import Store, listing, manifest
 from app.store.folder import left_out as left_out_of
 from app.workspace import Workspace
 
@@ -176,6 +176,29 @@ def show(work: Workspace, reference: str) -> Shown:
         lock = store.blobs.read(version.lock)
         files = tuple(manifest.parse(store.blobs.read(version.manifest)))
         return Shown(model, version, files, lock.decode(), dependencies.packages(lock))
+
+
+def one(work: Workspace, reference: str) -> Version:
+    """A version; the last one when the reference has no number."""
+    with work.open_store() as store:
+        return find(store, reference)[1]
+
+
+def packages(work: Workspace, version: Version) -> dict[str, str]:
+    with work.open_store() as store:
+        return dependencies.packages(store.blobs.read(version.lock))
+
+
+def under(work: Workspace, version: Version, folder: str, after: str, most: int) -> listing.Page:
+    """Of a folder of a version ("", or ending with a slash) what comes after an entry's path."""
+    with work.open_store() as store, listing.opened(store.blobs.open(version.manifest)) as listed:
+        return listed.under(folder, after, most)
+
+
+def having(work: Workspace, version: Version, text: str, most: int) -> listing.Page:
+    """The files of a version that have a text in their path."""
+    with work.open_store() as store, listing.opened(store.blobs.open(version.manifest)) as listed:
+        return listed.having(text, most)
 
 
 def diff(work: Workspace, a: str, b: str | None = None) -> differences.Differences:

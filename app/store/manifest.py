@@ -26,10 +26,14 @@ def parse(content: bytes) -> list[FileEntry]:
     try:
         return [FileEntry(*row) for row in json.loads(content)["files"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise Problem(
-            "The list of files of a version is damaged in the store.",
-            remedy="See which one: rhythmicml verify",
-        ) from error
+        raise damaged() from error
+
+
+def damaged() -> Problem:
+    return Problem(
+        "The list of files of a version is damaged in the store.",
+        remedy="See which one: rhythmicml verify",
+    )
 
 
 def version_digest(manifest: str, lock: str, python: str) -> str:

@@ -14,7 +14,7 @@ from flask import Blueprint, Response, make_response, render_template, request
 from app.errors import NotFound, Problem
 from app.models import Model, Version
 from app.services import history, models, scanning, versions
-from app.views import asking, configuration, metadata, pipelines, timeline
+from app.views import asking, configuration, files, metadata, pipelines, timeline
 from app.views.undo import Undo, undoable
 
 if TYPE_CHECKING:
@@ -85,6 +85,10 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
         found = _changes(name) if latest else {}
         return render_template("changes_badge.html", name=name, latest=latest, **found)
 
+    @pages.get("/models/<name>/files/changes")
+    def looked(name: str) -> Any:
+        return render_template("files_changes.html", name=name, **_looked(name))
+
     @pages.post("/models/<name>/draft")
     def draft(name: str) -> Any:
         """Write what a folder lacks of a model, for somebody to go on from."""
@@ -141,11 +145,15 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
             return {"changes": None, "problem": problem}
 
     def _files(name: str, version: Version | None, number: int | None) -> dict[str, Any]:
-        shown = versions.show(work, f"{name}@{version.number}") if version else None
-        if number:
-            return {"shown": shown}
-        looked = _changes(name) if version else {"found": _scanned(name)}
-        return {"shown": shown, **looked, **_left_out(name)}
+        if version is None:
+            return {"found": _scanned(name), **_left_out(name)}
+        held = {**files.shown(work, name, version), "packages": versions.packages(work, version)}
+        if version.id != versions.one(work, name).id:
+            return held
+        return held | ({"later": True} if version.files > files.MANY else _looked(name))
+
+    def _looked(name: str) -> dict[str, Any]:
+        return {**_changes(name), **_left_out(name)}
 
     def _scanned(name: str) -> scanning.Scanned:
         with work.open_store() as store:

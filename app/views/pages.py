@@ -29,6 +29,7 @@ from app.views import (
     configuration,
     dashboard,
     desktop,
+    files,
     jobs,
     logs,
     metadata,
@@ -86,7 +87,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     app.logger.handlers[:], app.logger.propagate = [log.handler(work.home)], False
     for part in (catalogue, pipelines, dashboard, jobs, actions, monitoring, chart_pages):
         app.register_blueprint(part.blueprint(work, live))
-    for viewer in (asking, palette, shadow, timeline, upkeep):
+    for viewer in (asking, files, palette, shadow, timeline, upkeep):
         app.register_blueprint(viewer.blueprint(work))
     texts = Texts()
     for editor in (configuration, metadata):

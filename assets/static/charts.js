@@ -82,36 +82,69 @@ function scales(columns) {
 }
 
 const APART = 5;
+const TOLD = 20;
 
-// A line for whatever was done to the instance, named where there is room for words. Of what comes
-// thick and fast, as ends of a worker do, only so many lines as can be told apart.
+// A line for whatever was done to the instance. Of what comes thick and fast, as ends of a worker
+// do, only so many lines as can be told apart; names that have no room for themselves share one.
 function drawMarks(plot) {
   const { ctx, bbox } = plot;
   const ratio = devicePixelRatio;
   const last = {};
-  let free = -Infinity;
   ctx.save();
   ctx.textAlign = "left";
   ctx.textBaseline = "alphabetic";
   ctx.font = `500 ${11 * ratio}px ${colour("tblr-font-sans-serif")}`;
   ctx.lineWidth = ratio;
-  for (const mark of said.marks) {
-    const x = Math.round(plot.valToPos(mark.at, "x", true));
-    if (x < bbox.left || x > bbox.left + bbox.width || x - last[mark.tone] < APART * ratio) continue;
+  const there = said.marks.map((mark) => ({ mark, x: Math.round(plot.valToPos(mark.at, "x", true)) }))
+    .filter(({ x }) => x >= bbox.left && x <= bbox.left + bbox.width);
+  for (const { mark, x } of there) {
+    if (x - last[mark.tone] < APART * ratio) continue;
     last[mark.tone] = x;
-    ctx.strokeStyle = ctx.fillStyle = colour(mark.tone);
+    ctx.strokeStyle = colour(mark.tone);
     ctx.setLineDash([3 * ratio, 3 * ratio]);
     ctx.beginPath();
     ctx.moveTo(x, bbox.top);
     ctx.lineTo(x, bbox.top + bbox.height);
     ctx.stroke();
-    const wide = ctx.measureText(mark.name).width;
-    const start = x + wide + 8 * ratio > bbox.left + bbox.width ? x - wide - 4 * ratio : x + 4 * ratio;
-    if (start < free) continue;
-    ctx.fillText(mark.name, start, bbox.top + 11 * ratio);
-    free = start + wide + 8 * ratio;
+  }
+  plot.happened = together(there, (name) => ctx.measureText(name).width, bbox, 6 * ratio);
+  for (const { name, from, marks } of plot.happened) {
+    ctx.fillStyle = colour(marks.at(-1).tone);
+    ctx.fillText(name, from, bbox.top - 4 * ratio);
   }
   ctx.restore();
+}
+
+// Marks whose names would run into each other, as one. A name stands above its lines.
+function together(there, wide, bbox, gap) {
+  const groups = [];
+  for (const { mark, x } of there) {
+    let group = placed([mark], x, x, wide, bbox);
+    while (groups.length && groups.at(-1).to + gap > group.from) {
+      const before = groups.pop();
+      group = placed([...before.marks, ...group.marks], before.first, group.last, wide, bbox);
+    }
+    groups.push(group);
+  }
+  return groups;
+}
+
+function placed(marks, first, last, wide, { left, width }) {
+  const names = [...new Set(marks.map((mark) => mark.name))];
+  const name = names.length > 2 ? `${names[0]} … ${names.at(-1)}` : names.join(", ");
+  const length = wide(name);
+  const from = Math.max(left, Math.min((first + last - length) / 2, left + width - length));
+  return { marks, first, last, name, from, to: from + length };
+}
+
+// All that happened under the crosshair, which a name for several does not say.
+function happenedAt(plot) {
+  const at = plot.cursor.left * devicePixelRatio + plot.bbox.left;
+  const found = (plot.happened || []).find(({ from, to, first, last }) =>
+    plot.cursor.left >= 0 && at >= Math.min(from, first) && at <= Math.max(to, last));
+  const lines = (found ? found.marks : []).map((mark) => `${moment(mark.at)}: ${mark.words}`);
+  const more = lines.length - TOLD;
+  return (more > 0 ? [`${more} before these`, ...lines.slice(-TOLD)] : lines).join("\n");
 }
 
 function series(column) {
@@ -128,11 +161,11 @@ function bands(columns) {
 
 function options(figure, columns) {
   return {
-    width: figure.querySelector(".chart").clientWidth, height: HEIGHT, padding: [12, units(columns).length > 1 ? 0 : RIGHT, 0, 0],
+    width: figure.querySelector(".chart").clientWidth, height: HEIGHT, padding: [16, units(columns).length > 1 ? 0 : RIGHT, 0, 0],
     axes: axes(columns), scales: scales(columns), series: [{}, ...columns.map(series)], bands: bands(columns),
     legend: { show: false },
     cursor: { sync: { key: SHARED.key }, y: false, drag: { x: true, y: false, setScale: false }, points: { size: 7 } },
-    hooks: { draw: [drawMarks], setCursor: [(plot) => tell(figure, plot.cursor.idx)], setSelect: [zoom] },
+    hooks: { draw: [drawMarks], setCursor: [(plot) => point(figure, plot)], setSelect: [zoom] },
   };
 }
 
@@ -142,6 +175,11 @@ function zoom(plot) {
   const ends = [left, left + width].map((at) => Math.round(plot.posToVal(at, "x")));
   SHARED.plots.forEach((each) => each.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false));
   if (said.clock && ends[1] - ends[0] >= 20) look({ since: ends[0], until: ends[1] });
+}
+
+function point(figure, plot) {
+  tell(figure, plot.cursor.idx);
+  figure.querySelector(".chart").title = happenedAt(plot);
 }
 
 // The legend: each column's value under the crosshair, else the last one there is.

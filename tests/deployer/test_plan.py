@@ -144,9 +144,18 @@ def test_changed_file_sends_that_file_alone_and_lets_the_old_release_finish_last
     assert ops(steps) == ["upload", "place", "start", "gate", "switch"]
     assert steps[0].uploads == ("f2",)
     assert steps[0].words == "Send 1 file, 5.0 MB of 43.0 MB"
-    assert steps[2].words == f"Start {RELEASE} beside {BEFORE} and wait until it is ready"
-    assert steps[4].words == f"Make {RELEASE} production, let {BEFORE} finish and stop"
+    assert steps[2].words == "Start v2 beside v1 and wait until it is ready"
+    assert steps[4].words == "Make v2 production, let v1 finish and stop"
     assert (steps[4].args["expected"], steps[4].args["unit"]) == (BEFORE, RELEASE)
+
+
+def test_releases_of_one_version_are_told_apart_by_what_they_are_made_of():
+    again = "v2-cccccccccccc"
+    steps = plan(WANTED, found(WITH_THE_ONE_BEFORE, serving=(Running(again, again, True, True),),
+                               current=again))  # fmt: skip
+    said = [each.words for each in steps]
+    assert f"Start {RELEASE} beside {again} and wait until it is ready" in said
+    assert f"Make {RELEASE} production, let {again} finish and stop" in said
 
 
 def test_what_is_made_here_needs_no_uv_there():
@@ -233,7 +242,7 @@ def test_release_kept_warm_is_left_alone_and_needs_no_start():
     wanted = dataclasses.replace(WANTED, manifest={**WANTED.manifest, "keep_warm": 600.0})
     steps = plan(wanted, found(AS_WANTED, current=BEFORE, serving=turned, warm=warm))
     assert ops(steps) == ["gate", "switch"]
-    assert steps[1].words.endswith(f", keep {BEFORE} warm for 10 min (48.1 MB of memory)")
+    assert steps[1].words.endswith(", keep v1 warm for 10 min (48.1 MB of memory)")
     assert steps[1].args["keep_warm"] == 600.0
 
 
@@ -334,7 +343,7 @@ def test_port_is_opened_by_the_switch_once_the_release_has_proved_itself():
     assert ops(steps) == ["listen", "start", "gate", "switch"]
     assert list(steps[0].args["units"]) == ["rhythmicml-churn@.service"]
     assert steps[0].args["exposure"] == "loopback"
-    assert steps[-1].words == f"{OPENED}: let {BEFORE} finish, then start {RELEASE} there"
+    assert steps[-1].words == f"{OPENED}: let v1 finish, then start v2 there"
     opening = steps[-1].args["opening"]
     assert (opening["exposure"], opening["port"]) == ("public", 8101)
     assert opening["units"] == {"rhythmicml-churn.socket": OPEN_UNITS["rhythmicml-churn.socket"]}
@@ -345,7 +354,7 @@ def test_port_is_closed_by_a_rollback_to_a_loopback_release():
     steps = serve(back, OPEN_AS_WANTED)
     assert ops(steps) == ["start", "gate", "switch"]
     words = "Close port 8101 to all but the host itself: let "
-    assert steps[-1].words == f"{words}{RELEASE} finish, then start {BEFORE} there"
+    assert steps[-1].words == f"{words}v2 finish, then start v1 there"
     ask = "rhythmicml-churn.ask.socket"  # the same whoever reaches the port
     files = {name: text for name, text in AS_WANTED.units.items() if name != ask}
     assert steps[-1].args["opening"]["units"] == files
@@ -577,7 +586,7 @@ SHADOWED = found(
 def test_shadow_is_shipped_and_started_beside_production():
     steps = shadow(WANTED, WITH_THE_ONE_BEFORE, 5.0, (1e-6, 1e-9))
     assert ops(steps)[-2:] == ["place", "shadow"]
-    assert steps[-1].words == f"Start {RELEASE} beside {BEFORE}, send it 5 % in copies"
+    assert steps[-1].words == "Start v2 beside v1, send it 5 % in copies"
     assert steps[-1].args["percent"] == 5.0
 
 

@@ -2,13 +2,15 @@
 
 import itertools
 import os
+import random
 import threading
 import time
 
 import pytest
 from client import Client, Failed
 
-from app.deployer.agent.lines import LONGEST, Sieve, level_of, plain
+from app.deployer.agent import logs as agents_logs
+from app.deployer.agent.lines import LEVELS, LONGEST, Sieve, level_of, plain
 from app.errors import Problem
 from app.models import Instance, Location
 from app.services import collecting, logs
@@ -38,6 +40,8 @@ def test_a_hostile_line_is_text_and_cut():
         ("DEBUG tuning", "debug"),
         ('{"time":"…","status":503,"endpoint":"score"}', "error"),
         ('{"status":404}', "warning"),
+        ('{"asked":{"status":500},"status":200}', "info"),
+        ('{"status":"500"}', "info"),
         ('{"status":200}', "info"),
         ("{" * 100_000, "info"),
         ("an error of style", "info"),
@@ -68,6 +72,28 @@ def test_the_last_lines_that_are_wanted(work, log):
     client = Client(work.home)
     assert client("logs", "churn", "--grep", "request 7 ", "--level", "error") == []
     assert client("logs", "churn", "--grep", "owned") == [plain(HOSTILE)]
+
+
+@pytest.mark.parametrize("block", [40, 300, 1 << 20])
+def test_from_the_end_the_same_lines_are_found(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(agents_logs, "BLOCK", block)
+    dice = random.Random(block)
+    said = (
+        *("fine", "", "WARN é", "Traceback (most", '  File "a.py"', "\t", "ValueError: no"),
+        *('{"status":200}', '{"status": 503}', '{"status":404,"a":1}', "  ERROR", "STRASSE"),
+        "x" * 99,
+    )
+    files = [tmp_path / "a.log", tmp_path / "b.log"]
+    for file in files:
+        file.write_text("\n".join([*dice.choices(said, k=400), "end"]))
+    for grep, level, most in itertools.product(("", "no", "straße", "É"), LEVELS, (1, 7, 10_000)):
+        if Sieve(grep, level).open:
+            continue
+        every = []
+        for file in files:
+            sieve = Sieve(grep, level)
+            every += [line for line in file.read_text().split("\n") if sieve.passes(line)]
+        assert agents_logs._last(files, most, Sieve(grep, level)) == every[-most:], (grep, level)
 
 
 def test_followed_with_a_filter_also_where_a_line_does_not_end(work, log):

@@ -10,7 +10,8 @@ from client import Client, own_port
 from scoring.conftest import SCORING, environment
 
 from app import config
-from app.services import models, onnx, pickled, scanning, starters
+from app.services import artifacts, models, onnx, pickled, scanning, starters
+from app.store.folder import scan
 
 LIBRARIES = ("lightgbm", "numpy", "onnxruntime", "pandas", "scikit-learn", "skl2onnx")
 PACKAGES = (*LIBRARIES, "xgboost-cpu")
@@ -18,23 +19,13 @@ TRAIN = """
 import pickle, sys
 from pathlib import Path
 
-import joblib, lightgbm, numpy as np, onnx, pandas as pd, sklearn, xgboost
-from skl2onnx import to_onnx
-from sklearn.base import clone
-from sklearn.compose import make_column_transformer
-from sklearn.decomposition import PCA
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.feature_extraction.text import TfidfVectorizer
+import joblib, numpy as np, sklearn
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 top = Path(sys.argv[1])
 dice = np.random.default_rng(7)
 X = dice.normal(size=(90, 4))
 y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
-table = pd.DataFrame(X, columns=["Größe", "body mass", "age", "weight (kg)"])
 
 
 def place(path):
@@ -44,6 +35,20 @@ def place(path):
 
 linear = LogisticRegression().fit(X, y)
 joblib.dump(linear, place("plain/model.joblib"))
+print(sklearn.__version__, flush=True)  # while "plain" is deployed, the others are trained
+
+import lightgbm, onnx, pandas as pd, xgboost
+from skl2onnx import to_onnx
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+table = pd.DataFrame(X, columns=["Größe", "body mass", "age", "weight (kg)"])
 joblib.dump(linear, place("packed/artifacts/model.joblib"), compress=3)
 joblib.dump(linear, place("xz/model.pkl"), compress=("xz", 3))
 joblib.dump(linear, place("joblib-as-pkl/model.pkl"))
@@ -87,7 +92,7 @@ place("onnx-two/model.onnx").write_bytes(two.SerializeToString())
 RUN = """
 import json
 
-print(sklearn.__version__, flush=True)
+print("trained", flush=True)
 sys.path.insert(0, sys.argv[2])
 import worker
 
@@ -124,7 +129,7 @@ NAMES = ("Größe", "body mass", "age", "weight (kg)")
 
 @pytest.fixture(scope="module")
 def trainer(tmp_path_factory):
-    """A process that has trained models into `top`, and will then run what is drafted for them."""
+    """A process that trains models into `top`, "plain" first, then runs the drafts for them."""
     python, top = environment(PACKAGES) / "bin" / "python", tmp_path_factory.mktemp("models")
     with subprocess.Popen(
         [python, "-W", "ignore", "-c", TRAIN + RUN, top, SCORING],
@@ -136,8 +141,23 @@ def trainer(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(trainer):
+def deploying(trainer, tmp_path_factory):
+    """Who deploys "plain" as it was drafted, from now on: it takes as long as all the rest."""
+    client = Client(tmp_path_factory.mktemp("home"))
+    made = models.init(trainer.top / "plain")
+    client.made = made
+    client.process = client.start("deploy", str(made.folder), "--port", str(own_port()))
+    try:
+        yield client
+    finally:
+        client.process.communicate()
+        client("undeploy", "plain", "--purge", "--yes")
+
+
+@pytest.fixture(scope="module")
+def trained(trainer, deploying):
     """Folder → what `init` made of it."""
+    assert trainer.stdout.readline() == "trained\n"
     return {folder.name: models.init(folder) for folder in sorted(trainer.top.iterdir())}
 
 
@@ -286,21 +306,26 @@ def test_texts_that_only_speak_of_trees_and_learners_are_no_models(tmp_path):
     assert models.init(folder).serves == "model.ubj"
 
 
+def test_a_folder_is_read_once_for_all_the_drafts_it_is_held_against(tmp_path):
+    folder = learned(tmp_path / "m", "model.ubj")
+    found, looked = artifacts.among(folder, scan(folder)), starters.Looked(folder)
+    drafted = starters.as_drafted(looked, found)
+    (folder / "model.ubj").unlink()
+    (folder / "rhythmicml.toml").write_text('[predict]\ninput = "bytes"\n')
+    assert starters.as_drafted(looked, found) == drafted
+    assert starters.as_drafted(starters.Looked(folder), found) != drafted
+
+
 def test_inputs_that_are_configured_otherwise_are_not_guessed_at(tmp_path):
     folder = learned(tmp_path / "m", "model.ubj")
     (folder / "rhythmicml.toml").write_text('[predict]\ninput = "bytes"\n')
     assert models.init(folder).serves == ""
 
 
-def test_a_folder_that_holds_only_a_model_is_served_without_an_edit(trained, tmp_path):
-    client = Client(tmp_path / "home")
-    folder = str(trained["plain"].folder)
-    try:
-        client("deploy", folder, "--port", str(own_port()))
-        (tmp_path / "data.json").write_text(text(trained["plain"], "sample.json"))
-        [answer] = client("score", "plain", "--data", str(tmp_path / "data.json"))["answer"][
-            "predictions"
-        ]
-        assert answer in (0, 1, 2)
-    finally:
-        client("undeploy", "plain", "--purge", "--yes")
+def test_a_folder_that_holds_only_a_model_is_served_without_an_edit(deploying, tmp_path):
+    said, wrong = deploying.process.communicate(timeout=120)
+    assert deploying.process.returncode == 0, said + wrong
+    (tmp_path / "data.json").write_text(text(deploying.made, "sample.json"))
+    answered = deploying("score", "plain", "--data", str(tmp_path / "data.json"))["answer"]
+    [answer] = answered["predictions"]
+    assert answer in (0, 1, 2)

@@ -151,6 +151,22 @@ def test_the_crosshair_is_one_for_all_charts_and_goes_by_keyboard(page, server, 
     expect(page.locator("#moment")).to_be_empty()
 
 
+def test_what_was_done_at_nearly_the_same_time_is_told_under_the_crosshair(page, server, work):
+    kept(work)
+    with work.open_store() as store:
+        for version in range(3, 8):
+            row = store.deployments.start("churn", "local", "switch", version=version, who="ana")
+            store.deployments.finish(row, "done")
+    opened(page, f"{server.address}/monitoring/churn/local?range=15m")
+    chart = page.locator("[data-chart=requests] .chart")
+    box = chart.locator(".u-over").bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 5, box["y"] + 20)
+    all_of_them = ".*".join(f"switch v{version} by ana: done" for version in range(3, 8))
+    expect(chart).to_have_attribute("title", re.compile(all_of_them, re.DOTALL))
+    page.mouse.move(box["x"] + 5, box["y"] + 20)
+    expect(chart).to_have_attribute("title", "")
+
+
 def made(at, version, **body):
     body = {
         **samples.empty(), "seconds": 10.0, "requests": {"200": 300, HOSTILE: 4},

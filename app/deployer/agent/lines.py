@@ -13,6 +13,7 @@ LEVELS = ("debug", "info", "warning", "error")
 _ERROR = re.compile(r"\b(CRITICAL|FATAL|ERROR|[A-Z]\w*(Error|Exception):)|^Traceback ", re.ASCII)
 _WARNING = re.compile(r"\bWARN(ING)?\b|[A-Z]\w*Warning:", re.ASCII)
 _DEBUG = re.compile(r"\b(DEBUG|TRACE)\b", re.ASCII)
+_FAILED = re.compile(r'"status"\s*:\s*(?:[4-9]\d\d|\d{4})')
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\S+ \S+?\[\d+\]: ")
 
 
@@ -47,6 +48,8 @@ def level_of(line: str) -> str:
 
 
 def _of_status(text: str) -> str:
+    if not _FAILED.search(text):  # most do not, and reading them as JSON takes ten times as long
+        return "info"
     try:
         status = json.loads(text).get("status")
     except (ValueError, AttributeError, RecursionError):
@@ -60,10 +63,19 @@ class Sieve:
     """Lines that hold a text, in whatever case, and are of a level at least; empty: all."""
 
     def __init__(self, grep: str = "", level: str = "") -> None:
+        self._wanted = grep, level
         self._text = grep.casefold()
         self._least = LEVELS.index(level) if level in LEVELS else 0
         self._last = "info"
         self.open = not (self._text or self._least)
+
+    def anew(self) -> Sieve:
+        """The same, of lines from elsewhere."""
+        return Sieve(*self._wanted)
+
+    def holds(self, block: bytes) -> bool:
+        """Whether some line of it may be wanted: sooner told than for each line."""
+        return self._text in block.decode("utf-8", "replace").casefold()
 
     def passes(self, line: str) -> bool:
         if self._least:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from .loop import Agent, Payload
 
 FAR = 64 << 20  # bytes of a file, its end, that are looked through for lines that are wanted
+BLOCK = 1 << 20  # that are looked through at once
+FRESH = re.compile(rb"\n(?![ \t\r\n])(?=.)", re.DOTALL)  # before a line that stands by itself
 FAR_LINES = 200_000  # of a journal
 WIDEST = 1 << 20  # bytes that are taken for one line at most
 
@@ -84,18 +88,47 @@ def _oldest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.log"), key=lambda file: file.stat().st_mtime)
 
 
-def _last(files: Iterable[Path], lines: int, sieve: Sieve) -> Iterable[str]:
+def _last(files: Sequence[Path], lines: int, sieve: Sieve) -> Iterable[str]:
     if sieve.open:
         return [line for file in files for line in tail(file, lines).splitlines()][-lines:]
-    found = (line for file in files for line in _lines(file) if sieve.passes(line))
-    return deque(found, maxlen=lines)
+    return list(_found(files, lines, sieve))[-lines:]
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _found(files: Sequence[Path], lines: int, sieve: Sieve) -> deque[str]:
+    """So many lines that are wanted or more, looked for from the end, which the sieve then has
+    seen last."""
+    found: deque[str] = deque()
+    blocks = (block for file in reversed(files) for block in _blocks(file))
+    for number, block in enumerate(blocks):
+        if number == 0 or sieve.holds(block):
+            wanted = [line for line in _lines(block) if sieve.passes(line)]
+            found.extendleft(reversed(wanted))
+        if len(found) >= lines:
+            break
+        sieve = sieve.anew()
+    return found
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """The end of a file, the last lines first; none begins with one that goes on with another."""
     with path.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - FAR))
-        while line := file.readline(WIDEST):
-            yield _text(line)
+        at, rest = file.seek(0, os.SEEK_END), b""
+        first = max(0, at - FAR)
+        while at > first:
+            before, at = at, max(first, at - BLOCK)
+            file.seek(at)
+            held = file.read(before - at) + rest
+            fresh = FRESH.search(held) if at > first else None
+            start = fresh.end() if fresh else 0 if at == first else len(held)
+            rest = held[:start]
+            if start < len(held):
+                yield held[start:]
+
+
+def _lines(block: bytes) -> Iterator[str]:
+    file = io.BytesIO(block)
+    while line := file.readline(WIDEST):
+        yield _text(line)
 
 
 def _text(line: bytes) -> str:
