@@ -132,6 +132,11 @@ def predict(model, inputs):
     return 1
 """
     write_model(folder, "churn", script=script)
+    (tmp_path / "broken").touch()
+    with pytest.raises(Failed) as failed:
+        client("deploy", str(folder))
+    assert "Nothing is in production here yet." in failed.value.problem["remedy"]
+    (tmp_path / "broken").unlink()
     client("deploy", str(folder))
     (tmp_path / "broken").touch()
     with pytest.raises(Failed) as failed:
@@ -249,6 +254,11 @@ def predict(model, inputs):
     return os.getpid()
 """
     write_model(folder, "churn", script=script)
+    (tmp_path / "broken").touch()
+    with pytest.raises(Failed) as failed:
+        client("deploy", str(folder))
+    assert "Nothing is in production here yet." in failed.value.problem["remedy"]
+    (tmp_path / "broken").unlink()
     client("deploy", str(folder))
     (tmp_path / "broken").touch()
     os.kill(ask(client)["predictions"], signal.SIGKILL)

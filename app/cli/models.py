@@ -136,14 +136,15 @@ def remove(model: str, force: bool, undeploy: bool, yes: bool, as_json: bool) ->
 
 
 @click.command()
-@click.argument("model")
+@click.argument("what", metavar="FOLDER|MODEL")
 @click.option("-m", "--message", default="", help="What changed.")
 @click.option("--relock", is_flag=True, help="Resolve the requirements anew.")
 @command
-def commit(model: str, message: str, relock: bool, as_json: bool) -> None:
-    """Keep the folder of MODEL as a new version, if anything in it changed."""
-    from app.services import versions
+def commit(what: str, message: str, relock: bool, as_json: bool) -> None:
+    """Keep the folder of a model as a new version, if anything in it changed."""
+    from app.services import references, versions
 
+    model = references.model_of(workspace(), what)
     made = versions.commit(workspace(), model, message, relock=relock)
     number = made.version.number
     new = f"{model} v{number}: {made.version.files} files, {size(made.version.size)}"

@@ -18,10 +18,7 @@ def version_of(
     work: Workspace, what: str, message: str
 ) -> Generator[Event, None, tuple[Model, Version]]:
     """The model and version to deploy; a changed folder is committed first."""
-    if _is_folder(work, what):
-        name, number = models.add(work, Path(what)).model.name, None
-    else:
-        name, number = versions.parse_reference(what)
+    name, number = _named(work, what)
     if number is None:
         yield Event("step", f"Commit {name}")
         committed = versions.commit(work, name, message)
@@ -32,6 +29,23 @@ def version_of(
     with work.open_store() as store:
         model = store.models.get(name)
         return model, store.versions.get(model, number)
+
+
+def model_of(work: Workspace, what: str) -> str:
+    """The name of the model that is meant; a folder becomes one, if it is none."""
+    name, number = _named(work, what)
+    if number is not None:
+        raise Problem(
+            f'"{what}" is a version; what is meant here is the model.',
+            remedy=f"Leave @{number} out.",
+        )
+    return name
+
+
+def _named(work: Workspace, what: str) -> tuple[str, int | None]:
+    if _is_folder(work, what):
+        return models.add(work, Path(what)).model.name, None
+    return versions.parse_reference(what)
 
 
 def _is_folder(work: Workspace, what: str) -> bool:

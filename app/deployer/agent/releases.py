@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 
 KEPT = "Production is as it was."
+NONE_YET = "Nothing is in production here yet."
 
 LIBRARY_GONE = re.compile(r"(\S+\.so[\d.]*): cannot open shared object file")
 PACKAGES_OF = {
@@ -163,10 +164,17 @@ def start_and_wait(
         detail = manager.log(instance, release, 50)
         if not ran_before:
             manager.stop(instance, release)
-        stays = instance.current() != release
-        after = KEPT if stays else f"`rhythmicml start {instance.name}` tries again."
+        after = _after_failure(instance, release)
         raise _never_ready(release, seconds, timeout, why, detail, after) from None
     return {"seconds": round(time.monotonic() - began, 3), **said}
+
+
+def _after_failure(instance: Instance, release: str) -> str:
+    """How production is then."""
+    current = instance.current()
+    if current == release:
+        return f"`rhythmicml start {instance.name}` tries again."
+    return KEPT if current else NONE_YET
 
 
 def _wait_ready(
