@@ -78,14 +78,22 @@ class Predictor:
 
     @property
     def sample(self) -> str:
-        """A request of the right shape; empty when that is not known."""
+        """A request of the right shape, its values made up; empty when that is not known."""
         if self.texts:
             return '["Some text"]\n'
         if not 0 < self.features <= MOST_FEATURES:
             return ""
         values = [float(number + 1) for number in range(self.features)]
-        row = dict(zip(self.names, values, strict=True)) if self.names else values
-        return json.dumps([row], ensure_ascii=False) + "\n"
+        return _request(dict(zip(self.names, values, strict=True)) if self.names else values)
+
+    @property
+    def blank(self) -> str:
+        """A request with its columns alone; empty when they are not known."""
+        return _request(dict.fromkeys(self.names)) if 0 < len(self.names) <= MOST_FEATURES else ""
+
+
+def _request(row: object) -> str:
+    return json.dumps([row], ensure_ascii=False) + "\n"
 
 
 def predictor(artifact: Artifact, data: bytes) -> Predictor | None:
@@ -113,7 +121,7 @@ def _pickled(artifact: Artifact, data: bytes) -> Predictor | None:
         _packages(said, by_joblib, kind),
         kind,
         features=_features(said, data),
-        names=said.names,
+        names=said.names if _is_whole(said) else (),
         texts=reads_text,
     )
 
@@ -138,13 +146,18 @@ def _features(said: Pickled, data: bytes) -> int:
     first = _first_fitted(said)
     if any(each.endswith(OF_ANYTHING) for each in said.classes):
         return 0
-    if said.named and len(set(said.names)) != said.features:
+    if said.named and not _is_whole(said):
         return 0
     if first.startswith("xgboost."):
         return _features_of_xgboost(data)
     if first.startswith("lightgbm."):
         return _features_of_lightgbm(data)
     return said.features if OF_NUMBERS.fullmatch(first) else 0
+
+
+def _is_whole(said: Pickled) -> bool:
+    """Whether all names of its columns were read."""
+    return len(set(said.names)) == said.features
 
 
 def _packages(said: Pickled, by_joblib: bool, kind: str) -> tuple[str, ...]:

@@ -62,7 +62,6 @@ REQUIREMENTS = "# What predict.py imports, one a line, such as: scikit-learn==1.
 SAMPLE = "[[1.0, 2.0, 3.0]]\n"
 IGNORE = "# What is not part of a version, by the rules of .gitignore\n*.log\n*.tmp\n"
 SHOWN = 3
-SHOWN_COLUMNS = 12
 MOST_ALONE = 8
 """Of several artifacts, so many are looked at for drafts of when each was the only one."""
 
@@ -159,7 +158,7 @@ def serving(how: Predictor, path: str, place: str) -> dict[str, str]:
         predict=how.predict,
     )
     packages = "\n".join(["# What predict.py imports, one a line", *how.packages, ""])
-    sample = how.sample or SAMPLE
+    sample = how.sample or how.blank or SAMPLE
     return {"predict.py": script, "requirements.txt": packages, "sample.json": sample}
 
 
@@ -183,14 +182,15 @@ def _about(how: Predictor, path: str) -> str:
         return (
             words + "sample.json has its shape, but values that are made up: put real ones there."
         )
-    words += (
-        "What a row of it is cannot be told from the file: put a real request into sample.json."
+    if how.blank:
+        return (
+            words + "sample.json has its columns; what is in them cannot be told from the file: "
+            "put a real request there."
+        )
+    return (
+        words
+        + "What a row of it is cannot be told from the file: put a real request into sample.json."
     )
-    if how.names:
-        shown = ", ".join(map(_quoted, how.names[:SHOWN_COLUMNS]))
-        more = f" and {len(how.names) - SHOWN_COLUMNS} more" * (len(how.names) > SHOWN_COLUMNS)
-        words += f" Its columns: {shown}{more}."
-    return words
 
 
 def _comment(words: str) -> str:
