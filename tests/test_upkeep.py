@@ -31,6 +31,7 @@ def client(tmp_path_factory):
     config.write_text(config.read_text() + '[deploy]\nexclude = ["notes.md"]\n')
     client("deploy", str(folder), "-m", "first")
     (folder / "artifacts" / "weights.json").write_text('{"factor": 7}')
+    (folder / "notes.md").write_text("not shipped, either\n")
     client("deploy", "churn", "-m", "second")
     yield client
     client("undeploy", "churn", "--purge", "--yes")
@@ -195,6 +196,14 @@ def test_new_laptop_adopts_everything_and_rolls_back(client, tmp_path):
     assert back["absent"] == ["notes.md"]
     assert json.loads((folder / "artifacts" / "weights.json").read_text()) != {"factor": 7}
     assert other("restore", "churn@2", "--discard")["absent"] == ["notes.md"]
+    code, said = run(other, "verify")
+    assert (code, said["findings"]) == (0, [])
+    assert [
+        each for each in said["not_judged"] if each == "2 files that adopted versions never shipped"
+    ]
+    changed = {each["path"]: each["text"] for each in other("diff", "churn@1", "churn@2")["files"]}
+    assert '+{"factor": 7}' in changed["artifacts/weights.json"]
+    assert changed["notes.md"] == "", "its text is nowhere here"
 
 
 def read_history(client):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from app import dependencies
 from app.config import read_configuration
-from app.errors import Problem
+from app.errors import NotFound, Problem
 from app.models import Configuration, FileEntry, Model, Version
 from app.services import checks, snapshot
 from app.store import Store, manifest
@@ -221,12 +221,10 @@ def _text(side: Side, file: FileEntry | None) -> str | None:
         return file.target if file else ""
     if file.size > LONGEST_TEXT:
         return None
-    content = side.read(file)
-    if b"\0" in content:
-        return None
     try:
-        return content.decode()
-    except UnicodeDecodeError:
+        content = side.read(file)
+        return None if b"\0" in content else content.decode()
+    except (NotFound, UnicodeDecodeError):  # of an adopted version not all files are here
         return None
 
 

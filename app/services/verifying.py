@@ -15,8 +15,9 @@ from app.deployer import tunnels, units
 from app.deployer.apply import Tell, watched
 from app.errors import Problem
 from app.models import Event, FileEntry, Location
+from app.services import versions
 from app.store import manifest
-from app.words import size
+from app.words import counted, size
 
 if TYPE_CHECKING:
     from app.deployer.road import Road
@@ -215,7 +216,8 @@ def verify_store(work: Workspace) -> Generator[Event, None, None]:
     words = "Read again what is in the store"
     yield Event("step", words)
     with work.open_store() as store:
-        used = _used(store)
+        away = _never_shipped(store)
+        used = _used(store, away)
         here = sorted(store.blobs.all())
         total = sum(store.blobs.path(digest).stat().st_size for digest in here)
         findings = [
@@ -235,7 +237,11 @@ def verify_store(work: Workspace) -> Generator[Event, None, None]:
         for digest in sorted(used.keys() - set(here)):
             findings.append(_damaged(digest, "is missing", used))
     yield Event("done", words)
-    yield _result(findings, len(here), done, "this machine", OUTSIDE)
+    yield _result(findings, len(here), done, "this machine", (*OUTSIDE, *_of_adopted(len(away))))
+
+
+def _of_adopted(files: int) -> list[str]:
+    return [f"{counted(files, 'file')} that adopted versions never shipped"] if files else []
 
 
 OUTSIDE = (
@@ -249,8 +255,18 @@ OUTSIDE = (
 BACKUP = "Put back a backup of the store, or a copy: store.sqlite.before-N beside it."
 
 
-def _used(store: Store) -> dict[str, list[str]]:
-    """Digest → the versions, and files of them, that need it."""
+def _never_shipped(store: Store) -> set[tuple[str, int, str]]:
+    """Model, version and path of what adopted versions name and their server never had."""
+    return {
+        (model.name, version.number, file.path)
+        for model in map(store.models.find, store.notes.adopted()) if model
+        for version in store.versions.all(model)
+        for file in versions.never_shipped(store, version, _files(store, version.manifest))
+    }  # fmt: skip
+
+
+def _used(store: Store, away: set[tuple[str, int, str]]) -> dict[str, list[str]]:
+    """Digest → the versions, and files of them, that need it. away: what is not expected here."""
     used: dict[str, list[str]] = {}
     for model in store.models.all():
         for version in store.versions.all(model):
@@ -258,7 +274,7 @@ def _used(store: Store) -> dict[str, list[str]]:
             used.setdefault(version.manifest, []).append(f"{name} (its manifest)")
             used.setdefault(version.lock, []).append(f"{name} (its lock)")
             for file in _files(store, version.manifest):
-                if file.digest:
+                if file.digest and (model.name, version.number, file.path) not in away:
                     used.setdefault(file.digest, []).append(f"{name} ({file.path})")
     return used
 

@@ -254,14 +254,14 @@ def restore(
             committed = _commit(store, model, f"Before restoring {reference}", "", False).version
             now = snapshot.look(store, model)
         every = manifest.parse(store.blobs.read(version.manifest))
-        absent = _never_shipped(store, version, every)
+        absent = never_shipped(store, version, every)
         wanted = [each for each in every if each not in absent]
         written, removed = put_back(store.blobs, Path(model.folder), now.files, wanted)
         history.note(store, "restore", model.name, version=version.number, detail=model.folder)
     return Restored(version, written, removed, committed, tuple(each.path for each in absent))
 
 
-def _never_shipped(store: Store, version: Version, every: list[FileEntry]) -> list[FileEntry]:
+def never_shipped(store: Store, version: Version, every: list[FileEntry]) -> list[FileEntry]:
     """Of an adopted version, what `exclude` kept from the server, and so is nowhere."""
     excluded = set(every) - set(releases.shipped(every, version.configuration))
     return sorted(each for each in excluded if each.digest and not store.blobs.has(each.digest))
