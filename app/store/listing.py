@@ -20,7 +20,9 @@ from app.store import manifest
 HEAD, TAIL = b'{"files":[', b"]}"
 FIRST = len(HEAD)
 BETWEEN = b'],["'
-"""It stands in no text: there a quotation mark has a backslash before it."""
+"""It stands in a text only at its end: before any other quotation mark there is a backslash."""
+ROW = re.compile(rb'\["[^"\\]*(?:\\.[^"\\]*)*","[0-9a-f]*",\d+,(?:true|false),"')
+"""What begins a row, and nothing else."""
 SIZE = re.compile(rb',"[0-9a-f]*",(\d+),(?:true|false),"')
 PATH = re.compile(rb'\["([^"\\]*(?:\\.[^"\\]*)*)","[0-9a-f]*",(\d+),')
 LAST = "\U0010ffff"
@@ -98,12 +100,18 @@ class Listing:
 
     def _begin(self, within: int, low: int) -> int:
         """Where the row begins that has this place; the one at `low`, if none does after it."""
-        before = self._held.rfind(BETWEEN, low, within + len('["'))
-        return low if before < 0 else before + len("],")
+        before = within + len('["')
+        while (before := self._held.rfind(BETWEEN, low, before)) >= 0:
+            if ROW.match(self._held, before + len("],")):
+                return before + len("],")
+        return low
 
     def _next(self, at: int) -> int:
-        before = self._held.find(BETWEEN, at)
-        return self._end if before < 0 else before + len("],")
+        while (at := self._held.find(BETWEEN, at)) >= 0:
+            at += len("],")
+            if ROW.match(self._held, at):
+                return at
+        return self._end
 
     def _file(self, at: int) -> FileEntry:
         then = self._next(at)

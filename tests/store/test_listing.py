@@ -10,6 +10,7 @@ from app.store import listing, manifest
 
 HARD = (
     *('a"],["b', "a\\", 'x",5,true,', "new\nline", "ümläut/Größe.txt", "t/\x01", "😀/😀"),
+    *("x],[", 'y"],[', "z/],[", "w],[\\"),
     *("data.csv", "data/a.csv", "data/b/c.csv", "data-old/a.csv", "data/b-c.csv", "data0"),
 )
 
@@ -27,7 +28,7 @@ def files_of(paths):
     dice = random.Random(3)
     return [
         FileEntry(path, "" if n % 5 == 0 else f"{n:064x}", dice.randrange(10**6), n % 2 == 0,
-                  'to,",",' if n % 5 == 0 else "")
+                  dice.choice(['to,",",', "to],[", 'to"],[']) if n % 5 == 0 else "")
         for n, path in enumerate(paths)
     ]  # fmt: skip
 
