@@ -18,6 +18,16 @@ NO_START_LIMIT = "StartLimitIntervalSec=0"
 """One release that hits a start limit would take the shared socket down with it (measured)."""
 
 
+MOST_TASKS = "TasksMax=4096"
+"""Each worker has threads of two or three libraries for every processor of the host: with 8
+workers on 64 of them that is a thousand and more. Enough to stop what multiplies without end."""
+
+OWN_PRIORITY = (
+    "nice setpriority ioprio_set sched_setaffinity sched_setattr sched_setparam sched_setscheduler"
+)
+"""What of @resources models and libraries call; without privileges one can only give way by it."""
+
+
 @dataclass(frozen=True)
 class Unit:
     """What the units of one instance are rendered from.
@@ -146,8 +156,7 @@ def _service(unit: Unit) -> str:
             f"ExecStart={_command(unit)}",
             f"RuntimeDirectory=rhythmicml/{unit.name}/%i",
             "RuntimeDirectoryMode=0700",
-            f"CacheDirectory=rhythmicml-{unit.name}",
-            f"Environment=PYTHONPYCACHEPREFIX=%C/rhythmicml-{unit.name}",
+            *_caches(unit),
             "Restart=always",
             "RestartSec=1",
             "WatchdogSec=30",
@@ -186,6 +195,13 @@ def _identity(unit: Unit) -> list[str]:
     if not unit.system:
         return []
     return ["DynamicUser=yes", f"SupplementaryGroups={READ_GROUP}"]
+
+
+def _caches(unit: Unit) -> list[str]:
+    """Where libraries keep what they compile and fetch; a user made by systemd has no home."""
+    folder = f"rhythmicml-{unit.name}"
+    named = ["PYTHONPYCACHEPREFIX", "XDG_CACHE_HOME", *(["HOME"] if unit.system else [])]
+    return [f"CacheDirectory={folder}", *(f"Environment={name}=%C/{folder}" for name in named)]
 
 
 def _jobs(unit: Unit) -> list[str]:
@@ -237,6 +253,7 @@ def _sandbox(unit: Unit) -> list[str]:
         "SystemCallArchitectures=native",
         "SystemCallFilter=@system-service",
         "SystemCallFilter=~@privileged @resources",
+        f"SystemCallFilter={OWN_PRIORITY}",
         "SystemCallErrorNumber=EPERM",
         "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
     ]
@@ -266,8 +283,9 @@ def _sandbox(unit: Unit) -> list[str]:
 
 
 def _limits(unit: Unit) -> list[str]:
+    """When memory is short, a worker that is killed is replaced; the rest of it goes on."""
     memory = [f"MemoryMax={unit.memory}"] if unit.memory else []
-    return [*memory, "TasksMax=256", "OOMPolicy=stop", "LimitCORE=0", "LimitNOFILE=65536"]
+    return [*memory, MOST_TASKS, "OOMPolicy=continue", "LimitCORE=0", "LimitNOFILE=65536"]
 
 
 def sections(**titled: list[str]) -> str:

@@ -230,7 +230,7 @@ def _width(column: Column) -> int:
 def main(fd: int) -> None:
     """Do what is asked, one after the other, until the front has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the front, which drains
-    with suppress(OSError):  # under systemd the unit forbids it
+    with suppress(OSError):  # a unit of before, or another sandbox, may forbid it
         os.nice(5)
     with socket.socket(fileno=fd) as sock:
         while True:

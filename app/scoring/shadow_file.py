@@ -28,7 +28,7 @@ def read(instance: Path) -> dict[str, Any] | None:
 def yield_to_production(instance: Path, release: str) -> None:
     """Let production go first, if it is this release that gets copies. Its workers inherit it.
 
-    Under systemd its unit says so already, and it may not.
+    Under systemd its unit says so already.
     """
     if (read(instance) or {}).get("release") == release:
         with suppress(OSError):

@@ -32,6 +32,7 @@ if __name__ == "__main__":
 
 import base64
 import contextlib
+import errno
 import faulthandler
 import gc
 import importlib.util
@@ -605,7 +606,7 @@ class Tasks:
         except asyncio.CancelledError:
             return _CANCELLED, b""
         except BaseException as error:
-            traceback.print_exc()
+            log_failure(error)
             return {"error": "model", "raised": type(error).__name__}, b""
 
     async def _result(
@@ -652,6 +653,56 @@ async def _paced(items: Any) -> AsyncIterator[Any]:
             await asyncio.sleep(0)
 
 
+# What the sandbox forbids
+
+ON_A_SERVER = 'see docs/serving/script.md, "On a server"'
+
+
+def forbidden(error: BaseException) -> str:
+    """What may be behind an error in a service under systemd, for its log; else nothing."""
+    folder = os.environ.get("CACHE_DIRECTORY", "")
+    if "rhythmicml-" not in folder:
+        return ""
+    system = "STATE_DIRECTORY" in os.environ
+    said = next(filter(None, (_forbidden(each, folder, system) for each in behind(error))), "")
+    return said and f"{said}; {ON_A_SERVER}."
+
+
+def behind(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and those that it was raised from or while handling."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _forbidden(error: BaseException, folder: str, system: bool) -> str:
+    code = error.errno if isinstance(error, OSError) else None
+    if type(error).__name__ == "OperationalError" and str(error).startswith(_SQLITE):
+        return "Files of a release cannot be changed: open SQLite's with ?mode=ro&immutable=1"
+    if code == errno.EROFS:
+        return f"A model on a server writes only to {folder} and to folders for temporary files"
+    if system and (isinstance(error, (socket.gaierror, socket.timeout)) or code in _NO_WAY_OUT):
+        return "The services of a system-wide installation reach no other host"
+    if code == errno.EAFNOSUPPORT:
+        return "A service has only IP and Unix sockets"
+    if code in (errno.EPERM, errno.EACCES):
+        return "The service's sandbox may forbid it"
+    return ""
+
+
+_SQLITE = ("unable to open database file", "attempt to write a readonly database")
+_NO_WAY_OUT = (errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH)
+
+
+def log_failure(error: BaseException) -> None:
+    """Its traceback, and what the sandbox may have to do with it."""
+    traceback.print_exc()
+    if why := forbidden(error):
+        print(f"worker: {why}", file=sys.stderr, flush=True)
+
+
 # The life of a worker
 
 
@@ -696,7 +747,7 @@ def answer(
     except BadInput as error:
         return {"error": "input", "raised": str(error)}, b""
     except BaseException as error:
-        traceback.print_exc()
+        log_failure(error)
         return {"error": "model", "raised": type(error).__name__}, b""
 
 
@@ -784,6 +835,8 @@ class Template:
 def failure(error: BaseException) -> dict[str, Any]:
     """What the front is told of a load that failed."""
     last = traceback.format_exception_only(type(error), error)[-1].strip()
+    why = forbidden(error)
+    last = f"{last}. {why}" if why else last
     return {"failed": last, "traceback": traceback.format_exc()[-LONGEST_TRACEBACK:]}
 
 
@@ -799,7 +852,7 @@ def main(fd: int) -> int:
         try:
             predict, kind = start(order)
         except BaseException as error:
-            traceback.print_exc()
+            log_failure(error)
             send(sock, failure(error))
             return 1
         streams, tasks = getattr(predict, "streams", False), getattr(predict, "tasks", False)

@@ -53,6 +53,23 @@ def test_user_unit_logs_to_a_file_and_claims_no_user():
     assert "WantedBy=default.target" in text
 
 
+def test_libraries_find_a_place_for_what_they_compile():
+    """A user made by systemd has no home, and that of a user is read-only: numba asks for one."""
+    cache = "%C/rhythmicml-churn"
+    for unit in (SYSTEM, USER):
+        assert "CacheDirectory=rhythmicml-churn" in lines(unit, ".service")
+        assert f"Environment=XDG_CACHE_HOME={cache}" in lines(unit, ".service")
+    assert f"Environment=HOME={cache}" in lines(SYSTEM, ".service")
+    assert not [line for line in lines(USER, ".service") if "=HOME=" in line]
+
+
+def test_most_workers_on_a_large_host_have_tasks_enough():
+    [most] = [line for line in lines(SYSTEM, ".service") if line.startswith("TasksMax=")]
+    workers, threads, processors = 8, 2, 64
+    assert int(most.partition("=")[2]) > workers * threads * processors
+    assert int(most.partition("=")[2]) > 256 * 3  # as many workers as a configuration may name
+
+
 def test_answers_to_jobs_can_be_kept():
     assert "StateDirectory=rhythmicml-churn" in lines(SYSTEM, ".service")
     run = "/home/ds/.local/share/rhythmicml/instances/churn/run"
