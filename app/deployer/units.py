@@ -239,6 +239,8 @@ def _sandbox(unit: Unit) -> list[str]:
         "ProtectSystem=strict",
         "PrivateTmp=yes",
         "PrivateDevices=yes",
+        # Its own, too: what a killed process pool leaves there would be the host's memory for good.
+        "TemporaryFileSystem=/dev/shm:rw,mode=1777,size=50%",
         "ProtectKernelTunables=yes",
         "ProtectKernelModules=yes",
         "ProtectControlGroups=yes",
