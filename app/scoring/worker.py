@@ -684,7 +684,7 @@ def _forbidden(error: BaseException, folder: str, system: bool) -> str:
     if code == errno.EROFS:
         return f"A model on a server writes only to {folder} and to folders for temporary files"
     if system and (isinstance(error, (socket.gaierror, socket.timeout)) or code in _NO_WAY_OUT):
-        return "The services of a system-wide installation reach no other host"
+        return "The service of a system-wide installation reaches no other host, if it tried to"
     if code == errno.EAFNOSUPPORT:
         return "A service has only IP and Unix sockets"
     if code in (errno.EPERM, errno.EACCES):
