@@ -119,6 +119,50 @@ def attempt(name):
 def predict(inputs: list):
     return [{name: attempt(name) for name in (DO if row == [0] else row)} for row in inputs]
 """
+LIBRARIES = """
+import io
+
+import joblib
+import matplotlib
+import numba
+import numpy
+
+
+@numba.njit(cache=True)
+def doubled(number):
+    return number * 2
+
+
+@numba.njit(parallel=True)
+def total(numbers):
+    found = 0.0
+    for place in numba.prange(numbers.size):
+        found += numbers[place]
+    return found
+
+
+def drawn():
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    file = io.BytesIO()
+    pyplot.plot([1, 2])
+    pyplot.savefig(file)
+    return file.tell() > 1000
+
+
+def pools():
+    numbers = numpy.ones(1_000_000)  # so large that it goes by way of /dev/shm
+    for backend in "loky", "multiprocessing", "threading":
+        parallel = joblib.Parallel(n_jobs=2, backend=backend)
+        yield sum(parallel(joblib.delayed(numpy.sum)(numbers) for _ in range(2)))
+
+
+def predict(inputs: numpy.ndarray):
+    if len(inputs) > 1:
+        return inputs.sum(axis=1)
+    return [[doubled(21), total(numpy.ones(1000)), drawn(), *pools()]]
+"""
 REFUSED = {"higher", "real time", "wal", "beside", "etc", "shadow"}
 HIDDEN = {"root": {"blobs"}, "user": set()}
 """What belongs to all models; a plain user's are all hers."""
@@ -194,3 +238,20 @@ def test_what_the_sandbox_forbids_is_said_where_a_deployment_fails(client, tmp_p
         f"worker: {failed.value.problem['cause'].partition('. ')[2]}"
         in (failed.value.problem["detail"])
     )
+
+
+@pytest.mark.faults
+def test_libraries_and_large_bodies_work_in_a_service(client, mode, tmp_path):
+    """2 and 42 MB of JSON are more than the front reads by itself, and than one answer's part."""
+    folder = write_model(tmp_path / "model", f"libraries-{mode}", script=LIBRARIES)
+    (folder / "requirements.txt").write_text("numpy\nnumba\njoblib\nmatplotlib\n")
+    with (folder / "rhythmicml.toml").open("a") as file:
+        file.write("[deploy]\nmax_request_rows = 10_000_000\n")
+    client("deploy", str(folder), "--to", "srv", timeout=500)
+    expected = [42, 1000.0, True, 2_000_000.0, 2_000_000.0, 2_000_000.0]
+    assert ask(client, f"libraries-{mode}", [1, 2, 3]) == expected
+    data = client.home / "large.json"
+    for many in 100_000, 2_000_000:
+        data.write_text(json.dumps({"inputs": [[1.5, 2.25, 3.125]] * many}))
+        answer = client("score", f"libraries-{mode}", "--data", str(data), timeout=300)["answer"]
+        assert answer["predictions"] == [6.875] * many
