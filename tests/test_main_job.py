@@ -101,6 +101,7 @@ def test_broken_release_leaves_the_old_one_serving(client, folder):
         client("deploy", "churn")
     cause = "not predicted: The model failed on this request. It raised ZeroDivisionError."
     assert cause in failed.value.problem["cause"]
+    assert "put a real one there" in failed.value.problem["remedy"]
 
 
 def test_deploy_names_what_breaks_for_callers_of_production(client, folder):

@@ -59,12 +59,14 @@ class Login:
         raise self._refused()
 
     def _refused(self) -> Refused:
+        wrong = "password: not accepted" in self.tried
+        check = "Check the user's name and the password. Or add" if wrong else "Add"
         return Refused(
             f"{self.target.place} did not let us in.",
             cause="; ".join(self.tried) or "there was no key to try",
             detail=f"The server allows: {', '.join(self.allowed)}.",
-            remedy=f"Add your public key there (ssh-copy-id -p {self.target.port} "
-            f"{self.target.user}@{self.target.host}), or choose another with --identity.",
+            remedy=f"{check} your public key there (ssh-copy-id -p {self.target.port} "
+            f"{self.target.user}@{self.target.host}), or choose another private key (--identity).",
         )
 
     def _without_any(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from app import config
 from app.errors import Problem
+from app.models import Model
 from app.services import models, starters
 from app.services.artifacts import Artifact, among
 from app.store.folder import scan as scan_folder
@@ -76,6 +77,11 @@ def scan(work: Workspace, folder: Path) -> Scanned:
         _drafts(looked, paths, artifacts),
         "" if said.stages else starters.of_artifacts(looked, "", artifacts).serves,
     )
+
+
+def drafted_sample(work: Workspace, model: Model) -> bool:
+    """Whether its folder's sample is what was drafted, so that a release may fail only by it."""
+    return "sample.json" in scan(work, Path(model.folder)).drafts
 
 
 def _nearest(folder: Path) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, render_template, request
 
 from app.errors import Problem
-from app.services import fleet, orders
+from app.services import fleet, orders, scanning
 from app.services.orders import Order
 from app.views import jobs, pipelines
 from app.views.shadow import percent
@@ -53,8 +53,7 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
     def plan(name: str) -> Any:
         order = _order("deploy", request.form["subject"])
         if "@" not in order.subject:  # a plan must not make a version
-            piped = pipelines.is_pipeline(work, name, None)
-            return render_template("plan.html", rows=[], order=order, uncommitted=True, piped=piped)
+            return _unversioned(work, order)
         try:
             *_, result = fleet.deploy(work, order.subject, dry_run=True, **order.options)
             rows = result.data.get("locations") or [result.data]
@@ -77,6 +76,17 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
             return render_template("job.html", shown=jobs.shown(store, store.jobs.get(number)))
 
     return pages
+
+
+def _unversioned(work: Workspace, order: Order) -> str:
+    """What can be said of deploying a folder before it is a version."""
+    with work.open_store() as store:
+        model = store.models.get(order.subject)
+    return render_template(
+        "plan.html", rows=[], order=order, uncommitted=True,
+        piped=pipelines.is_pipeline(work, model.name, None),
+        drafted=scanning.drafted_sample(work, model),
+    )  # fmt: skip
 
 
 def _order(verb: str, subject: str) -> Order:

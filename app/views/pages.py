@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
         milliseconds=words.milliseconds,
         marked=marked,
         inline=inline,
+        quoted=shlex.quote,
         markdown=rendered,
     )
     live = server.live

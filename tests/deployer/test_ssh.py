@@ -202,6 +202,7 @@ def test_refused_password_is_never_shown(serve, reach, caplog):
     with caplog.at_level(logging.DEBUG), pytest.raises(Refused) as caught:
         reach(sshd, identity="", ask=lambda prompt: SECRET)
     assert "password: not accepted" in caught.value.cause
+    assert caught.value.remedy.startswith("Check the user's name and the password.")
     assert SECRET not in repr(caught.value.as_dict()) + caplog.text
     assert SECRET not in repr(caught.value.__dict__)
 

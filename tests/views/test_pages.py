@@ -274,14 +274,23 @@ def test_keys_go_through_the_catalogue(page, server, work, tmp_path):
 
 
 def test_folder_with_only_a_model_file_is_drafted_for_it(page, tmp_path):
-    (tmp_path / "trees").mkdir()
-    (tmp_path / "trees" / "best model.ubj").write_bytes(b"trees")
+    folder = tmp_path / "my models" / "trees"
+    folder.mkdir(parents=True)
+    (folder / "best model.ubj").write_bytes(b"trees")
     page.get_by_role("button", name="Add your model").click()
-    page.get_by_label("Folder", exact=True).fill(str(tmp_path / "trees"))
+    page.get_by_label("Folder", exact=True).fill(str(folder))
     expect(drawer(page)).to_contain_text("predict.py will predict with best model.ubj")
+    expect(drawer(page).locator(".cli")).to_have_text(f"rhythmicml add '{folder}'")
     page.get_by_role("button", name="Add trees").click()
     page.wait_for_url("**/models/trees")
     page.get_by_role("link", name="Files", exact=True).click()
     said = page.locator(".parts")
     expect(said).to_contain_text("as drafted: it predicts with best model.ubj")
     expect(said).to_contain_text("as drafted: make it yours")
+    warned = drawer(page).get_by_text("sample.json is as it was drafted.")
+    page.get_by_role("button", name="Deploy", exact=True).click()
+    expect(warned).to_be_visible()
+    (folder / "sample.json").write_text("[[0.5, 2.0]]")
+    drawer(page).get_by_label("Message").fill("with a real sample")
+    page.keyboard.press("Tab")
+    expect(warned).to_be_hidden()

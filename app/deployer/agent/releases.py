@@ -221,6 +221,14 @@ def missing_library(said: str) -> str:
     return f"A package of the model needs {found[1]} of the host: have it installed there{how}."
 
 
+def _where(said: str) -> str:
+    """What to look at when a front said why it could not serve."""
+    shown = "The lines of its log below show where."
+    if said.startswith("The sample was not predicted"):
+        return f"{shown} If its sample is no request that it takes, put a real one there."
+    return shown
+
+
 def _never_ready(
     release: str, seconds: float, within: float, why: str, detail: str, after: str
 ) -> Failure:
@@ -236,7 +244,7 @@ def _never_ready(
     return Failure(
         f"Release {release} failed {seconds:.1f} s after its start.",
         cause=said or f"Its process ended ({why}).",
-        remedy=f"{missing_library(said) or 'The lines of its log below show where.'} {after}",
+        remedy=f"{missing_library(said) or _where(said)} {after}",
         detail=detail,
         kind="GateFailed",
     )
