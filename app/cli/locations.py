@@ -66,6 +66,7 @@ def add(name: str, url: str, as_json: bool, **options: Any) -> None:
 @click.option("--privilege", type=click.Choice(["auto", "sudo", "user"]), help="See add.")
 @click.option("--identity", metavar="FILE", help="The private key to log in with.")
 @click.option("--base", metavar="FOLDER", help="Where things go on the host.")
+@click.option("--accept-key", metavar="SHA256:…", help="The host key, where it was forgotten.")
 @command
 def set_location(name: str, as_json: bool, **options: Any) -> None:
     """Change what was said when a location was added, after a look at it."""

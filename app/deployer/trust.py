@@ -194,7 +194,8 @@ def unknown(host: str, shown: HostKey) -> NotTrusted:
         f"{host} is new to us. Its {shown.kind} host key is {shown.fingerprint}.",
         fingerprint=shown.fingerprint,
         remedy="Compare it with what the server's administrator says, then accept it: "
-        f"--accept-key {shown.fingerprint}",
+        f"--accept-key {shown.fingerprint} (of `location add`; of one that is known, `location "
+        "set`)",
     )
 
 

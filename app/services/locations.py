@@ -53,9 +53,7 @@ def add(
         refuse_known(name, store.locations.all())
         if store.groups.members(name):
             raise Problem(f'"{name}" is a group of locations.', remedy="Choose another name.")
-    trust = Trust.of(work.home)
-    for fingerprint in (accept_key or "").replace(",", " ").split():
-        trust.accept(fingerprint)
+    trust = _trusting(work, accept_key)
     typed: dict[str, str] = {}
     with keychain.answering(_noting(work.ask, typed)) as answers:
         open_ssh(location, trust=trust, ask=answers).close()
@@ -74,18 +72,20 @@ def change(
     privilege: str | None = None,
     base: str | None = None,
     identity: str | None = None,
+    accept_key: str | None = None,
 ) -> Location:
     """Set what `add` was told otherwise, kept once we have been there that way.
 
     None, or what is so already, changes nothing; an empty base or identity takes it back. Not while
-    instances are there where it decides where they are found: privilege and base.
+    instances are there where it decides where they are found: privilege and base. accept_key: the
+    fingerprint to believe of a host whose key was forgotten.
     """
     with work.open_store() as store:
         known = store.locations.get(name)
         there = [each.model for each in store.instances.all(location=name)]
     way = {"privilege": privilege, "base": base, "identity": identity}
     wanted = {k: v for k, v in way.items() if v is not None and v != getattr(known, k)}
-    if wanted and known.kind == "local":
+    if (wanted or accept_key) and known.kind == "local":
         raise Problem(
             f'"{name}" is this machine: nobody logs in to it.',
             remedy="Only --internet can be set for it.",
@@ -101,13 +101,24 @@ def change(
     if wanted:
         asked = {key: getattr(known, key) for key in way} | wanted
         changed = describe(name, known.url, **asked, internet=changed.internet)
-        with work.reach(changed):
-            pass
+    if wanted or accept_key:
+        with keychain.answering(work.ask) as answers:
+            open_ssh(changed, trust=_trusting(work, accept_key), ask=answers).close()
     with work.open_store() as store:
         new = {**wanted, **({"internet": internet} if internet else {})}
         words = ", ".join(f"{key} from {getattr(known, key)} to {new[key]}" for key in new)
+        believed = f"host key {accept_key}" if accept_key else ""
+        words = ", ".join(filter(None, (words, believed)))
         history.note(store, "location set", location=name, detail=words)
         return store.locations.update(changed)
+
+
+def _trusting(work: Workspace, accept_key: str | None) -> Trust:
+    """What is known of hosts, and those keys of new ones: fingerprints with commas."""
+    trust = Trust.of(work.home)
+    for fingerprint in (accept_key or "").replace(",", " ").split():
+        trust.accept(fingerprint)
+    return trust
 
 
 def _noting(ask: Ask | None, typed: dict[str, str]) -> Ask | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from app.workspace import Workspace
 
 FIELDS = ("name", "url", "identity", "privilege", "base", "internet")
-WAY = ("internet", "privilege", "base", "identity")
+WAY = ("internet", "privilege", "base", "identity", "accept_key")
 THEMES = ("system", "light", "dark")
 
 
@@ -65,9 +65,11 @@ def blueprint(work: Workspace, answers: Answers) -> Blueprint:
     @pages.get("/locations/<name>/facts")
     def facts(name: str) -> Any:
         try:
-            return render_template("facts.html", facts=locations.check(work, name), problem=None)
+            return render_template("facts.html", facts=locations.check(work, name))
+        except NotTrusted as unknown:
+            return render_template("facts.html", key=unknown, name=name)
         except Problem as problem:
-            return render_template("facts.html", facts=None, problem=problem)
+            return render_template("facts.html", problem=problem)
 
     @pages.post("/locations/<name>/default")
     def default(name: str) -> Any:

@@ -87,8 +87,13 @@ def test_server_that_is_not_there_is_not_added(work, server):
 def test_forgotten_key_has_to_be_accepted_again(work, server):
     add(work, server, accept_key=server.fingerprint)
     assert locations.forget_key(work, "srv") == 1
-    with pytest.raises(NotTrusted):
+    with pytest.raises(NotTrusted) as unknown:
         locations.check(work, "srv")
+    assert "location set" in unknown.value.remedy
+    with pytest.raises(NotTrusted):
+        locations.change(work, "srv", accept_key=f"SHA256:{'A' * 43}")
+    locations.change(work, "srv", accept_key=unknown.value.fingerprint)
+    assert locations.check(work, "srv")["mode"]
 
 
 def test_this_machine_has_no_key_to_forget(work):

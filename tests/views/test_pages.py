@@ -212,6 +212,24 @@ def test_location_is_edited_with_what_it_would_be_added_with(page, server, work,
     expect(card).to_contain_text("Internet: always.")
 
 
+def test_key_of_a_server_that_was_set_up_anew_is_trusted_while_models_are_there(
+    page, server, work, host, tmp_path
+):
+    locations.add(work, "srv", host.url, str(tmp_path / "key"), host.fingerprint)
+    with work.open_store() as store:
+        store.instances.upsert(Instance("churn", "srv", 8101, "v1-a", 1, "serving"))
+    page.goto(f"{server.address}/settings")
+    card = page.locator("#locations .instance").filter(has_text="srv")
+    card.get_by_role("button", name="Forget…").click()
+    page.get_by_role("button", name="Forget the host key of srv").click()
+    expect(card).not_to_contain_text("Host key:")
+    card.get_by_role("button", name="Check").click()
+    expect(card.locator(".fingerprint")).to_have_text(host.fingerprint)
+    card.get_by_role("button", name="Trust this key of srv").click()
+    expect(card).to_contain_text(f"Host key: {host.fingerprint[:20]}")
+    expect(page.locator("#toasts .toast-problem")).to_have_count(0)
+
+
 def test_restored_version_keeps_what_was_there_as_another(page, server, tmp_path, work):
     client = Client(work.home)
     folder = write_model(tmp_path / "back", "back")

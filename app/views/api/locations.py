@@ -24,11 +24,12 @@ WAY = (
     Field("identity", "the path of the private key to log in with; empty: as ssh finds it",
           most=4096),
 )  # fmt: skip
+KEY = Field("accept_key", "the fingerprint to believe, SHA256:…; several with commas", least=1)
 NEW = (
     Field("name", "a name: a-z, 0-9 and -, at most 47", required=True, least=1, most=1000),
     Field("url", "ssh://[USER@]HOST[:PORT]", required=True, least=1, most=1000),
     *WAY,
-    Field("accept_key", "the fingerprint to believe, SHA256:…; several with commas", least=1),
+    KEY,
     Field("password", "or passphrase, kept in memory for this run", least=1, secret=True),
     Field("remember", "keep the password in the keyring of the operating system", "boolean"),
 )
@@ -75,7 +76,7 @@ def routes(work: Workspace, answers: Answers) -> list[Route]:
     return [
         Route("GET", "/locations", list_locations, list[Location]),
         Route("POST", "/locations", add_location, Location, body=NEW, leads=made),
-        Route("PATCH", ONE, change_location, Location, body=WAY),
+        Route("PATCH", ONE, change_location, Location, body=(*WAY, KEY)),
         Route("DELETE", ONE, remove_location, removed, query=(FORCE,)),
         Route("GET", f"{ONE}/check", check_location, OBJECT),
         Route("POST", f"{ONE}/default", choose_default, Location),
