@@ -56,7 +56,8 @@ def tab(
     with work.open_store() as store:
         body = trying.sample_of(store, store.models.get(name), version) if version else ""
         there = [live.row(asdict(each)) for each in store.instances.all(model=name)]
-    url = next((e["url"] for e in there if e.get("url")), "http://127.0.0.1:8101")
+    asked = next((each for each in there if each.get("url")), there[0] if there else {})
+    url = asked.get("url") or f"http://127.0.0.1:{asked.get('port', 8101)}"
     entries = filling.entries(version.schema, body) if version else []
     return {
         "name": name,
@@ -64,5 +65,7 @@ def tab(
         "body": body,
         "entries": entries,
         "can_fill": bool(entries),
+        "url": url,
+        "far": asked.get("location", "local") if url.startswith("http://127.0.0.1:") else "local",
         "snippets": trying.snippets(url, body),
     }

@@ -56,8 +56,9 @@ def _numbers(sides: Sequence[Summary]) -> tuple[list[str], list[list[float]]] | 
     known = [end for end in ends if end is not None]
     if not known:
         return None
-    low = max(min(known), min(each["min"] for each in sides if each["min"] is not None))
-    high = min(max(known), max(each["max"] for each in sides if each["max"] is not None))
+    least = min(each["min"] for each in sides if each["min"] is not None)
+    most = max(each["max"] for each in sides if each["max"] is not None)
+    low, high = (min(max(end, least), most) for end in (min(known), max(known)))
     if low == high:
         low, high = low - 1, high + 1
     names = [short(low), *[""] * (BINS - 2), short(high)]

@@ -42,6 +42,13 @@ def test_values_that_are_words_have_bars_and_the_rest_share_one():
     assert drawn.words == "a 10%, b 0%, c 0%, d 90%, others 0%"
 
 
+def test_one_value_stands_in_the_middle_though_a_sketch_knows_it_only_nearly():
+    for value in (0.9416054246403489, 3.7, -0.9416):
+        drawn = histograms.draw(None, summary([value] * 20))
+        assert float(drawn.left) < value < float(drawn.right)
+        assert 0 < heights(drawn.now).index(histograms.TALL - 2) < histograms.BINS - 1
+
+
 def test_what_cannot_be_drawn_is_none():
     assert histograms.draw(summary([1.0]), summary(["a", "a"])) is None
     assert histograms.draw(None, summary([None])) is None
