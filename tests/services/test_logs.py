@@ -59,6 +59,19 @@ def test_a_traceback_goes_with_its_first_line():
     assert [line for line in said if sieve.passes(line)] == said[2:3]
 
 
+def test_what_serves_is_read_last_though_the_one_before_it_ended_later(work, log):
+    log.write_text("v1 is ready\nv1 has ended\n")
+    log.with_name("v2-b.log").write_text("v2 is ready\n")
+    release = log.parents[1] / "releases" / "v2-b"
+    release.mkdir(parents=True)
+    (release / "release.json").write_text("{}")
+    release.with_name("current").symlink_to("v2-b")
+    os.utime(log.with_name("v2-b.log"), (1, 1))
+    wanted = ["v1 is ready", "v1 has ended", "v2 is ready"]
+    assert logs.last(work, "churn").lines == wanted
+    assert logs.last(work, "churn", grep="v").lines == wanted
+
+
 def test_the_last_lines_that_are_wanted(work, log):
     lines = [f"request {n}" + (" ERROR" if n % 100 == 0 else "") for n in range(30_000)]
     log.write_text("\n".join([*lines, HOSTILE, "z" * (10 << 20), "end"]) + "\n")

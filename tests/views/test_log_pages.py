@@ -25,6 +25,8 @@ def test_the_log_goes_on_by_itself_and_is_filtered(page, server, work, log):
     with log.open("a") as file:
         file.write("a later line\nERROR of it\n")
     expect(shown).to_contain_text("a later line")
+    begun, other = (shown.get_by_text(each).bounding_box() for each in ("begun", "x1b[2J"))
+    assert other["y"] < begun["y"] + begun["height"] + 4, "an empty line is between them"
     page.get_by_label("Level").select_option("Errors")
     expect(shown).not_to_contain_text("begun")
     expect(shown).to_contain_text("ERROR of it")

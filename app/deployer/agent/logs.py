@@ -37,7 +37,7 @@ def logs(agent: Agent, args: dict[str, Any], payload: Payload) -> None:
     instance, sieve = Instance(agent.base, args["name"]), _sieve(args)
     manager = supervisor(agent)
     if isinstance(manager, Keeper) or manager.user:
-        _from_files(agent, instance.folder / "log", args, sieve)
+        _from_files(agent, instance, args, sieve)
     elif sieve.open:
         argv = manager.journal_of(instance, args["lines"], args["follow"])
         execute(agent, argv, on_line=lambda _, line: _say(agent, line))
@@ -74,18 +74,21 @@ def _sifted(
         execute(agent, manager.journal_of(instance, 0, True), on_line=pass_on)
 
 
-def _from_files(agent: Agent, folder: Path, args: dict[str, Any], sieve: Sieve) -> None:
-    files = _oldest_first(folder)
+def _from_files(agent: Agent, instance: Instance, args: dict[str, Any], sieve: Sieve) -> None:
+    files = _production_last(instance)
     ends = {file: file.stat().st_size for file in files}
     for line in _last(files, args["lines"], sieve):
         _say(agent, line)
     while args["follow"] and not agent.gone.wait(0.3):
-        for file in _oldest_first(folder):
+        for file in _production_last(instance):
             ends[file] = _pass_on(agent, file, ends.get(file, 0), sieve)
 
 
-def _oldest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.log"), key=lambda file: file.stat().st_mtime)
+def _production_last(instance: Instance) -> list[Path]:
+    """The oldest first; but a release says its last words when the one after it serves already."""
+    current = instance.current()
+    files = (instance.folder / "log").glob("*.log")
+    return sorted(files, key=lambda file: (file.stem == current, file.stat().st_mtime))
 
 
 def _last(files: Sequence[Path], lines: int, sieve: Sieve) -> Iterable[str]:
