@@ -37,6 +37,14 @@ def test_the_log_goes_on_by_itself_and_is_filtered(page, server, work, log):
     page.get_by_label("Lines with").fill("of it")
     expect(shown).not_to_contain_text("another kind")
     expect(page.locator("#log .cli")).to_contain_text("--level error --grep 'of it'")
+    with page.expect_response("**/logs/stream?*"):
+        page.get_by_label("Lines with").fill("nothing like it")
+    expect(shown.locator("span")).to_have_count(0)
+    expect(shown.get_by_text("No line is like that.")).to_be_visible()
+    with log.open("a") as file:
+        file.write("ERROR: nothing like it\n")
+    expect(shown).to_contain_text("ERROR: nothing like it")
+    expect(shown.get_by_text("No line is like that.")).to_be_hidden()
     expect(page.locator("#lost")).to_be_hidden()
     assert page.evaluate("window.hurt") is None
 
