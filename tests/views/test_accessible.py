@@ -124,7 +124,23 @@ def test_axe_finds_nothing_in_toasts(page, server, work, tmp_path, theme):
     assert {place: found for place, found in told.items() if found} == {}
 
 
-@pytest.mark.parametrize("width", [640, 900, 2560])  # 640 is 1,280 at a zoom of 200 %
+def test_rows_of_a_narrow_catalogue_can_be_read(page, server, work, tmp_path):
+    """Name and state stand beside each other, neither over the other."""
+    name = "review-scorer-of-the-shop"
+    Client(work.home)("add", str(write_model(tmp_path / name, name)))
+    page.set_viewport_size({"width": 360, "height": 600})
+    page.goto(server.address)
+    row = page.locator(".models tr.row")
+    called, state = row.get_by_role("link", name=name), row.get_by_text("not deployed")
+    expect(state).to_be_visible()
+    link, beside = called.bounding_box(), state.bounding_box()
+    assert link["width"] > 80
+    assert link["x"] + link["width"] <= beside["x"] + 1
+    assert beside["x"] + beside["width"] <= 360
+
+
+# 640 is 1,280 at a zoom of 200 %; 360 is a telephone, or a window at the edge of a screen
+@pytest.mark.parametrize("width", [360, 640, 900, 2560])
 def test_no_page_is_wider_than_its_window(page, server, work, tmp_path, width):
     client = Client(work.home)
     name = "a-model-with-a-name-as-long-as-a-name-can-be-here"[:48].rstrip("-")
@@ -135,7 +151,8 @@ def test_no_page_is_wider_than_its_window(page, server, work, tmp_path, width):
     (folder / "rhythmicml.toml").write_text("[model]\n#" + "x" * 500)
     page.set_viewport_size({"width": width, "height": 600})
     wider = {}
-    for path in ("/", "/jobs", "/settings", *(f"/models/{name}{tab}" for tab in TABS)):
+    own = [f"/models/{name}{tab}" for tab in TABS]
+    for path in ("/", "/jobs", "/monitoring", "/settings", *own):
         page.goto(server.address + path)
         page.wait_for_timeout(100)
         over = page.evaluate("document.documentElement.scrollWidth - innerWidth")
