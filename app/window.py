@@ -173,9 +173,16 @@ class Window:
             return
         from gi.repository import GLib  # type: ignore[import-not-found]
 
+        from app.config import asset
         from app.desktop import gtk
+        from app.desktop.tray import Tray
 
         GLib.idle_add(gtk.follow_theme)
+        tray = Tray(
+            str(asset("icons/rhythmicml-128.png")), "RhythmicML",
+            [("Open RhythmicML", self.raised), ("Status window", self.show_status)],
+        )  # fmt: skip
+        GLib.idle_add(tray.watch)
         for number in (signal.SIGTERM, signal.SIGINT):
             GLib.unix_signal_add(GLib.PRIORITY_HIGH, number, self._end)
 

@@ -20,6 +20,7 @@ Maintainer: RhythmicML <rhythmicml@example.invalid>
 Installed-Size: {size}
 Depends: libc6 (>= 2.36), zlib1g
 Recommends: gir1.2-webkit2-4.1, python3, openssh-client
+Suggests: gir1.2-ayatanaappindicator3-0.1
 Section: science
 Priority: optional
 Description: Deploy ML models into production

@@ -1,6 +1,7 @@
 """What a window of the desktop does that a browser's tab does not: it saves, takes folders where
 they are, leaves links elsewhere to the browser, is dark when the desktop is."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from jeepney import (
     DBusAddress,
     HeaderFields,
     message_bus,
+    new_method_call,
     new_method_return,
     new_signal,
 )
@@ -21,7 +23,7 @@ from jeepney.io.blocking import Proxy, open_dbus_connection
 from screen import PICTURES, screen, until
 from test_window import opened
 
-from app.desktop import gtk
+from app.desktop import gtk, tray
 
 pytestmark = pytest.mark.browser
 
@@ -240,4 +242,60 @@ def test_second_start_brings_the_window_back(work, display):
             assert again.wait(30) == 0
         until(lambda: display.windows() == [window])
         until(lambda: display.do("getactivewindow").strip() == window)
+        assert program.poll() is None
+
+
+class Tray:
+    """The desktop's tray: takes icons, and does with one what somebody does with the mouse."""
+
+    NAME, PATH = tray.TRAY, "/StatusNotifierWatcher"
+
+    def __init__(self, address):
+        self.address = address
+        self.taken = []
+        self.bus = open_dbus_connection(address)
+        assert Proxy(message_bus, self.bus).RequestName(self.NAME) == (1,)
+        threading.Thread(target=answer, args=(self.bus, self.reply), daemon=True).start()
+
+    def reply(self, said):
+        member = said.header.fields[HeaderFields.member]
+        if member == "RegisterStatusNotifierItem":
+            self.taken.append((said.header.fields[HeaderFields.sender], said.body[0]))
+            return new_method_return(said)
+        if member == "Get":
+            return new_method_return(said, "v", (("b", True),))
+        return new_method_return(said, "a{sv}", ({"IsStatusNotifierHostRegistered": ("b", True)},))
+
+    def ask(self, interface, method, signature, body, below=""):
+        (where, path), *_ = self.taken
+        with open_dbus_connection(self.address) as bus:
+            address = DBusAddress(path + below, where, interface)
+            return bus.send_and_get_reply(new_method_call(address, method, signature, body)).body
+
+    def entries(self):
+        """What its menu says, by number."""
+        body = (0, -1, ["label"])
+        _, (_, _, listed) = self.ask("com.canonical.dbusmenu", "GetLayout", "iias", body, "/Menu")
+        return {each[1][1]["label"][1]: each[1][0] for each in listed}
+
+    def press(self, words):
+        body = (self.entries()[words], "clicked", ("i", 0), 0)
+        self.ask("com.canonical.dbusmenu", "Event", "isvu", body, "/Menu")
+
+
+def test_both_windows_are_reached_from_the_tray(work, display, bus):
+    shown = Tray(bus)
+    with opened(work, display.name) as program:
+        until(lambda: shown.taken and display.windows())
+        item = "org.kde.StatusNotifierItem"
+        get = shown.ask("org.freedesktop.DBus.Properties", "GetAll", "s", (item,))[0]
+        assert (get["Title"][1], get["Status"][1]) == ("RhythmicML", "Active")
+        assert os.path.isfile(get["IconName"][1])
+        assert list(shown.entries()) == ["Open RhythmicML", "Status window"]
+        shown.press("Status window")
+        until(lambda: display.windows("RhythmicML status"))
+        (window,) = display.windows()
+        display.do("windowminimize", "--sync", window)
+        shown.press("Open RhythmicML")
+        until(lambda: display.windows() == [window])
         assert program.poll() is None
