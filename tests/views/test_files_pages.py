@@ -28,7 +28,7 @@ def large(work, tmp_path, monkeypatch):
 
 def test_folders_are_closed_and_give_what_they_hold_when_opened(page, server, large):
     page.goto(f"{server.address}/models/large/files")
-    expect(page.get_by_text("70 files")).to_be_visible()
+    expect(page.get_by_text("70 files, ")).to_be_visible()
     tree = page.get_by_role("list", name="Files")
     expect(tree.locator("> li")).to_have_count(6)
     summary = tree.locator("summary", has_text="data/")
