@@ -54,6 +54,7 @@ def test_folders_are_closed_and_give_what_they_hold_when_opened(page, server, la
 
 def test_the_filter_finds_files_in_all_folders(page, server, large):
     page.goto(f"{server.address}/models/large/files")
+    expect(page.get_by_text("Looking at the")).to_have_count(0)
     field = page.get_by_label("Filter files")
     field.fill("GROSS/000")
     expect(page.locator("#files")).to_contain_text("10 files found")
