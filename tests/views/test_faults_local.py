@@ -245,5 +245,5 @@ def test_secrets_are_in_no_argument_environment_or_file_but_one(tmp_path):
                 assert bearer.encode() not in path.read_bytes(), path
         assert os.stat(client.home / "ui.json").st_mode & 0o777 == 0o600
     finally:
-        process.terminate()
+        process.kill()
         process.communicate(timeout=20)
