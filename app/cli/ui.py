@@ -20,6 +20,7 @@ from app import portable
 from app.cli.base import command
 from app.cli.output import emit
 from app.cli.starting import WINDOWS, mended, told_in_a_window
+from app.deployer.agent import signals
 from app.errors import Busy
 
 if TYPE_CHECKING:
@@ -213,8 +214,7 @@ def _at_work() -> list[threading.Thread]:
 def _asked_to_end() -> threading.Event:
     """Set by Ctrl-C, or by whoever ends the program politely."""
     asked = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: asked.set())
+    signals.set_by(asked, signal.SIGINT, signal.SIGTERM)
     return asked
 
 

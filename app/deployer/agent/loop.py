@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import OPS, crash, frames
+from . import OPS, crash, frames, signals
 from .failure import Failure
 
 CHUNK = 1024 * 1024
@@ -319,7 +319,7 @@ def main(chosen: dict[str, Any], mode: str) -> None:
         agent.base = base_folder(chosen["base"], os.getuid() == 0)
     except Failure as failure:
         agent.unusable = failure
-    signal.signal(signal.SIGTERM, lambda *_: agent.gone.set())  # `unlock` asks us to end
+    signals.set_by(agent.gone, signal.SIGTERM)  # `unlock` asks us to end
     # Backwards: something else than we may be there, and send back what it gets.
     os.write(agent.output, chosen["sentinel"][::-1].encode())
     agent.serve()
