@@ -43,7 +43,8 @@ class Found:
 
     @property
     def unshipped(self) -> list[FileEntry]:
-        return [each for each in self.files if each not in set(self.shipped)]
+        shipped = set(self.shipped)
+        return [each for each in self.files if each not in shipped]
 
     def blobs(self) -> dict[str, int]:
         """What has to come from the host, with sizes; the lock's is not known."""
@@ -238,11 +239,11 @@ def _restore(store: Store, each: Adopted, folder: Path) -> None:
     """The files of the newest version, to go on working with."""
     newest = each.found[-1]
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [
+    missing = {
         file for file in newest.unshipped if file.digest and not store.blobs.has(file.digest)
-    ]
+    }
     put_back(store.blobs, folder, (), [file for file in newest.files if file not in missing])
-    each.absent = [file.path for file in missing]
+    each.absent = sorted(file.path for file in missing)
 
 
 def _keep_instance(store: Store, each: Adopted, location: Location) -> None:

@@ -268,27 +268,29 @@ def refusal_of(name: str, location: Location, status: int, text: str) -> Problem
         said = json.loads(text)
     except ValueError:
         said = text
-    return problem_of(name, status, said, f" on {location.name}")
+    return problem_of(name, status, said, location.name)
 
 
-def problem_of(name: str, status: int, said: Any, place: str = "") -> Problem:
-    """What an instance answered other than 200, in its own words."""
+def problem_of(name: str, status: int, said: Any, location: str = "") -> Problem:
+    """What an instance answered other than 200, in its own words. location: "" where it is none."""
     error = said.get("error", said) if isinstance(said, dict) else said
     parts = error if isinstance(error, dict) else {"what": str(error)}
+    where = f" on {location}" if location else ""
     return Problem(
-        f"{name}{place} refused the request with {status}.",
+        f"{name}{where} refused the request with {status}.",
         cause=" ".join(str(parts[key]) for key in ("what", "cause") if parts.get(key)),
-        remedy=_look_where(name, status, place) or str(parts.get("remedy") or CORRECT),
+        remedy=_look_where(name, status, location) or str(parts.get("remedy") or CORRECT),
     )
 
 
 CORRECT = "Correct the data; the version's sample shows what is understood."
 
 
-def _look_where(name: str, status: int, place: str) -> str:
+def _look_where(name: str, status: int, location: str) -> str:
     """Where the reason of a failure stands; empty where the answer itself says what to do."""
-    at = place.replace(" on ", " --to ")
-    return f"rhythmicml logs {name}{at} shows what it said." if place and status == 500 else ""
+    if not location or status != 500:
+        return ""
+    return f"rhythmicml logs {name} --to {location} shows what it said."
 
 
 @dataclass

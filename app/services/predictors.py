@@ -96,6 +96,18 @@ def _request(row: object) -> str:
     return json.dumps([row], ensure_ascii=False) + "\n"
 
 
+def may_be_drafted(sample: str) -> bool:
+    """Whether a request may be one of these; what somebody has made the model's own hardly is."""
+    try:
+        [row] = json.loads(sample)
+    except (ValueError, TypeError):
+        return False
+    values = list(row.values()) if isinstance(row, dict) else row
+    if not isinstance(values, list):
+        return bool(values == "Some text")
+    return all(each in (number, None) for number, each in enumerate(values, 1))
+
+
 def predictor(artifact: Artifact, data: bytes) -> Predictor | None:
     """How to serve it. data: the file, or its beginning and its end."""
     known: dict[str, Callable[[Artifact, bytes], Predictor | None]] = {

@@ -12,6 +12,7 @@ from app.errors import Problem
 from app.models import Model
 from app.services import models, starters
 from app.services.artifacts import Artifact, among
+from app.services.predictors import may_be_drafted
 from app.store.folder import scan as scan_folder
 from app.workspace import Workspace
 
@@ -80,8 +81,17 @@ def scan(work: Workspace, folder: Path) -> Scanned:
 
 
 def drafted_sample(work: Workspace, model: Model) -> bool:
-    """Whether its folder's sample is what was drafted, so that a release may fail only by it."""
-    return "sample.json" in scan(work, Path(model.folder)).drafts
+    """Whether its folder's sample is what was drafted, so that a release may fail only by it.
+
+    What else is in the folder says so for sure, but it may be much: only a sample that may be one
+    is worth a look at all of it.
+    """
+    folder = Path(model.folder)
+    try:
+        sample = (folder / "sample.json").read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return may_be_drafted(sample) and "sample.json" in scan(work, folder).drafts
 
 
 def _nearest(folder: Path) -> str:

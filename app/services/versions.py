@@ -255,7 +255,8 @@ def restore(
             now = snapshot.look(store, model)
         every = manifest.parse(store.blobs.read(version.manifest))
         absent = never_shipped(store, version, every)
-        wanted = [each for each in every if each not in absent]
+        away = set(absent)
+        wanted = [each for each in every if each not in away]
         written, removed = put_back(store.blobs, Path(model.folder), now.files, wanted)
         history.note(store, "restore", model.name, version=version.number, detail=model.folder)
     return Restored(version, written, removed, committed, tuple(each.path for each in absent))

@@ -10,7 +10,7 @@ from client import Client, own_port
 from scoring.conftest import SCORING, environment
 
 from app import config
-from app.services import artifacts, models, onnx, pickled, scanning, starters
+from app.services import artifacts, models, onnx, pickled, predictors, scanning, starters
 from app.store.folder import scan
 
 LIBRARIES = ("lightgbm", "numpy", "onnxruntime", "pandas", "scikit-learn", "skl2onnx")
@@ -204,6 +204,13 @@ def test_a_row_that_may_hold_more_than_numbers_is_left_to_a_person(trained):
         assert sample(trained[name]) == [dict.fromkeys([*NAMES, "city"])]
         assert "has its columns" in text(trained[name])
     assert config.read_configuration(trained["mixed"].folder).input == "dataframe"
+
+
+def test_every_drafted_sample_may_be_one_and_others_are_not(trained):
+    for name, made in trained.items():
+        assert predictors.may_be_drafted(text(made, "sample.json")), name
+    for other in ("[[0.5, 2.0]]", "[]", "[[1, 2], [3, 4]]", "{", '{"inputs": [[1, 2]]}', "7"):
+        assert not predictors.may_be_drafted(other), other
 
 
 def test_scikit_learn_is_pinned_as_the_file_says(trained, trainer):

@@ -1,7 +1,7 @@
 """What takes long to import, imported when it is first needed.
 
-An agent starts for each command, and every ten seconds for a window that is open: hashing and
-threads were half of what its start took.
+An agent starts for each command, and every ten seconds for a window that is open: what stands here
+was a fifth of what a start took.
 """
 
 from __future__ import annotations

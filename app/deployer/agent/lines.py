@@ -75,7 +75,7 @@ class Sieve:
 
     def holds(self, block: bytes) -> bool:
         """Whether some line of it may be wanted: sooner told than for each line."""
-        return self._text in block.decode("utf-8", "replace").casefold()
+        return not self._text or self._text in block.decode("utf-8", "replace").casefold()
 
     def passes(self, line: str) -> bool:
         if self._least:
