@@ -330,7 +330,8 @@ def tunnel(work: Workspace, name: str, *, port: int = 0, to: str | None = None) 
 
 def demo(work: Workspace, folder: Path | None = None) -> Iterator[Event]:
     """The whole main job on this machine: add, commit, deploy to local, score the sample."""
-    folder = folder or example()
+    if folder is None:
+        folder = example(work)
     last = Event("result")
     for event in deployments.deploy(work, str(folder), to="local"):
         last = event
@@ -343,12 +344,14 @@ def demo(work: Workspace, folder: Path | None = None) -> Iterator[Event]:
     yield Event("result", _demo_words(deployed, answer, sample), data=data)
 
 
-def example() -> Path:
-    """The folder of the example; from one file, which is gone when it ends, a copy of it."""
+def example(work: Workspace) -> Path:
+    """The example's folder, tracked; from one file, which is gone when it ends, a copy of it."""
     from app import config, frozen
     from app.services import models
 
-    return models.example_folder() if frozen.FROZEN else config.asset("examples/tumour")
+    folder = models.example_folder() if frozen.FROZEN else config.asset("examples/tumour")
+    models.add_example(work, folder)
+    return folder
 
 
 def _demo_words(deployed: dict[str, Any], answer: dict[str, Any], sample: Path) -> str:

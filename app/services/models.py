@@ -102,7 +102,14 @@ def add(work: Workspace, folder: Path, name: str | None = None) -> Added:
 
 def example(work: Workspace) -> Model:
     """The model that comes with the program, in a folder of the user's own."""
-    return add(work, example_folder()).model
+    return add_example(work, example_folder())
+
+
+def add_example(work: Workspace, folder: Path) -> Model:
+    """The same in this folder. A model of its name whose folder is gone was the example, too."""
+    with work.open_store() as store:
+        moved = _moved(store, EXAMPLE)
+    return add(work, folder, EXAMPLE if moved else None).model
 
 
 def example_folder() -> Path:

@@ -18,7 +18,7 @@ def version_of(
     work: Workspace, what: str, message: str
 ) -> Generator[Event, None, tuple[Model, Version]]:
     """The model and version to deploy; a changed folder is committed first."""
-    name, number = _named(work, what)
+    name, number = named(work, what)
     if number is None:
         yield Event("step", f"Commit {name}")
         committed = versions.commit(work, name, message)
@@ -33,7 +33,7 @@ def version_of(
 
 def model_of(work: Workspace, what: str) -> str:
     """The name of the model that is meant; a folder becomes one, if it is none."""
-    name, number = _named(work, what)
+    name, number = named(work, what)
     if number is not None:
         raise Problem(
             f'"{what}" is a version; what is meant here is the model.',
@@ -42,7 +42,8 @@ def model_of(work: Workspace, what: str) -> str:
     return name
 
 
-def _named(work: Workspace, what: str) -> tuple[str, int | None]:
+def named(work: Workspace, what: str) -> tuple[str, int | None]:
+    """A model by its folder, which is tracked from then on, or by its name; with a number if any."""
     if _is_folder(work, what):
         return models.add(work, Path(what)).model.name, None
     return versions.parse_reference(what)

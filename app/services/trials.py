@@ -17,7 +17,7 @@ from app.deployer.apply import apply
 from app.deployer.plan import Step, Wanted
 from app.errors import GateFailed, Problem
 from app.models import Event, Model, Version
-from app.services import gate, models, places, releases, versions
+from app.services import gate, places, references, releases, versions
 from app.services.attempts import look
 from app.services.instances import Through, front_of
 
@@ -110,11 +110,7 @@ def tried(work: Workspace, what: str) -> tuple[Model, Version]:
 
 def chosen(work: Workspace, what: str) -> tuple[Model, int | None]:
     """A model by its folder, which is tracked from then on, or by its name."""
-    with work.open_store() as store:
-        known = store.models.find(what.partition("@")[0])
-    if "/" in what or what in (".", "..") or (known is None and Path(what).is_dir()):
-        return models.add(work, Path(what)).model, None
-    name, number = versions.parse_reference(what)
+    name, number = references.named(work, what)
     with work.open_store() as store:
         return store.models.get(name), number
 

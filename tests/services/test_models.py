@@ -1,7 +1,9 @@
 import json
+import shutil
 
 import pytest
 
+from app import config
 from app.errors import NotFound, Problem
 from app.models import Instance
 from app.services import catalogue, models
@@ -156,3 +158,12 @@ def test_a_deployed_model_is_neither_renamed_nor_removed_unless_forced(work, tmp
     assert (tmp_path / "churn").is_dir()
     with pytest.raises(NotFound):
         models.remove(work, "churn")
+
+
+def test_the_example_is_added_again_when_its_folder_has_gone(work, tmp_path):
+    for place in ("clone", "another"):
+        folder = tmp_path / place / "tumour"
+        shutil.copytree(config.asset("examples/tumour"), folder)
+        model = models.add_example(work, folder)
+        assert (model.name, model.folder) == ("tumour", str(folder))
+        shutil.rmtree(folder)
