@@ -43,7 +43,7 @@ def model_of(work: Workspace, what: str) -> str:
 
 
 def named(work: Workspace, what: str) -> tuple[str, int | None]:
-    """A model by its folder, which is tracked from then on, or by its name; with a number if any."""
+    """A model by its folder, which is tracked from then on, or by its name; its number, if any."""
     if _is_folder(work, what):
         return models.add(work, Path(what)).model.name, None
     return versions.parse_reference(what)
