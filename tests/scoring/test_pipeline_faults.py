@@ -122,13 +122,13 @@ def test_it_waits_for_its_stages_and_says_for_which(base):
 
 
 def wait_for_error(front):
-    """What the private /readyz says while stages are missing."""
+    """What the private /readyz says while stages are missing, once each was asked."""
     wait_for(front.listens)
     said = []
 
     def tells():
         said.append(front.admin("GET", "/readyz").json.get("error", ""))
-        return "logit" in said[-1]
+        return "logit" in said[-1] and "not been asked yet" not in said[-1]
 
     wait_for(tells)
     return said[-1]
