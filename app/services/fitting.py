@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from app.scoring.pipeline.expressions import EVERY, Reference
 from app.scoring.pipeline.graph import INPUT, Graph, Stage
-from app.scoring.schema import FLOATS, OUTPUT, Field, Schema, whole
+from app.scoring.schema import FLOATS, UNNAMED, Field, Schema, whole
 
 Fields = dict[str, Field]
 TEXTS = ("string", "category", "datetime")
@@ -88,8 +88,8 @@ def _outputs(name: str, schema: Schema) -> Fields | None:
 
     Rows of any JSON may be objects, whose keys are not known but where they are declared.
     """
-    named = [each for each in schema.outputs if each.name != OUTPUT or each.type != "json"]
-    if len(named) != 1 or named[0].name != OUTPUT:
+    named = [each for each in schema.outputs if each.name != UNNAMED or each.type != "json"]
+    if len(named) != 1 or named[0].name != UNNAMED:
         return _by_name(named)
     only = named[0]
     if len(only.shape) != 1 or only.shape[0] < 0:

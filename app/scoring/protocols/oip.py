@@ -22,7 +22,7 @@ from ..errors import Refusal, bad_input
 from ..http import JSON, Request
 from ..inputs import OBJECT, Buffer, Numbers, Reader, Tensor, flatten, raw
 from ..outputs import Column, Outputs, Part
-from ..schema import OUTPUT
+from ..schema import UNNAMED
 from . import OCTETS, Answer, Asked, Dialect, blocks, read_json
 
 CODES = {
@@ -242,7 +242,7 @@ class Written(NamedTuple):
 
 
 def write(wish: Wish, model: str, version: str, outputs: Outputs) -> Answer:
-    written = [_written(part, binary) for part, binary in _wanted(wish, outputs.tensors(OUTPUT))]
+    written = [_written(part, binary) for part, binary in _wanted(wish, outputs.tensors(UNNAMED))]
     answer: dict[str, Any] = {"model_name": model, "model_version": version}
     if wish.id is not None:
         answer["id"] = wish.id
