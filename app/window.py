@@ -38,6 +38,7 @@ class Window:
         self.status = Pane(STATUS, self._storage, self._closing)
         self._webview: Any = None
         self._there = threading.Event()
+        self._up = threading.Event()
         self._leave = False
         self._unwanted = False
 
@@ -48,7 +49,9 @@ class Window:
         """
         webview = self._webview = webkit.loaded()
         self._storage.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self.status if status else self.pages).open(webview, url)
+        pane = self.status if status else self.pages
+        pane.open(webview, url)
+        pane.shown.events.shown += self._up.set
         try:
             # Private, it would have no localStorage; unasked, it would take Qt under KDE.
             webview.start(
@@ -60,10 +63,15 @@ class Window:
             raise NoWindow(str(error)) from error
         finally:
             self._there.clear()
+            self._up.set()
 
     @property
     def there(self) -> bool:
         return self._there.is_set()
+
+    def until_up(self, most: float) -> None:
+        """Wait until there is a frame, whatever is in it; so many seconds at most."""
+        self._up.wait(most)
 
     def raised(self, *, status: bool = False) -> bool:
         """Bring the pages, or the status window, to the front; False when there is no window."""

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from app.window import Window
     from app.workspace import Workspace
 
+FRAME = 1.0
+"""Seconds at most that a window's frame gets for itself. Python does one thing at a time: what is
+imported meanwhile would hold up WebKit's processes, which start with it and take longest."""
+
 
 @click.command()
 @click.option("--no-window", is_flag=True, help="Only print the address; open nothing.")
@@ -95,6 +99,8 @@ def _window(work: Workspace, opened: Door) -> Window:
 
 def _begin(work: Workspace, opened: Door, window: Window | None) -> Server:
     """Import the pages, the longest part of a start, and serve them."""
+    if window is not None:
+        window.until_up(FRAME)
     from app.store import copies
     from app.views.server import Server
 
