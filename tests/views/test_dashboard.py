@@ -11,7 +11,8 @@ from playwright.sync_api import expect
 
 from app import jobs
 from app.models import Event
-from app.services import models, versions
+from app.services import models, orders, versions
+from app.services.orders import Order
 
 pytestmark = pytest.mark.browser
 
@@ -286,6 +287,41 @@ def test_job_says_bytes_rate_and_time_left(page, server, work):
     with work.open_store() as store:
         kept = [each for _, each in store.jobs.events(number) if each.kind == "progress"]
     assert len(kept) < 15
+
+
+def test_one_deployment_at_a_time_is_offered(page, server, churn, work):
+    more = threading.Event()
+
+    def deploys():
+        yield Event("step", "Send 3 files")
+        more.wait(30)
+        yield Event("done")
+
+    page.goto(f"{server.address}/models/churn")
+    offer = page.get_by_role("button", name="Deploy v1…")
+    expect(offer).to_be_visible()
+    order = Order("deploy", "churn@1", {"to": "local"})
+    jobs.start(work, "deploy", "churn@1", deploys, request=order.as_dict())
+    try:
+        expect(page.locator("section.next")).to_contain_text(
+            "Deploy churn v1 on local is under way."
+        )
+        expect(offer).to_have_count(0)
+        page.get_by_role("button", name="Deploy", exact=True).click()
+        button = drawer(page).get_by_role("button", name="Deploy churn v1 on local")
+        expect(button).to_be_disabled()
+        expect(button).to_have_accessible_description(re.compile("by one at a time on local"))
+        assert findings(page) == []
+        drawer(page).get_by_role("button", name="Watch it").click()
+        expect(drawer(page).locator(".line-running")).to_contain_text("Send 3 files")
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Deploy", exact=True).click()
+        expect(button).to_be_disabled()
+    finally:
+        more.set()
+    expect(button).to_be_enabled()
+    expect(offer).to_be_visible()
+    assert orders.under_way(work, "churn") == {}
 
 
 # Try it
