@@ -303,7 +303,7 @@ def test_two_releases_are_not_mixed(client, tmp_path):
         with pytest.raises(Failed) as failed:
             client(*words)
         assert failed.value.problem["what"].startswith("Production was switched from v")
-        assert second["release"] in failed.value.problem["what"]
+        assert f" to v{second['version']} since" in failed.value.problem["what"]
     finally:
         running.kill()
         client("rollback", "files")

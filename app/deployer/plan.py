@@ -14,7 +14,7 @@ from app.deployer.agent.words import cannot_write
 from app.deployer.certificates import Pair
 from app.deployer.tunnels import Tunnel
 from app.errors import Problem
-from app.words import duration, size
+from app.words import duration, size, told
 
 LOOPBACK, PUBLIC = "loopback", "public"
 
@@ -825,12 +825,9 @@ def _others(found: Found, release: str) -> str:
 
 
 def _named(found: Found, release: str, coming: str = "") -> str:
-    """A release by its version, which is what people know; whole where another of that version, of
-    other settings or for another runtime, is there or coming."""
-    version = release.partition("-")[0]
-    there = {each["id"] for each in found.releases} | {each.release for each in found.serving}
-    others = {*there, coming} - {release}
-    return release if any(each.startswith(f"{version}-") for each in others if each) else version
+    """As `told`, beside what is there and what is coming."""
+    there = [str(each["id"]) for each in found.releases]
+    return told(release, coming, *there, *(each.release or "" for each in found.serving))
 
 
 def _count(number: int, noun: str) -> str:

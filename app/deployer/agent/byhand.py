@@ -20,7 +20,7 @@ from .loop import Agent, Payload, operation
 from .managers import supervisor
 from .retention import rollback_target
 from .supervise import serving
-from .words import cannot_write
+from .words import cannot_write, told
 
 if TYPE_CHECKING:
     from .supervise import Supervisor
@@ -141,12 +141,12 @@ def _become(agent: Agent, instance: Instance, action: str, release: str) -> None
     manifest = read_json(instance.release(release) / "release.json")
     if wrong or manifest is None:
         cause = "; ".join(wrong[:5])
-        raise Failure(f"Release {release} cannot be production: it is damaged.", cause=cause)
+        raise Failure(f"{name} {told(release)} cannot be production: it is damaged.", cause=cause)
     scoring, meant = manifest["scoring"], exposure.of_release(manifest)
     now = read_json(instance.release(current or "") / "release.json") or manifest
     if meant != exposure.of_release(now):
         raise Failure(
-            f"Release {release} is {meant}, and the one in production is not.",
+            f"{name} {told(release)} is {meant}, and the one in production is not.",
             remedy="Opening and closing the port takes RhythmicML itself: see `adopt`.",
         )
     if not manager.listening(instance):
@@ -188,7 +188,7 @@ def _prove(agent: Agent, name: str, release: str, scoring: dict[str, Any]) -> No
     if not report["passed"]:
         cause = " ".join(report["over"][:5])
         raise Failure(
-            f"Release {release} did not pass its gate.", cause=cause, detail=report["log"]
+            f"{name} {told(release)} did not pass its gate.", cause=cause, detail=report["log"]
         )
 
 

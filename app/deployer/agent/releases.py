@@ -30,6 +30,7 @@ from .loop import ClientGone, op
 from .managers import supervisor
 from .ports import claim
 from .retention import pinned
+from .words import told
 
 if TYPE_CHECKING:
     from .loop import Agent, Payload
@@ -165,7 +166,8 @@ def start_and_wait(
         if not ran_before:
             manager.stop(instance, release)
         after = _after_failure(instance, release)
-        raise _never_ready(release, seconds, timeout, why, detail, after) from None
+        named, its_words = f"{instance.name} {told(release)}", _said(release, detail)
+        raise _never_ready(named, seconds, timeout, its_words, why, detail, after) from None
     return {"seconds": round(time.monotonic() - began, 3), **said}
 
 
@@ -230,19 +232,18 @@ def _where(said: str) -> str:
 
 
 def _never_ready(
-    release: str, seconds: float, within: float, why: str, detail: str, after: str
+    named: str, seconds: float, within: float, said: str, why: str, detail: str, after: str
 ) -> Failure:
     if seconds >= within:
         return Failure(
-            f"Release {release} was not ready after {within:g} s.",
+            f"{named} was not ready after {within:g} s.",
             remedy="Raise `start_timeout` under [deploy] if the model needs longer to load. "
             + after,
             detail=detail,
             kind="GateFailed",
         )
-    said = _said(release, detail)
     return Failure(
-        f"Release {release} failed {seconds:.1f} s after its start.",
+        f"{named} failed {seconds:.1f} s after its start.",
         cause=said or f"Its process ended ({why}).",
         remedy=f"{missing_library(said) or _where(said)} {after}",
         detail=detail,
