@@ -191,6 +191,12 @@ document.addEventListener("htmx:sseMessage", ({ target }) => {
   if (log.dataset.stays) log.scrollTop = log.scrollHeight;
 });
 
+// What a failed job said is read from its end: there is what went wrong.
+document.addEventListener("toggle", ({ target }) => {
+  const said = target.open && target.matches("details.log") && target.querySelector("pre");
+  if (said) said.scrollTop = said.scrollHeight;
+}, true);
+
 // Keyboard
 
 function rows() {

@@ -10,6 +10,7 @@ from client import Client, Failed, write_model
 from playwright.sync_api import expect
 
 from app import jobs
+from app.errors import Problem
 from app.models import Event
 from app.services import models, orders, versions
 from app.services.orders import Order
@@ -322,6 +323,26 @@ def test_one_deployment_at_a_time_is_offered(page, server, churn, work):
     expect(button).to_be_enabled()
     expect(offer).to_be_visible()
     assert orders.under_way(work, "churn") == {}
+
+
+def test_log_of_a_failed_job_is_opened_at_its_end(page, server, work):
+    said = "\n".join(f"line {number}" for number in range(300))
+
+    def fails():
+        yield Event("step", "Start v1")
+        for line in said.splitlines():
+            yield Event("log", line)
+        raise Problem("churn v1 failed 0.4 s after its start.", detail=said)
+
+    jobs.start(work, "deploy", "churn", fails)
+    page.goto(f"{server.address}/jobs")
+    page.get_by_role("button", name="Deploy churn").click()
+    at_end = "box => box.scrollTop > 100 && box.scrollTop + box.clientHeight > box.scrollHeight - 2"
+    words = drawer(page).locator(".problem .log pre")
+    expect(words).to_be_visible()
+    page.wait_for_function(at_end, arg=words.element_handle())
+    drawer(page).locator(".line .log summary").click()
+    page.wait_for_function(at_end, arg=drawer(page).locator(".line .log pre").element_handle())
 
 
 # Try it
