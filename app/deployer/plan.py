@@ -265,8 +265,13 @@ def plan(wanted: Wanted, found: Found) -> list[Step]:
 
 
 def fits(wanted: Wanted, found: Found) -> list[fit.Check]:
-    """Whether the host has room for it, thing by thing."""
-    return fit.checks(_need(wanted, found), _room(found))
+    """Whether the host has room for it, thing by thing, and what is hardly meant."""
+    return [*fit.checks(_need(wanted, found), _room(found)), *cautions(wanted, found)]
+
+
+def cautions(wanted: Wanted, found: Found) -> list[fit.Check]:
+    """What is not refused, of an environment that comes to the host, built there or sent."""
+    return fit.cautions(() if found.environment else wanted.packages, found.room)
 
 
 def _room(found: Found) -> fit.Room:

@@ -93,6 +93,8 @@ def deploy(
         if wanted.stages and not stages_come:
             staging.check(wanted, found, others, location, version.schema)
         asking = _agreed(attempt, wanted, found, version.schema, force)
+        for each in planning.cautions(wanted, found):
+            yield Event("note", f"{each.name}: {each.words}")
         room, found = yield from _made_room(attempt, wanted, found, dry_run)
         wanted, found, source = yield from shipping.completed(
             attempt, version, wanted, found, source
