@@ -235,6 +235,23 @@ def test_first_deployment_that_failed_is_adopted_as_no_instance(tmp_path):
     assert other("status") == mine("status") == []
 
 
+def test_first_deployment_that_failed_leaves_no_instance_behind(tmp_path):
+    client = Client(tmp_path / "home")
+    folder = write_model(tmp_path / "never", "never", script=PREDICT + "raise ValueError('no')\n")
+    with pytest.raises(Failed, match="ValueError: no"):
+        client("deploy", str(folder))
+    assert "never" not in by_hand(client, "status")
+    assert "ValueError: no" in by_hand(client, "logs", "never"), "what it said stays"
+    assert client("verify", "local")["findings"] == []
+    write_model(folder, "never", script=PREDICT)
+    made = client("deploy", str(folder))
+    try:
+        assert "never  serving  v2" in by_hand(client, "status")
+    finally:
+        client.undeploy_all()
+    assert made["version"] == 2
+
+
 def by_hand(client, *words, code=0):
     script = client.home / "local" / "rhythmicml-host"
     done = subprocess.run([script, *words], capture_output=True, text=True, check=False)

@@ -110,6 +110,8 @@ def _state(each: dict[str, Any]) -> str:
     open_to_all = [one for one in each["fronts"] if one.get("accepting")]
     if any(one["ready"] and one["release"] == each["current"] for one in open_to_all):
         return "serving"
+    if each["current"] is None:
+        return "never served"  # who deployed it first was cut off
     return "stopped" if each["stopped"] else "failing"
 
 

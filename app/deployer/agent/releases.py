@@ -102,7 +102,8 @@ def _way(folder: Path, target: Path) -> str:
 def listen(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
     """Write the units, open the public socket. args: name, port, release, units, exposure.
 
-    A port that was closed before is closed again when nothing becomes production.
+    A port that was closed before is closed again when nothing becomes production; what has none
+    then is deployed no more than before.
     """
     instance = Instance(agent.base, args["name"])
     manager = supervisor(agent)
@@ -111,7 +112,7 @@ def listen(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
     ensure_tokens(instance)
     if not manager.listening(instance):
         agent.opened = True
-        agent.undo.append(lambda: manager.close(instance))
+        agent.undo.append(lambda: _closed_again(manager, instance))
     if args["units"]:
         manager.write_units(args["units"])
         crash_point("units-written")
@@ -121,6 +122,14 @@ def listen(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
     facts = {"port": args["port"], "mode": manager.mode}
     replace(instance.facts_file, json.dumps(facts).encode() + b"\n")
     return facts
+
+
+def _closed_again(manager: Supervisor, instance: Instance) -> None:
+    """A first deployment that failed leaves its release, its log and its tokens to the next."""
+    manager.close(instance)
+    if instance.current() is None:
+        manager.remove_units(instance)
+        instance.facts_file.unlink(missing_ok=True)
 
 
 def _make_ask_folder(agent: Agent, instance: Instance) -> None:
