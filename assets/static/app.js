@@ -165,6 +165,15 @@ document.addEventListener("htmx:afterRequest", (event) => {
   htmx.trigger("#rows", "refresh");
 });
 
+// What is checked as it is typed has no place any more once the whole is saved, or shown otherwise.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const form = event.detail.elt.closest("form.editor");
+  const check = form && form.querySelector("[hx-trigger^=input]");
+  if (!check) return;
+  if (check !== event.detail.elt) htmx.trigger(check, "htmx:abort");
+  else if (form.matches(".htmx-request")) event.preventDefault();
+});
+
 // One click, one order.
 for (const [name, off] of [["htmx:beforeRequest", true], ["htmx:afterRequest", false]]) {
   document.addEventListener(name, (event) => {

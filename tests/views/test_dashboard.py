@@ -72,10 +72,14 @@ def test_second_of_two_edits_is_told_and_merged(page, server, churn):
     toml = churn / "rhythmicml.toml"
     before = toml.read_text()
     page.goto(f"{server.address}/models/churn/configuration")
-    page.get_by_label("description").fill("mine")
+    slow = []  # what is checked while it is typed, answered when the form is another one
+    page.route("**/configuration/check", lambda route: slow.append(route), times=1)
+    with page.expect_request("**/configuration/check"):
+        page.get_by_label("description").fill("mine")
     toml.write_text("# theirs\n" + before)
     page.get_by_role("button", name="Save rhythmicml.toml").click()
     expect(page.get_by_role("alert").last).to_contain_text("was changed since it was opened here")
+    slow[0].continue_()
     assert toml.read_text() == "# theirs\n" + before
     draft = page.get_by_label("Draft of both")
     assert draft.input_value().startswith("# theirs\n")
