@@ -141,7 +141,8 @@ class Version:
     """An immutable, numbered snapshot of a Model. `digest` names its files and lock together.
 
     schema: what it takes and gives (app/scoring/schema.py), where that is known. memory: the most
-    that it was seen to take at its gate [bytes].
+    that it was seen to take at its gate [bytes]. adopted: taken over from a server, without what
+    was never shipped to it.
     """
 
     id: int
@@ -158,6 +159,7 @@ class Version:
     files: int
     schema: dict[str, Any] | None = None
     memory: int | None = None
+    adopted: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from app.deployer.agent.words import duration, size
+from app.deployer.agent.words import duration, size, told
 from app.models import instant
 
-__all__ = ["ago", "counted", "duration", "figure", "milliseconds", "short", "size"]
+__all__ = ["ago", "counted", "duration", "figure", "milliseconds", "short", "size", "told"]
 
 
 def counted(number: int, noun: str) -> str:

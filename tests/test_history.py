@@ -11,7 +11,7 @@ from client import Client, Failed, write_model
 
 from app.services import history, models, person, secrets, versions
 from app.store.database import Database
-from app.store.migrations import MIGRATIONS, migrate
+from app.store.migrations import MIGRATIONS, NOTES, migrate
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_commits_from_before_are_told_too(tmp_path):
     """Of a store that had no notes yet."""
     path = tmp_path / "store.sqlite"
     older = Database(path)
-    migrate(older, MIGRATIONS[:-1])
+    migrate(older, MIGRATIONS[: MIGRATIONS.index(NOTES)])
     older.execute("INSERT INTO models(name, folder, created) VALUES('churn', '/c', 'x')")
     columns = "model_id, number, digest, message, author, created, manifest, lock, configuration"
     older.execute(

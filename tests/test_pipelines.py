@@ -151,6 +151,30 @@ def states(client):
     return {row["model"]: (row["state"], row["version"]) for row in client("status")}
 
 
+STRICT = """
+def predict(model, inputs: list):
+    if inputs[0]["total"] > 2:
+        raise ValueError("that is too much")
+    return [r["total"] for r in inputs]
+"""
+
+
+def test_last_words_of_a_stage_that_is_taken_back_stay_with_the_failure(client, home):
+    track(client, model(home, "strict", STRICT, taken="total", given="total"))
+    folder = home / "firm"
+    folder.mkdir()
+    (folder / "sample.json").write_text('[{"total": 3}]')
+    (folder / "rhythmicml.toml").write_text(
+        '[model]\nname = "firm"\n[[stage]]\nname = "only"\ninstance = "strict"\n'
+    )
+    failed = refused(client, "deploy", str(folder), "--with-stages")
+    assert failed["what"].startswith("firm v1 failed")
+    own, _, stage = failed["detail"].partition("\n\nstrict on local said:\n")
+    assert "front: ended" in own
+    assert "ValueError: that is too much" in stage
+    assert "strict" not in states(client)
+
+
 def test_a_second_deployment_changes_nothing(client, home, credit):
     assert client("deploy", pipeline(home), "--with-stages")["changed"] is False
 

@@ -269,6 +269,7 @@ def test_a_run_that_was_begun_with_force_goes_on_without(client, tmp_path):
 
 def test_two_runs_do_not_write_one_file(client, tmp_path):
     words, running = begin(client, tmp_path)
+    running.send_signal(signal.SIGSTOP)  # or it may be done before the other one has started
     with pytest.raises(Failed) as failed:
         client(*words)
     assert failed.value.problem["kind"] == "Busy"
@@ -295,15 +296,17 @@ def test_another_input_is_not_mixed_with_what_was_begun(client, tmp_path):
 def test_two_releases_are_not_mixed(client, tmp_path):
     words, running = begin(client, tmp_path)
     try:
+        running.send_signal(signal.SIGSTOP)  # or it may be done before the switch
         folder = client.home.parent / "model"
         second = client("deploy", str(write(folder, factor=3)))
+        running.send_signal(signal.SIGCONT)
         said, _ = running.communicate(timeout=60)
         problem = json.loads(said)["error"]
         assert problem["what"].startswith("files on local was switched from v")
         with pytest.raises(Failed) as failed:
             client(*words)
         assert failed.value.problem["what"].startswith("Production was switched from v")
-        assert second["release"] in failed.value.problem["what"]
+        assert f" to v{second['version']} since" in failed.value.problem["what"]
     finally:
         running.kill()
         client("rollback", "files")

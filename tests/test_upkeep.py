@@ -222,7 +222,7 @@ def test_another_model_of_the_same_name_is_not_mixed_up(client, tmp_path):
     assert [each["number"] for each in other("versions", "churn")] == [1]
 
 
-def test_first_deployment_that_failed_is_adopted_as_no_instance(tmp_path):
+def test_first_deployment_that_failed_leaves_no_instance(tmp_path):
     mine, other = Client(tmp_path / "mine"), Client(tmp_path / "laptop")
     broken = PREDICT + "raise ValueError('not today')\n"
     with pytest.raises(Failed, match="not today"):
@@ -233,6 +233,9 @@ def test_first_deployment_that_failed_is_adopted_as_no_instance(tmp_path):
     assert adopted["versions"] == [1]
     assert other("list")[0]["deployed"] == []
     assert other("status") == mine("status") == []
+    assert "never" not in by_hand(mine, "status")
+    assert "not today" in by_hand(mine, "logs", "never"), "what it said stays"
+    assert mine("verify", "local")["findings"] == []
 
 
 def by_hand(client, *words, code=0):

@@ -12,7 +12,7 @@ import click
 from app.cli.base import command, workspace
 from app.cli.output import emit, follow, table
 from app.models import Event
-from app.words import size
+from app.words import size, told
 
 
 def finish(events: Iterator[Event], as_json: bool) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _show(result: Event) -> None:
         if "plan" in row:
             click.echo(f"{row['location']}:")
             click.echo("\n".join(f"  {w}" for w in row["plan"] or ["Nothing would be done."]))
-    table([{**row, "release": row["release"] or "-"} for row in rows], HEADS)
+    table([{**row, "version": told(row["release"] or "") or "-"} for row in rows], HEADS)
     for row in rows:
         problem = row["problem"] or {}
         for name in ("cause", "remedy"):
@@ -61,7 +61,7 @@ def _show(result: Event) -> None:
         click.echo("Stopped. Nothing is half done: the same command goes on from here.", err=True)
 
 
-HEADS = {key: key.upper() for key in ("location", "result", "release", "seconds", "error")}
+HEADS = {key: key.upper() for key in ("location", "result", "version", "seconds", "error")}
 
 
 def show_checks(result: Event) -> None:

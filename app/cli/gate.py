@@ -10,7 +10,7 @@ import click
 
 from app.cli.base import command, to_option, workspace
 from app.cli.output import emit, follow
-from app.words import ago, size
+from app.words import ago, size, told
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 SHOWN = 10
@@ -80,7 +80,8 @@ def report(model: str, to: str | None, as_json: bool) -> None:
     def show(_: Any) -> None:
         passed = "passed its gate" if found["passed"] else "did not pass its gate"
         click.echo(
-            f"{deployment.release} on {deployment.location} {passed}, {ago(deployment.started)}."
+            f"{model} v{deployment.version} on {deployment.location} {passed}, "
+            f"{ago(deployment.started)}."
         )
         print_report(found)
         for sentence in found["over"]:
@@ -98,7 +99,7 @@ def print_report(report: Mapping[str, Any], err: bool = False) -> None:
     from app.services.gate import row_words
 
     console = Console(stderr=err, highlight=False)
-    against = report["against"]
+    against = told(report["against"] or "")
     inputs = Table(box=None, pad_edge=False)
     heads = ["input", "rows", "as recorded", *([f"as {against}"] if against else [])]
     for head in heads:

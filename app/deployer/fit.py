@@ -39,6 +39,14 @@ NEEDED_FLAGS = {
 }
 """Packages whose wheels end with SIGILL on a processor without these (x86_64)."""
 
+CUDA = "nvidia-"
+"""What the packages begin with that are of use on a GPU of NVIDIA alone."""
+WITHOUT_CUDA = {
+    "torch": "put --extra-index-url https://download.pytorch.org/whl/cpu into requirements.txt",
+    "xgboost": "require xgboost-cpu instead of xgboost",
+}
+"""Package that brings them → what to do where there is none."""
+
 
 @dataclass(frozen=True)
 class Need:
@@ -65,7 +73,8 @@ class Need:
 class Room:
     """What a host has. None: it could not be found out.
 
-    memory_used: the most that what runs of the model took so far. flags: of the processor.
+    memory_used: the most that what runs of the model took so far. flags: of the processor. gpu:
+    whether a driver of NVIDIA is at work.
     """
 
     base: str = ""
@@ -76,6 +85,7 @@ class Room:
     memory_used: int | None = None
     libc: str = ""
     flags: tuple[str, ...] | None = None
+    gpu: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,20 @@ class Check:
 def checks(need: Need, room: Room) -> list[Check]:
     """Everything that is looked at, with its numbers."""
     return [check for check, _ in _judged(need, room)]
+
+
+def cautions(packages: Iterable[str], room: Room) -> list[Check]:
+    """What would run there and is hardly meant: packages for a GPU that the host does not have."""
+    there = set(packages)
+    cuda = sorted(each for each in there if each.startswith(CUDA))
+    if not cuda or room.gpu is not False:
+        return []
+    come = f"{cuda[0]} comes" if len(cuda) == 1 else f"{len(cuda)} packages of CUDA come"
+    takes = size(environment_size(cuda) - ENVIRONMENT)
+    remedies = [how for package, how in WITHOUT_CUDA.items() if package in there]
+    remedy = "; ".join(remedies) or "require a build without CUDA"
+    words = f"no driver of NVIDIA, yet {come}, about {takes}. For the processor alone, {remedy}."
+    return [Check("GPU", words, None)]
 
 
 def refuse_unfit(need: Need, room: Room) -> None:

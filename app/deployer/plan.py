@@ -14,7 +14,7 @@ from app.deployer.agent.words import cannot_write
 from app.deployer.certificates import Pair
 from app.deployer.tunnels import Tunnel
 from app.errors import Problem
-from app.words import duration, size
+from app.words import duration, size, told
 
 LOOPBACK, PUBLIC = "loopback", "public"
 
@@ -265,8 +265,13 @@ def plan(wanted: Wanted, found: Found) -> list[Step]:
 
 
 def fits(wanted: Wanted, found: Found) -> list[fit.Check]:
-    """Whether the host has room for it, thing by thing."""
-    return fit.checks(_need(wanted, found), _room(found))
+    """Whether the host has room for it, thing by thing, and what is hardly meant."""
+    return [*fit.checks(_need(wanted, found), _room(found)), *cautions(wanted, found)]
+
+
+def cautions(wanted: Wanted, found: Found) -> list[fit.Check]:
+    """What is not refused, of an environment that comes to the host, built there or sent."""
+    return fit.cautions(() if found.environment else wanted.packages, found.room)
 
 
 def _room(found: Found) -> fit.Room:
@@ -825,12 +830,9 @@ def _others(found: Found, release: str) -> str:
 
 
 def _named(found: Found, release: str, coming: str = "") -> str:
-    """A release by its version, which is what people know; whole where another of that version, of
-    other settings or for another runtime, is there or coming."""
-    version = release.partition("-")[0]
-    there = {each["id"] for each in found.releases} | {each.release for each in found.serving}
-    others = {*there, coming} - {release}
-    return release if any(each.startswith(f"{version}-") for each in others if each) else version
+    """As `told`, beside what is there and what is coming."""
+    there = [str(each["id"]) for each in found.releases]
+    return told(release, coming, *there, *(each.release or "" for each in found.serving))
 
 
 def _count(number: int, noun: str) -> str:

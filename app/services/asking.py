@@ -19,6 +19,7 @@ from app.errors import Problem, Refused, Unreachable
 from app.services import places
 from app.services.instances import Through, front_of, refusal_of
 from app.services.tables import Row
+from app.words import told
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
@@ -256,8 +257,9 @@ class Asking:
             raise self._refusal(answer)
         if answer.release != self.release:
             raise Problem(
-                f"{self.name} on {self.location} was switched from {self.release} to "
-                f"{answer.release} meanwhile.",
+                f"{self.name} on {self.location} was switched from "
+                f"{told(self.release, answer.release)} to "
+                f"{told(answer.release, self.release)} meanwhile.",
                 cause="Predictions of two releases in one file could not be told apart.",
                 remedy=f"Score it all with the new one: add --restart. Or go back: "
                 f"rhythmicml rollback {self.name}, then run it again.",

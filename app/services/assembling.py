@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -11,11 +12,16 @@ from typing import TYPE_CHECKING, Any
 from app.deployer.plan import PUBLIC
 from app.errors import Problem
 from app.models import Event, Location, Model, Version
-from app.services import deployments, places, references, staging, tokens, versions
+from app.services import deployments, logs, places, references, staging, tokens, versions
 from app.services.attempts import Events
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
+
+
+STAGE = re.compile('Stage "([^"]+)"')
+LAST_WORDS = 40
+"""Lines of a stage's log that are kept with a failure."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,8 @@ def deploy(
 ) -> Events:
     """Deploy a version to one location. with_stages: first those of its stages that are missing.
 
-    When one of them, or the pipeline itself, fails, what was deployed for it is taken back.
+    When one of them, or the pipeline itself, fails, what was deployed for it is taken back; the
+    last words of the stage that failed stay with the Problem.
     options: those of deployments.deploy.
     """
     model, version = yield from references.version_of(work, reference, "")
@@ -70,7 +77,9 @@ def deploy(
     except GeneratorExit:
         deque(_taken_back(work, done), maxlen=0)
         raise
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, Problem):
+            yield from _said_last(work, error, version, location)
         yield from _taken_back(work, done)
         raise
 
@@ -106,6 +115,21 @@ def _let_in(work: Workspace, each: Missing, pipeline: str, location: Location) -
     known = tokens.list_tokens(work, each.model, to=each.location)
     if all(token["name"] != name for token in known):
         tokens.add(work, each.model, name, to=each.location)
+
+
+def _said_last(work: Workspace, problem: Problem, version: Version, location: Location) -> Events:
+    """What the stages that a failure names said last, told and kept with it: when they are taken
+    back, nobody finds it any more."""
+    named = STAGE.findall(f"{problem.what} {problem.cause}")
+    stages = [each for each in version.configuration.stages if each["name"] in named]
+    for name, place in staging.instances_of(stages, location.name):
+        words = f"Read what {name} on {place} said last"
+        yield Event("step", words)
+        with suppress(Problem):  # what went wrong first is what is told
+            said = [line for line in logs.tail(work, name, lines=LAST_WORDS, to=place) if line]
+            problem.detail += "\n".join(("", "", f"{name} on {place} said:", *said))
+            yield from (Event("log", line) for line in said)
+        yield Event("done", words)
 
 
 def _taken_back(work: Workspace, done: list[Missing]) -> Events:

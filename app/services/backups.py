@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from app import portable
 from app.errors import Busy, Problem
-from app.models import Event
+from app.models import Event, instant
 from app.services import models, reviving
 from app.store import Store
 from app.store.blobs import Blobs
 from app.store.tables import now
-from app.words import counted, size
+from app.words import ago, counted, size
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
@@ -89,7 +89,7 @@ def restore(work: Workspace, folder: str | Path | None = None) -> Iterator[Event
         _prune(undo, needed)
         yield Event("done", "Put the backup in place of the store")
     words = (
-        f"The store is as it was {said['made']}: {_count(said)}.\n"
+        f"The store is as it was {_when(said['made'])}: {_count(said)}.\n"
         "To have back what was here before: rhythmicml restore-store --undo"
     )
     yield Event("result", words, data={"folder": str(source), **said})
@@ -380,6 +380,11 @@ def _words(target: Path, said: Said) -> str:
         gone = counted(lacking, "file") + (" is" if lacking == 1 else " are")
         words += f"\n{gone} missing here, so not in it: rhythmicml verify names them."
     return words
+
+
+def _when(stamp: str) -> str:
+    """By the clock here, which stays true in the list of jobs, and how long ago."""
+    return f"on {instant(stamp).astimezone():%Y-%m-%d at %H:%M} ({ago(stamp)})"
 
 
 def _count(said: Said) -> str:

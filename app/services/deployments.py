@@ -53,6 +53,7 @@ from app.services.places import (
     status_of,
     way_words,
 )
+from app.words import told
 
 if TYPE_CHECKING:
     from app.deployer.road import Road
@@ -92,6 +93,8 @@ def deploy(
         if wanted.stages and not stages_come:
             staging.check(wanted, found, others, location, version.schema)
         asking = _agreed(attempt, wanted, found, version.schema, force)
+        for each in planning.cautions(wanted, found):
+            yield Event("note", f"{each.name}: {each.words}")
         room, found = yield from _made_room(attempt, wanted, found, dry_run)
         wanted, found, source = yield from shipping.completed(
             attempt, version, wanted, found, source
@@ -167,7 +170,7 @@ def _do(
         done = carry_out(attempt, wanted, found, steps, source, breaking, asking)
         yield from _locking_out(attempt, wanted, done)
     except Unsteady as fallen:
-        yield from _fall_back(attempt, found.current or "", fallen)
+        yield from _fall_back(attempt, found.current or "", wanted.release, fallen)
 
 
 def _locking_out(attempt: Attempt, wanted: Wanted, events: Events) -> Events:
@@ -177,16 +180,17 @@ def _locking_out(attempt: Attempt, wanted: Wanted, events: Events) -> Events:
     yield from before_result(events, tunnelling.lock_out(attempt, places, key))
 
 
-def _fall_back(attempt: Attempt, release: str, fallen: Unsteady) -> Events:
+def _fall_back(attempt: Attempt, release: str, failed: str, fallen: Unsteady) -> Events:
     """Bring back the release that was production before; the failure is told all the same."""
-    yield Event("step", f"Go back to {release}")
+    before = told(release, failed)
+    yield Event("step", f"Go back to {before}")
     try:
         for event in _recall(attempt.then("rollback"), release, force=True):
             if event.kind != "result":
                 yield event
     except Problem as problem:
         raise GateFailed(
-            f"{fallen.what} Going back to {release} failed, too.",
+            f"{fallen.what} Going back to {before} failed, too.",
             cause=f"{fallen.cause}\n{problem.what} {problem.cause}",
             remedy=f"rhythmicml status {attempt.model} says what serves now. {problem.remedy}",
             detail=fallen.detail,
@@ -194,7 +198,7 @@ def _fall_back(attempt: Attempt, release: str, fallen: Unsteady) -> Events:
     raise GateFailed(
         fallen.what,
         cause=fallen.cause,
-        remedy=f"{fallen.remedy} {release} is production again.",
+        remedy=f"{fallen.remedy} {before} is production again.",
         detail=fallen.detail,
     ) from fallen
 
@@ -271,7 +275,7 @@ def restart(work: Workspace, name: str, *, to: str | None = None) -> Events:
             )
         yield from _made_fit(attempt, status["current"])
         step = Step(
-            f"Restart {status['current']}",
+            f"Restart {told(status['current'])}",
             "restart",
             {"name": name, "entry": attempt.entry()},
         )
@@ -384,7 +388,8 @@ def _recall(attempt: Attempt, release: str, force: bool = False) -> Events:
     proved = any(each.release == release and each.ready for each in found.serving)
     if not proved and (wrong := attempt.road.call("sound", name=attempt.model, release=release)):
         raise Problem(
-            f"Release {release} cannot be production: it is damaged on {attempt.location.name}.",
+            f"{attempt.model} {told(release)} cannot be production: "
+            f"it is damaged on {attempt.location.name}.",
             cause="; ".join(wrong[:5]),
             remedy=f"rhythmicml deploy {attempt.model}@{there['version']} "
             f"--to {attempt.location.name} makes it whole again.",

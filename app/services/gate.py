@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from app.deployer.agent.judging import changed_share
 from app.errors import GateFailed, NotFound
 from app.models import Configuration, Deployment, Gate
-from app.words import counted, size
+from app.words import counted, size, told
 
 if TYPE_CHECKING:
     from app.deployer.plan import Step, Wanted
@@ -74,7 +74,7 @@ def heed(wanted: Wanted, place: str, step: Step, answer: Any) -> None:
     """Stop at a gate that was not passed, or at production that did not stay up."""
     if step.do == "gate" and not answer["passed"]:
         raise GateFailed(
-            f"Release {wanted.release} did not pass its gate.",
+            f"{wanted.name} {told(wanted.release)} did not pass its gate.",
             cause=" ".join(answer["over"][:5]),
             remedy=f"See the report: rhythmicml report {wanted.name} --to {place}. "
             "Production is as it was.",
@@ -83,7 +83,7 @@ def heed(wanted: Wanted, place: str, step: Step, answer: Any) -> None:
         )
     if step.do == "watch" and not answer["steady"]:
         raise Unsteady(
-            f"Release {wanted.release} failed {answer['after']:g} s after the switch.",
+            f"{wanted.name} {told(wanted.release)} failed {answer['after']:g} s after the switch.",
             cause=f"{answer['why'][:1].upper()}{answer['why'][1:]}.",
             remedy="The lines of its log below show where.",
             detail=answer["log"],
@@ -95,7 +95,7 @@ def brief(report: Mapping[str, Any]) -> list[str]:
     if not report:
         return []
     lines, new = [], report["latency"]["new"]
-    against = report["against"]
+    against = told(report["against"] or "")
     if held := [each for each in report["inputs"] if each["recorded"]]:
         rows = sum(each["recorded"]["rows"] for each in held)
         differ = sum(each["recorded"]["differ"] for each in held)

@@ -18,6 +18,7 @@ from app.services import (
     deployments,
     fleet,
     pins,
+    places,
     rehearsing,
     removing,
     shadow,
@@ -48,6 +49,14 @@ class Order:
     def model(self) -> str:
         """The name of the model that it is about; empty when it is about none."""
         return "" if self.verb in OF_NO_MODEL else self.subject.partition("@")[0]
+
+    @property
+    def words(self) -> str:
+        """The same, for a person: "Deploy churn v3 on lab"."""
+        place = self.options.get("to", "")
+        return (
+            f"{self.verb.capitalize()} {self.subject.replace('@', ' v')}{place and f' on {place}'}"
+        )
 
     @property
     def command(self) -> str:
@@ -85,6 +94,30 @@ def start(work: Workspace, order: Order) -> int:
 def of(job: Job) -> Order | None:
     """What a job was ordered as, if that was kept."""
     return Order(**job.request) if job.request else None
+
+
+def under_way(work: Workspace, model: str, to: str = "") -> dict[int, str]:
+    """What changes instances of a model now: number of the job → its words, the oldest first.
+
+    to: what may touch one of these locations alone.
+    """
+    with work.open_store() as store:
+        running = [(job.id, of(job)) for job in store.jobs.unfinished()]
+    return {
+        number: order.words
+        for number, order in running
+        if order
+        and order.model == model
+        and order.verb in CHANGING
+        and _may_meet(work, to, order.options.get("to", ""))
+    }
+
+
+def _may_meet(work: Workspace, one: str, other: str) -> bool:
+    """Whether two texts that name locations may mean the same; an empty one may mean any."""
+    if not one or not other or one == other:
+        return True
+    return not set(places.named(work, one)).isdisjoint(places.named(work, other))
 
 
 def again(work: Workspace, number: int) -> int:
@@ -181,3 +214,5 @@ VERBS: dict[str, Callable[..., Events]] = {
 }
 COMMANDS = {"check": "location check", "test": "pipeline test", "unshadow": "shadow --end"}
 OF_NO_MODEL = ("check", "verify", "backup", "restore-store", "adopt")
+CHANGING = ("deploy", "undeploy", "switch", "rollback", "start", "stop", "restart")
+"""What a host does for one at a time, of each model."""

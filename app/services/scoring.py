@@ -26,6 +26,7 @@ from app.services.tables import (
     Wanted,
     kind_of,
 )
+from app.words import told
 from app.workspace import Workspace
 
 BATCH_ROWS = 1000
@@ -161,7 +162,7 @@ class _Run:
         start = self._begin()
         if start:
             yield Event("done", f"Continuing at row {start + 1:,}")
-        yield Event("step", f"Score {self.order.data.name} with {self.instance.release}")
+        yield Event("step", f"Score {self.order.data.name} with {told(self.instance.release)}")
         try:
             yield from self._progress(self._finished(), start)
             self._end()
@@ -397,7 +398,8 @@ def _changed(before: dict[str, Any], now: dict[str, Any]) -> str:
         if before.get("options", {}).get(name) != value:
             return f"{name} has changed"
     if before.get("release") != now["release"]:
-        return f"Production was switched from {before.get('release')} to {now['release']}"
+        old, new = str(before.get("release")), now["release"]
+        return f"Production was switched from {told(old, new)} to {told(new, old)}"
     return ""
 
 
@@ -416,5 +418,6 @@ def words(summary: dict[str, Any]) -> str:
     """The summary for people."""
     return (
         f"{summary['rows']:,} rows in {summary['seconds']:.1f} s "
-        f"({summary['rows_per_second']:,.0f} rows/s) with {summary['release']}: {summary['out']}"
+        f"({summary['rows_per_second']:,.0f} rows/s) "
+        f"with {told(summary['release'])}: {summary['out']}"
     )

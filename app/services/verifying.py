@@ -259,8 +259,8 @@ def _never_shipped(store: Store) -> set[tuple[str, int, str]]:
     """Model, version and path of what adopted versions name and their server never had."""
     return {
         (model.name, version.number, file.path)
-        for model in map(store.models.find, store.notes.adopted()) if model
-        for version in store.versions.all(model)
+        for model in store.models.all()
+        for version in store.versions.all(model) if version.adopted
         for file in versions.never_shipped(store, version, _files(store, version.manifest))
     }  # fmt: skip
 

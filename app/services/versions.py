@@ -264,6 +264,8 @@ def restore(
 
 def never_shipped(store: Store, version: Version, every: list[FileEntry]) -> list[FileEntry]:
     """Of an adopted version, what `exclude` kept from the server, and so is nowhere."""
+    if not version.adopted:
+        return []
     excluded = set(every) - set(releases.shipped(every, version.configuration))
     return sorted(each for each in excluded if each.digest and not store.blobs.has(each.digest))
 

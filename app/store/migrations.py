@@ -151,9 +151,23 @@ INSERT INTO notes(at, who, model, location, action, version, detail)
     FROM versions JOIN models ON models.id = model_id ORDER BY versions.id;
 """
 
+ADOPTED = """
+ALTER TABLE versions ADD COLUMN adopted INTEGER NOT NULL DEFAULT 0;
+WITH RECURSIVE taken(id, name, versions) AS (
+    SELECT id, model, ', ' || detail || ',' FROM notes WHERE action = 'adopt'
+    UNION ALL
+    SELECT notes.id, notes.model, versions FROM taken JOIN notes
+    ON notes.id > taken.id AND action = 'rename' AND detail = 'from ' || name || ' to ' || model)
+    UPDATE versions SET adopted = 1 WHERE EXISTS (
+    SELECT 1 FROM taken JOIN models USING (name)
+    WHERE models.id = model_id AND instr(taken.versions, ' v' || number || ','));
+"""
+"""Which versions were taken over from a server was told by the notes alone, which name models as
+they were called then."""
+
 MIGRATIONS: tuple[str, ...] = (
     *(FIRST, PUBLIC, SCHEMA, INTERNET, JOURNAL, GATE, GROUPS, REQUEST),
-    *(TRAINING, NOTES),
+    *(TRAINING, NOTES, ADOPTED),
 )
 
 

@@ -29,14 +29,6 @@ class Notes:
             "notes", {**row, "location": location, "version": version, "detail": detail}
         )
 
-    def adopted(self) -> set[str]:
-        """The models that were taken over from a server."""
-        return {
-            name for (name,) in self._database.tuples(
-                "SELECT DISTINCT model FROM notes WHERE action = 'adopt'"
-            )
-        }  # fmt: skip
-
     def of(self, model: str | None, location: str | None, limit: int) -> list[Deployment]:
         """Newest first, in the form of what was done to instances."""
         rows = self._database.query(

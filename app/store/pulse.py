@@ -13,7 +13,8 @@ TOPICS = {
         "SELECT (SELECT group_concat(model || location || release || state) FROM instances),"
         " (SELECT max(id) FROM deployments), (SELECT max(ended) FROM deployments),"
         " (SELECT max(id) FROM notes),"
-        " (SELECT max(ended) FROM jobs)"
+        " (SELECT max(ended) FROM jobs),"
+        " (SELECT group_concat(id) FROM jobs WHERE state = 'running')"
     ),
     "jobs": (
         "SELECT group_concat(id || state || cancelling ||"

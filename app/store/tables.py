@@ -214,6 +214,7 @@ class Versions:
             "model_id": model.id,
             "configuration": json.dumps(version.configuration.as_dict()),
             "schema": json.dumps(version.schema) if version.schema else None,
+            "adopted": 1,
         }
         del row["id"]
         self._database.insert("versions", row)
@@ -256,7 +257,8 @@ class Versions:
 def _version(row: Row) -> Version:
     configuration = Configuration.from_dict(json.loads(row["configuration"]))
     schema = json.loads(row["schema"]) if row["schema"] else None
-    return Version(**row | {"configuration": configuration, "schema": schema})
+    read = {"configuration": configuration, "schema": schema, "adopted": bool(row["adopted"])}
+    return Version(**row | read)
 
 
 class Locations:

@@ -52,6 +52,8 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
     @pages.post("/models/<name>/plan")
     def plan(name: str) -> Any:
         order = _order("deploy", request.form["subject"])
+        if busy := orders.under_way(work, name, order.options.get("to", "")):
+            return render_template("plan.html", rows=[], order=order, name=name, busy=busy)
         if "@" not in order.subject:  # a plan must not make a version
             return _unversioned(work, order)
         try:

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, make_response, render_template, request
 
 from app.errors import NotFound, Problem
 from app.models import Model, Version
-from app.services import history, models, scanning, versions
+from app.services import history, models, orders, scanning, versions
 from app.views import asking, configuration, files, metadata, pipelines, timeline
 from app.views.undo import Undo, undoable
 
@@ -135,6 +135,7 @@ def blueprint(work: Workspace, live: Live) -> Blueprint:
             "instances": there,
             "serves": {each["version"]: each["location"] for each in there},
             "last": last[0] if last else None,
+            "under_way": orders.under_way(work, name),
         }
 
     def _changes(name: str) -> dict[str, Any]:

@@ -78,6 +78,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
         ago=words.ago,
         figure=words.figure,
         size=words.size,
+        told=words.told,
         duration=words.duration,
         milliseconds=words.milliseconds,
         marked=marked,

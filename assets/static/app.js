@@ -165,6 +165,15 @@ document.addEventListener("htmx:afterRequest", (event) => {
   htmx.trigger("#rows", "refresh");
 });
 
+// What is checked as it is typed has no place any more once the whole is saved, or shown otherwise.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const form = event.detail.elt.closest("form.editor");
+  const check = form && form.querySelector("[hx-trigger^=input]");
+  if (!check) return;
+  if (check !== event.detail.elt) htmx.trigger(check, "htmx:abort");
+  else if (form.matches(".htmx-request")) event.preventDefault();
+});
+
 // One click, one order.
 for (const [name, off] of [["htmx:beforeRequest", true], ["htmx:afterRequest", false]]) {
   document.addEventListener(name, (event) => {
@@ -190,6 +199,12 @@ document.addEventListener("htmx:sseMessage", ({ target }) => {
   while (target.childElementCount > 5000) target.firstElementChild.remove();
   if (log.dataset.stays) log.scrollTop = log.scrollHeight;
 });
+
+// What a failed job said is read from its end: there is what went wrong.
+document.addEventListener("toggle", ({ target }) => {
+  const said = target.open && target.matches("details.log") && target.querySelector("pre");
+  if (said) said.scrollTop = said.scrollHeight;
+}, true);
 
 // Keyboard
 

@@ -10,6 +10,7 @@ from app.deployer.fit import (
     PACKAGE,
     Need,
     Room,
+    cautions,
     checks,
     environment_size,
     floor,
@@ -138,3 +139,19 @@ def test_checks_say_what_there_is_and_what_is_too_little():
     assert [each["fits"] for each in raised.value.as_dict()["checks"]] == [
         False, True, False, True, True,
     ]  # fmt: skip
+
+
+def test_packages_for_a_gpu_that_is_not_there_are_told_and_not_refused():
+    none, some = replace(ROOM, gpu=False), replace(ROOM, gpu=True)
+    torch = ("numpy", "torch", "nvidia-cudnn-cu13", "nvidia-cublas")
+    [told] = cautions(torch, none)
+    assert (told.name, told.fits) == ("GPU", None)
+    assert told.words == (
+        "no driver of NVIDIA, yet 2 packages of CUDA come, about 839 MB. For the processor alone, "
+        "put --extra-index-url https://download.pytorch.org/whl/cpu into requirements.txt."
+    )
+    [told] = cautions(("xgboost", "nvidia-nccl-cu12"), none)
+    assert "nvidia-nccl-cu12 comes" in told.words
+    assert "require xgboost-cpu instead of xgboost" in told.words
+    assert cautions(torch, some) == cautions(torch, ROOM) == cautions(("numpy",), none) == []
+    refuse_unfit(replace(NEED, packages=torch), none)

@@ -57,8 +57,8 @@ def test_passes(found, limits):
         (report(late=True), {}, "raise `time` under [gate]"),
         (report(died=1), {}, "1 worker of it died"),
         (report(latency=SLOW), {"max_latency": 0.4}, "max_latency allows 400 ms"),
-        (report(latency=SLOW), {"max_latency_ratio": 2.0}, "Its median is 30 ms, v1-aa's 10 ms"),
-        (report(), {"max_memory_ratio": 1.5}, "It took 200 MB of memory, v1-aa 100 MB"),
+        (report(latency=SLOW), {"max_latency_ratio": 2.0}, "Its median is 30 ms, v1's 10 ms"),
+        (report(), {"max_memory_ratio": 1.5}, "It took 200 MB of memory, v1 100 MB"),
     ],
 )  # fmt: skip
 def test_does_not_pass(found, limits, said):

@@ -23,7 +23,7 @@ from app.deployer.plan import (
     tidy,
 )
 from app.errors import Problem
-from app.words import size
+from app.words import size, told
 
 RELEASE = "v2-bbbbbbbbbbbb"
 BEFORE = "v1-aaaaaaaaaaaa"
@@ -606,3 +606,10 @@ def test_release_that_gets_copies_stays():
     there = tuple({"id": each} for each in (BEFORE, RELEASE, "v3-cccccccccccc"))
     down = found(SHADOWED, releases=there, serving=SHADOWED.serving[:1])
     assert RELEASE in kept(down, "v3-cccccccccccc")
+
+
+def test_release_is_told_by_its_version_where_one_knows_it_by_that():
+    assert told("v3-1f0c9a77be21", "v2-aaaaaaaaaaaa", "v30-bbbbbbbbbbbb") == "v3"
+    assert told("v3-1f0c9a77be21", "v3-1f0c9a77be21") == "v3"
+    assert told("v3-1f0c9a77be21", "v3-cccccccccccc") == "v3-1f0c9a77be21"
+    assert told("") == ""

@@ -208,6 +208,10 @@ def test_first_release_that_cannot_load_leaves_nothing_listening(root_client, ro
     with pytest.raises(Failed, match="ZeroDivisionError"):
         root_client("deploy", str(root_folder), "--to", "srv")
     assert name not in guest.run(["systemctl", "list-sockets"]).stdout
+    assert name not in guest.run(["ls", "/etc/systemd/system"]).stdout
+    assert name not in guest.run(["/var/lib/rhythmicml/rhythmicml-host", "status"]).stdout
+    told = guest.run(["/var/lib/rhythmicml/rhythmicml-host", "logs", name]).stdout
+    assert "ZeroDivisionError" in told
     write_model(root_folder, name)
     assert root_client("deploy", name, "--to", "srv")["changed"]
 

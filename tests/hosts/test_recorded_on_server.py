@@ -103,6 +103,10 @@ def test_what_it_said_is_found_in_the_journal_followed_and_explained(instance):
     soon(lambda: instance.client("logs", *logs, '"REQUEST":"second"'))
     (odd,) = instance.client("logs", *logs, "odd</b>")
     assert odd.endswith(HOSTILE)
+    asked = instance.client("logs", *logs, "ASKED for [", "-n", "3")
+    assert [json.loads(line.partition("asked for ")[2])[0] for line in asked] == [7, -1, 42]
+    stamped = instance.client("logs", *logs, asked[-1][:13])
+    assert asked[-1] in stamped, "stamps are looked at, too"
     wrong = instance.client("logs", instance.name, "--level", "error")
     assert "Traceback (most recent" in wrong[0]
     assert any("ArithmeticError: below zero" in line for line in wrong)

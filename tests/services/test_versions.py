@@ -11,7 +11,7 @@ import pytest
 from app import dependencies
 from app.cli.models import difference_words, shown_words
 from app.errors import NotFound, Problem
-from app.services import models, versions
+from app.services import models, verifying, versions
 from app.services.versions import parse_reference
 from app.store import manifest
 from app.workspace import Workspace
@@ -643,3 +643,24 @@ def test_settings_are_shown_as_they_are_written(work, folder):
     said = difference_words(versions.diff(work, "churn@1", "churn@2")).splitlines()
     was, now = (f'{{ type = "int64", max = {most} }}' for most in (120, 110))
     assert f"~ schema.inputs.age: {was} → {now}" in said
+
+
+def test_adopted_versions_are_known_whatever_their_model_is_called(work, folder):
+    """What was never shipped is nowhere, and not missed; of other versions it would be."""
+    write(folder, {"rhythmicml.toml": '[deploy]\nexclude = ["notes.md"]\n', "notes.md": "mine"})
+    made = versions.commit(work, "churn").version
+    with work.open_store() as store:
+        entries = manifest.parse(store.blobs.read(made.manifest))
+        store.blobs.drop(next(each.digest for each in entries if each.path == "notes.md"))
+    models.rename(work, "churn", "sold")
+    *_, missed = verifying.verify(work, None)
+    assert [each["versions"] for each in missed.data["findings"]] == [["sold@1 (notes.md)"]]
+    with work.open_store() as store:
+        model = store.models.get("sold")
+        store.versions.remove(model, 1)
+        assert store.versions.adopt(model, made).adopted
+    models.rename(work, "sold", "lent")
+    *_, found = verifying.verify(work, None)
+    assert found.data["findings"] == []
+    assert "1 file that adopted versions never shipped" in found.data["not_judged"]
+    assert versions.restore(work, "lent@1", discard=True).absent == ("notes.md",)

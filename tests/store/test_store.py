@@ -15,7 +15,7 @@ from app.models import Configuration, Event, FileEntry, Instance, Location
 from app.store import Store, manifest
 from app.store.blobs import Stat, Stored
 from app.store.database import Database
-from app.store.migrations import MIGRATIONS, migrate, version
+from app.store.migrations import ADOPTED, MIGRATIONS, migrate, version
 
 ROOT = os.geteuid() == 0
 
@@ -346,6 +346,34 @@ def test_instances_are_remembered_one_per_place(store):
     assert store.instances.all(location="srv")[0].model == "churn"
     store.instances.remove("churn", "local")
     assert store.instances.get("churn", "local") is None
+
+
+def test_versions_that_were_adopted_are_known_by_notes_of_before(tmp_path):
+    """Of a store that knew it by the model's name then, which was changed twice since."""
+    path = tmp_path / "older.sqlite"
+    older = Database(path)
+    migrate(older, MIGRATIONS[: MIGRATIONS.index(ADOPTED)])
+    columns = "model_id, number, digest, message, author, created, manifest, lock, configuration"
+    for model, name in enumerate(("last", "other"), 1):
+        older.execute("INSERT INTO models(name, folder, created) VALUES(?, ?, 'x')", [name, name])
+        for number in (1, 2, 12):
+            older.execute(
+                f"INSERT INTO versions({columns}, size, files)"
+                f" VALUES({model}, {number}, '', '', '', '', '', '', '{{}}', 1, 1)"
+            )
+    for action, name, detail in (
+        ("rename", "first", "from other to first"),
+        ("adopt", "first", "v2, v12"),
+        ("rename", "then", "from first to then"),
+        ("rename", "last", "from then to last"),
+    ):
+        row = [action, name, detail]
+        columns = "at, who, location, action, model, detail"
+        older.execute(f"INSERT INTO notes({columns}) VALUES('', '', '', ?, ?, ?)", row)
+    migrate(older)
+    found = older.tuples("SELECT model_id, number FROM versions WHERE adopted ORDER BY number")
+    older.close()
+    assert found == [(1, 2), (1, 12)]
 
 
 def test_a_job_keeps_what_it_said(store):

@@ -10,8 +10,10 @@ from client import Client, Failed, write_model
 from playwright.sync_api import expect
 
 from app import jobs
+from app.errors import Problem
 from app.models import Event
-from app.services import models, versions
+from app.services import models, orders, versions
+from app.services.orders import Order
 
 pytestmark = pytest.mark.browser
 
@@ -70,10 +72,14 @@ def test_second_of_two_edits_is_told_and_merged(page, server, churn):
     toml = churn / "rhythmicml.toml"
     before = toml.read_text()
     page.goto(f"{server.address}/models/churn/configuration")
-    page.get_by_label("description").fill("mine")
+    slow = []  # what is checked while it is typed, answered when the form is another one
+    page.route("**/configuration/check", lambda route: slow.append(route), times=1)
+    with page.expect_request("**/configuration/check"):
+        page.get_by_label("description").fill("mine")
     toml.write_text("# theirs\n" + before)
     page.get_by_role("button", name="Save rhythmicml.toml").click()
     expect(page.get_by_role("alert").last).to_contain_text("was changed since it was opened here")
+    slow[0].continue_()
     assert toml.read_text() == "# theirs\n" + before
     draft = page.get_by_label("Draft of both")
     assert draft.input_value().startswith("# theirs\n")
@@ -286,6 +292,61 @@ def test_job_says_bytes_rate_and_time_left(page, server, work):
     with work.open_store() as store:
         kept = [each for _, each in store.jobs.events(number) if each.kind == "progress"]
     assert len(kept) < 15
+
+
+def test_one_deployment_at_a_time_is_offered(page, server, churn, work):
+    more = threading.Event()
+
+    def deploys():
+        yield Event("step", "Send 3 files")
+        more.wait(30)
+        yield Event("done")
+
+    page.goto(f"{server.address}/models/churn")
+    offer = page.get_by_role("button", name="Deploy v1…")
+    expect(offer).to_be_visible()
+    order = Order("deploy", "churn@1", {"to": "local"})
+    jobs.start(work, "deploy", "churn@1", deploys, request=order.as_dict())
+    try:
+        expect(page.locator("section.next")).to_contain_text(
+            "Deploy churn v1 on local is under way."
+        )
+        expect(offer).to_have_count(0)
+        page.get_by_role("button", name="Deploy", exact=True).click()
+        button = drawer(page).get_by_role("button", name="Deploy churn v1 on local")
+        expect(button).to_be_disabled()
+        expect(button).to_have_accessible_description(re.compile("by one at a time on local"))
+        assert findings(page) == []
+        drawer(page).get_by_role("button", name="Watch it").click()
+        expect(drawer(page).locator(".line-running")).to_contain_text("Send 3 files")
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Deploy", exact=True).click()
+        expect(button).to_be_disabled()
+    finally:
+        more.set()
+    expect(button).to_be_enabled()
+    expect(offer).to_be_visible()
+    assert orders.under_way(work, "churn") == {}
+
+
+def test_log_of_a_failed_job_is_opened_at_its_end(page, server, work):
+    said = "\n".join(f"line {number}" for number in range(300))
+
+    def fails():
+        yield Event("step", "Start v1")
+        for line in said.splitlines():
+            yield Event("log", line)
+        raise Problem("churn v1 failed 0.4 s after its start.", detail=said)
+
+    jobs.start(work, "deploy", "churn", fails)
+    page.goto(f"{server.address}/jobs")
+    page.get_by_role("button", name="Deploy churn").click()
+    at_end = "box => box.scrollTop > 100 && box.scrollTop + box.clientHeight > box.scrollHeight - 2"
+    words = drawer(page).locator(".problem .log pre")
+    expect(words).to_be_visible()
+    page.wait_for_function(at_end, arg=words.element_handle())
+    drawer(page).locator(".line .log summary").click()
+    page.wait_for_function(at_end, arg=drawer(page).locator(".line .log pre").element_handle())
 
 
 # Try it

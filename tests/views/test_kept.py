@@ -171,7 +171,9 @@ def test_store_is_verified_backed_up_and_put_back_from_the_settings(
     store.get_by_role("button", name="Back up").click()
     page.get_by_label("Folder of the backup").fill(str(tmp_path / "kept"))
     page.get_by_role("button", name="Put it in place of the store").click()
-    expect(drawer(page).locator(".result")).to_contain_text("The store is as it was")
+    expect(drawer(page).locator(".result")).to_contain_text(
+        re.compile(r"The store is as it was on \d{4}-\d\d-\d\d at \d\d:\d\d \(just now\)")
+    )
     assert names(work) == ["churn"]
     page.goto(server.address)
     expect(page.get_by_role("link", name="churn", exact=True)).to_be_visible()
@@ -239,7 +241,10 @@ def test_jobs_open_beside_any_page_and_live(page, server, work, churn):
     expect(drawer(page)).to_contain_text("No jobs yet")
     page.keyboard.press("Escape")
     page.goto(f"{server.address}/models/churn/files")
-    page.get_by_role("button", name="Commit v2").click()
+    commit = page.get_by_role("button", name="Commit", exact=True)
+    expect(commit).not_to_contain_class("btn-primary")
+    expect(page.locator(".tab")).to_contain_text("Commit makes v2 once something is.")
+    commit.click()
     expect(drawer(page).locator(".result")).to_contain_text("Nothing changed since v1.")
     page.keyboard.press("Escape")
     page.get_by_role("link", name="Jobs").click()

@@ -20,7 +20,7 @@ from .loop import Agent, Payload, operation
 from .managers import supervisor
 from .retention import rollback_target
 from .supervise import serving
-from .words import cannot_write
+from .words import cannot_write, told
 
 if TYPE_CHECKING:
     from .supervise import Supervisor
@@ -110,6 +110,8 @@ def _state(each: dict[str, Any]) -> str:
     open_to_all = [one for one in each["fronts"] if one.get("accepting")]
     if any(one["ready"] and one["release"] == each["current"] for one in open_to_all):
         return "serving"
+    if each["current"] is None:
+        return "never served"  # who deployed it first was cut off
     return "stopped" if each["stopped"] else "failing"
 
 
@@ -141,12 +143,12 @@ def _become(agent: Agent, instance: Instance, action: str, release: str) -> None
     manifest = read_json(instance.release(release) / "release.json")
     if wrong or manifest is None:
         cause = "; ".join(wrong[:5])
-        raise Failure(f"Release {release} cannot be production: it is damaged.", cause=cause)
+        raise Failure(f"{name} {told(release)} cannot be production: it is damaged.", cause=cause)
     scoring, meant = manifest["scoring"], exposure.of_release(manifest)
     now = read_json(instance.release(current or "") / "release.json") or manifest
     if meant != exposure.of_release(now):
         raise Failure(
-            f"Release {release} is {meant}, and the one in production is not.",
+            f"{name} {told(release)} is {meant}, and the one in production is not.",
             remedy="Opening and closing the port takes RhythmicML itself: see `adopt`.",
         )
     if not manager.listening(instance):
@@ -188,7 +190,7 @@ def _prove(agent: Agent, name: str, release: str, scoring: dict[str, Any]) -> No
     if not report["passed"]:
         cause = " ".join(report["over"][:5])
         raise Failure(
-            f"Release {release} did not pass its gate.", cause=cause, detail=report["log"]
+            f"{name} {told(release)} did not pass its gate.", cause=cause, detail=report["log"]
         )
 
 

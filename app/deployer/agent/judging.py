@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .words import told
+
 NO_LIMITS: Mapping[str, Any] = {
     "tolerance": (1e-6, 1e-9),
     "must_match": True,
@@ -65,7 +67,7 @@ def _changed(report: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[s
     most = limits["max_changed"]
     if most is not None and rows and differ / rows > most:
         yield (
-            f"{differ} of {_count(rows, 'row')} differ from {report['against']}; "
+            f"{differ} of {_count(rows, 'row')} differ from {told(report['against'])}; "
             f"max_changed allows {most:.4g} of them."
         )
 
@@ -77,7 +79,7 @@ def _latency(report: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[s
         yield f"Its p99 is {_ms(new['p99'])}; max_latency allows {_ms(most)}."
     if new and current and ratio is not None and new["median"] > ratio * current["median"]:
         yield (
-            f"Its median is {_ms(new['median'])}, {report['against']}'s "
+            f"Its median is {_ms(new['median'])}, {told(report['against'])}'s "
             f"{_ms(current['median'])}; max_latency_ratio allows {ratio:g} times that."
         )
 
@@ -87,7 +89,7 @@ def _memory(report: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[st
     ratio = limits["max_memory_ratio"]
     if new and current and ratio is not None and new > ratio * current:
         yield (
-            f"It took {_mb(new)} of memory, {report['against']} {_mb(current)}; "
+            f"It took {_mb(new)} of memory, {told(report['against'])} {_mb(current)}; "
             f"max_memory_ratio allows {ratio:g} times that."
         )
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 FAR = 64 << 20  # bytes of a file, its end, that are looked through for lines that are wanted
 BLOCK = 1 << 20  # that are looked through at once
 FRESH = re.compile(rb"\n(?![ \t\r\n])(?=.)", re.DOTALL)  # before a line that stands by itself
-FAR_LINES = 200_000  # of a journal
+FAR_LINES = 200_000  # of a journal, where journalctl does not find them
+WITHIN = 5.0  # seconds in which it does, or is given up
+IN_STAMPS = re.compile(r"[\dT:.+\[\]\s-]*")
 WIDEST = 1 << 20  # bytes that are taken for one line at most
 
 
@@ -57,21 +59,54 @@ def _sifted(
     agent: Agent, manager: Systemd, instance: Instance, args: dict[str, Any], sieve: Sieve
 ) -> None:
     """The lines of a journal that are wanted: the last of those that were, then those that come."""
+
+    def pass_on(_: str, line: str) -> None:
+        if sieve.passes(line):
+            _say(agent, line)
+
+    found = _grepped(agent, manager, instance, args, sieve)
+    for line in _looked_through(agent, manager, instance, args, sieve) if found is None else found:
+        _say(agent, line)
+    if args["follow"]:
+        execute(agent, manager.journal_of(instance, 0, True), on_line=pass_on)
+
+
+def _grepped(
+    agent: Agent, manager: Systemd, instance: Instance, args: dict[str, Any], sieve: Sieve
+) -> list[str] | None:
+    """What journalctl itself finds, from the newest on; None where it cannot, or not in time.
+
+    It looks at what was said, not at the stamps before it, and knows the case of ASCII alone; of a
+    level it knows nothing.
+    """
+    text = str(args.get("grep") or "")
+    if args.get("level") or not text.isascii() or IN_STAMPS.fullmatch(text):
+        return None
+    if "+PCRE2" not in execute(agent, ["journalctl", "--version"], deadline=WITHIN).out:
+        return None
+    found: list[str] = []
+    argv = [*manager.journal_of(instance, args["lines"], False), "--reverse"]
+    argv += ["--case-sensitive=no", f"--grep={re.escape(text)}"]
+
+    def keep(_: str, line: str) -> None:
+        if sieve.passes(line):
+            found.append(line)
+
+    done = execute(agent, argv, deadline=WITHIN, on_line=keep)
+    return None if done.late else found[::-1]
+
+
+def _looked_through(
+    agent: Agent, manager: Systemd, instance: Instance, args: dict[str, Any], sieve: Sieve
+) -> Iterable[str]:
     last: deque[str] = deque(maxlen=args["lines"])
 
     def keep(_: str, line: str) -> None:
         if sieve.passes(line):
             last.append(line)
 
-    def pass_on(_: str, line: str) -> None:
-        if sieve.passes(line):
-            _say(agent, line)
-
     execute(agent, manager.journal_of(instance, FAR_LINES, False), on_line=keep)
-    for line in last:
-        _say(agent, line)
-    if args["follow"]:
-        execute(agent, manager.journal_of(instance, 0, True), on_line=pass_on)
+    return last
 
 
 def _from_files(agent: Agent, instance: Instance, args: dict[str, Any], sieve: Sieve) -> None:

@@ -30,6 +30,7 @@ from .loop import ClientGone, op
 from .managers import supervisor
 from .ports import claim
 from .retention import pinned
+from .words import told
 
 if TYPE_CHECKING:
     from .loop import Agent, Payload
@@ -101,7 +102,8 @@ def _way(folder: Path, target: Path) -> str:
 def listen(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, Any]:
     """Write the units, open the public socket. args: name, port, release, units, exposure.
 
-    A port that was closed before is closed again when nothing becomes production.
+    A port that was closed before is closed again when nothing becomes production; what has none
+    then is deployed no more than before.
     """
     instance = Instance(agent.base, args["name"])
     manager = supervisor(agent)
@@ -110,7 +112,7 @@ def listen(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
     ensure_tokens(instance)
     if not manager.listening(instance):
         agent.opened = True
-        agent.undo.append(lambda: manager.close(instance))
+        agent.undo.append(lambda: _closed_again(manager, instance))
     if args["units"]:
         manager.write_units(args["units"])
         crash_point("units-written")
@@ -120,6 +122,14 @@ def listen(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
     facts = {"port": args["port"], "mode": manager.mode}
     replace(instance.facts_file, json.dumps(facts).encode() + b"\n")
     return facts
+
+
+def _closed_again(manager: Supervisor, instance: Instance) -> None:
+    """A first deployment that failed leaves its release, its log and its tokens to the next."""
+    manager.close(instance)
+    if instance.current() is None:
+        manager.remove_units(instance)
+        instance.facts_file.unlink(missing_ok=True)
 
 
 def _make_ask_folder(agent: Agent, instance: Instance) -> None:
@@ -165,7 +175,8 @@ def start_and_wait(
         if not ran_before:
             manager.stop(instance, release)
         after = _after_failure(instance, release)
-        raise _never_ready(release, seconds, timeout, why, detail, after) from None
+        named, its_words = f"{instance.name} {told(release)}", _said(release, detail)
+        raise _never_ready(named, seconds, timeout, its_words, why, detail, after) from None
     return {"seconds": round(time.monotonic() - began, 3), **said}
 
 
@@ -230,19 +241,18 @@ def _where(said: str) -> str:
 
 
 def _never_ready(
-    release: str, seconds: float, within: float, why: str, detail: str, after: str
+    named: str, seconds: float, within: float, said: str, why: str, detail: str, after: str
 ) -> Failure:
     if seconds >= within:
         return Failure(
-            f"Release {release} was not ready after {within:g} s.",
+            f"{named} was not ready after {within:g} s.",
             remedy="Raise `start_timeout` under [deploy] if the model needs longer to load. "
             + after,
             detail=detail,
             kind="GateFailed",
         )
-    said = _said(release, detail)
     return Failure(
-        f"Release {release} failed {seconds:.1f} s after its start.",
+        f"{named} failed {seconds:.1f} s after its start.",
         cause=said or f"Its process ended ({why}).",
         remedy=f"{missing_library(said) or _where(said)} {after}",
         detail=detail,

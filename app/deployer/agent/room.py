@@ -14,6 +14,9 @@ CGROUPS = Path("/sys/fs/cgroup")
 TOLD = frozenset(("avx", "avx2", "fma", "sse4_2", "popcnt", "avx512f"))
 """The processor flags that some package is known to need."""
 
+GPU = ("/proc/driver/nvidia", "/dev/nvidia0", "/dev/nvhost-gpu", "/dev/dxg")
+"""One is there where a driver of NVIDIA is: on servers, in containers, on Jetson, in WSL."""
+
 
 def facts(base: Path, fronts: list[dict[str, Any]]) -> dict[str, Any]:
     """Bytes and counts; null where it cannot be found out.
@@ -31,6 +34,7 @@ def facts(base: Path, fronts: list[dict[str, Any]]) -> dict[str, Any]:
         "memory_used": sum(each for each in peaks if each) or None,
         "libc": libc(),
         "flags": flags(read_text("/proc/cpuinfo")),
+        "gpu": any(os.path.exists(path) for path in GPU),
     }
 
 

@@ -218,14 +218,18 @@ class Systemd:
         for name in ("guard", "warm", "wake"):
             self.no_longer(f"{name}-{instance.name}")
         self._ctl("clean", "--what=cache", "--what=state", _service(instance, CURRENT))
-        for name in (_socket(instance), _service(instance, ""), _ask(instance)):
-            (self.folder / name).unlink(missing_ok=True)
+        self.remove_units(instance)
         instance.asked_at.unlink(missing_ok=True)
-        self.remove_tunnels(self.tunnels(instance))
         for left in instance.asked_at.parent.glob(f"{instance.name}.*.sock"):
             left.unlink(missing_ok=True)
         shutil.rmtree(instance.tunnel, ignore_errors=True)
         shutil.rmtree(self.sockets / instance.name, ignore_errors=True)
+
+    def remove_units(self, instance: Instance) -> None:
+        """Those of its sockets, its service and its tunnels; what it has kept stays."""
+        self.remove_tunnels(self.tunnels(instance))
+        for name in (_socket(instance), _service(instance, ""), _ask(instance)):
+            (self.folder / name).unlink(missing_ok=True)
         self._must("daemon-reload")
 
     # Tunnels to stages elsewhere (tunnels.py)
@@ -429,6 +433,9 @@ class Keeper:
 
     def forget(self, instance: Instance) -> None:
         instance.asked_at.unlink(missing_ok=True)
+
+    def remove_units(self, instance: Instance) -> None:
+        pass
 
     def tunnels(self, instance: Instance) -> list[str]:
         return []

@@ -24,6 +24,7 @@ from .managers import supervisor
 from .ports import claim
 from .releases import start_and_wait
 from .supervise import listening_sockets, open_sockets, parent_of, serving
+from .words import told
 
 if TYPE_CHECKING:
     from .loop import Agent, Payload
@@ -103,7 +104,7 @@ def switch(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, An
         if lost:
             raise lost
         raise Failure(
-            f"Release {release} was ready and then did not accept requests.",
+            f"{instance.name} {told(release)} was ready and then did not accept requests.",
             remedy="The last lines of its log say why. Production is as it was.",
             detail=manager.log(instance, unit, 50),
             kind="GateFailed",
@@ -131,7 +132,8 @@ def confirm(agent: Agent, args: dict[str, Any], payload: Payload) -> dict[str, A
         return _clear_up(agent, manager, instance, noted, args["keep_warm"])
     except Failure as failure:
         raise Failure(
-            f"{noted['release']} is production, but what comes after the switch failed.",
+            f"{instance.name} {told(noted['release'])} is production, "
+            "but what comes after the switch failed.",
             cause=f"{failure.what} {failure.cause}",
             remedy=f"When that is mended: rhythmicml start {instance.name}",
         ) from failure

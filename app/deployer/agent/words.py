@@ -31,3 +31,11 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length or seconds == length:
             return f"{seconds / length:g} {unit}"
     return f"{seconds:g} s"
+
+
+def told(release: str, *others: str) -> str:
+    """A release by its version, which is what people know; whole where one of `others` is another
+    of that version, of other settings or for another runtime."""
+    version = release.partition("-")[0]
+    alike = any(each != release and each.startswith(f"{version}-") for each in others)
+    return release if alike else version
