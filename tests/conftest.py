@@ -19,6 +19,9 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 # Nothing of the tests gets into the keyring of whoever runs them, here or in programs started here.
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
 
+# The program is started thousands of times, as people start it: compiled once, not each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 @pytest.fixture
 def work(tmp_path):
