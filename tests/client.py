@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import json
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
+
+from app.services import deployments
+from app.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 
@@ -71,10 +78,40 @@ class Client:
         words = ("--identity", str(guest.key), "--accept-key", guest.fingerprint, *more)
         self("location", "add", name, url, *words)
 
+    def settled(self) -> Client:
+        """The same user, who deployed to this machine before: see `settle`."""
+        self.home.mkdir(0o700, parents=True, exist_ok=True)
+        settle(self.home / "local")
+        return self
+
     def undeploy_all(self) -> None:
-        """Leave nothing of this user's models on any host."""
-        for row in self("status"):
-            self("undeploy", row["model"], "--on", row["location"], "--purge", "--yes", "--force")
+        """Leave nothing of this user's models on any host. In this process, as no test is it."""
+        work = Workspace(self.home)
+        with work.open_store() as store:
+            left = store.instances.all()
+        for each in left:
+            list(deployments.undeploy(work, each.model, to=each.location, purge=True, force=True))
+
+
+def settle(base: Path) -> None:
+    """Put the runtime and an environment without packages there, as deployments before left them.
+
+    So the first deployment of a test need not build what those of other tests build.
+    """
+    base.mkdir(0o700)
+    for folder in ("runtime", "envs"):
+        shutil.copytree(_settled_base() / folder, base / folder, symlinks=True)
+
+
+@functools.cache
+def _settled_base() -> Path:
+    """A base folder of this machine to which a model was deployed."""
+    folder = Path(tempfile.mkdtemp(prefix="rhythmicml-settled-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    client = Client(folder / "home")
+    client("deploy", str(write_model(folder / "model", "settled")))
+    client("undeploy", "settled", "--yes")
+    return client.home / "local"
 
 
 PREDICT = """

@@ -82,7 +82,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(home):
-    client = Client(home / "home")
+    client = Client(home / "home").settled()
     yield client
     client.undeploy_all()
 

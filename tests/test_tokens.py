@@ -27,10 +27,9 @@ ANSWER = {"predictions": [12.0]}
 
 @pytest.fixture
 def client(tmp_path):
-    client = Client(tmp_path / "home")
+    client = Client(tmp_path / "home").settled()
     yield client
-    for row in client("status"):
-        client("undeploy", row["model"], "--purge", "--yes")
+    client.undeploy_all()
 
 
 @pytest.fixture

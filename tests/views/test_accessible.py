@@ -29,7 +29,7 @@ TABS = ("", "/files", "/versions", "/configuration", "/metadata", "/try", "/inst
 @pytest.fixture
 def filled(work, tmp_path):
     """A store with a model of two versions, one that has none, one with a secret."""
-    client = Client(work.home)
+    client = Client(work.home).settled()
     folder = write_model(tmp_path / "churn", "churn")
     toml = folder / "rhythmicml.toml"
     toml.write_text(
@@ -49,7 +49,7 @@ def filled(work, tmp_path):
     client("add", str(told))
     client("commit", "told")
     yield client
-    client("undeploy", "churn", "--purge", "--yes")
+    client.undeploy_all()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

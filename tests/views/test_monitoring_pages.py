@@ -72,12 +72,12 @@ def when_collected(work, server, name, more_than=0):
 
 @pytest.fixture
 def loaded(work, tmp_path):
-    client = Client(work.home)
+    client = Client(work.home).settled()
     client("deploy", str(write_model(tmp_path / "churn", "churn")))
     load = Load(next(row["port"] for row in client("status")))
     yield client
     load.end()
-    client("undeploy", "churn", "--purge", "--yes")
+    client.undeploy_all()
 
 
 def cells(page):

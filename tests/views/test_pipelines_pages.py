@@ -34,7 +34,7 @@ def model(folder, name, script, *, taken="", given="", sample="[]"):
 @pytest.fixture
 def client(work, tmp_path):
     """Two models, each with a version, deployed nowhere."""
-    client = Client(work.home)
+    client = Client(work.home).settled()
     request = '[{"a": 1, "b": 2}, {"a": 3, "b": 4}]'
     client("add", model(tmp_path / "sums", "sums", FEATURES % "total", given="total",
                         sample=request))  # fmt: skip
