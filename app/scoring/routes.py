@@ -28,6 +28,7 @@ from .outputs import Outputs, empty
 from .protocols import Answer, Asked, Dialect, kserve, mlflow, native, oip, take
 from .readers import Readers
 from .release import Release
+from .schema import UNNAMED
 from .streams import Stream
 
 encode = msgspec.json.encode
@@ -262,7 +263,7 @@ class Routes:
 
         def finish(result: Result) -> None:
             if isinstance(result, Outputs):
-                self.outputs = result.described(oip.NAME)
+                self.outputs = result.described(UNNAMED)
                 keep(result)
             self._finish(request, asked, stream, result)
 

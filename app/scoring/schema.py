@@ -25,6 +25,7 @@ KINDS = {
     "bytes": "bytes",
 }
 MATRIX = "inputs"  # the name of the one input of a model that takes a matrix
+UNNAMED = "predict"  # the name of the one output of a model that names none
 FLOATS = {"float16": 65504.0, "float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
 
 

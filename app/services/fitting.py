@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 from app.scoring.pipeline.expressions import EVERY, Reference
 from app.scoring.pipeline.graph import INPUT, Graph, Stage
-from app.scoring.protocols.oip import NAME as UNNAMED
-from app.scoring.schema import FLOATS, Field, Schema, whole
+from app.scoring.schema import FLOATS, UNNAMED, Field, Schema, whole
 
 Fields = dict[str, Field]
 TEXTS = ("string", "category", "datetime")

@@ -19,7 +19,7 @@ from ..errors import Refusal
 from ..inputs import OBJECT, Buffer, Numbers, Tensor, nested
 from ..outputs import Column, Outputs, empty
 from ..protocols import oip
-from ..schema import CODES, DATATYPES, MATRIX
+from ..schema import CODES, DATATYPES, MATRIX, UNNAMED
 from . import table
 from .ask import Response
 from .table import Unfit
@@ -61,7 +61,7 @@ class Known(NamedTuple):
         if not self.outputs:
             return Outputs("json", [])
         made = empty([(one.name, CODES.get(one.type, OBJECT), one.shape) for one in self.outputs])
-        if made.names != (oip.NAME,):
+        if made.names != (UNNAMED,):
             return made
         return (
             Outputs("json", []) if made.columns[0].code == OBJECT else table.array_of(*made.columns)
@@ -186,7 +186,7 @@ def _why(error: Exception) -> str:
 
 def _of_tensors(tensors: list[Tensor]) -> Outputs:
     """One without a name of its own is an array or plain rows; others are columns."""
-    if [one.name for one in tensors] == [oip.NAME]:
+    if [one.name for one in tensors] == [UNNAMED]:
         column = _column(tensors[0])
         if column.code != OBJECT:
             return table.array_of(column)

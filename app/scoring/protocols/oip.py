@@ -22,6 +22,7 @@ from ..errors import Refusal, bad_input
 from ..http import JSON, Request
 from ..inputs import OBJECT, Buffer, Numbers, Reader, Tensor, flatten, raw
 from ..outputs import Column, Outputs, Part
+from ..schema import UNNAMED
 from . import OCTETS, Answer, Asked, Dialect, blocks, read_json
 
 CODES = {
@@ -30,7 +31,6 @@ CODES = {
     "FP16": "e", "FP32": "f", "FP64": "d", "BYTES": OBJECT,
 }  # fmt: skip
 DATATYPES = {code: name for name, code in CODES.items()}
-NAME = "predict"  # of the output of a model that names none
 SIZE = b"inference-header-content-length"
 EXTENSIONS = ["binary_tensor_data"]
 MOST_HOLLOW = 1 << 16
@@ -242,7 +242,7 @@ class Written(NamedTuple):
 
 
 def write(wish: Wish, model: str, version: str, outputs: Outputs) -> Answer:
-    written = [_written(part, binary) for part, binary in _wanted(wish, outputs.tensors(NAME))]
+    written = [_written(part, binary) for part, binary in _wanted(wish, outputs.tensors(UNNAMED))]
     answer: dict[str, Any] = {"model_name": model, "model_version": version}
     if wish.id is not None:
         answer["id"] = wish.id
