@@ -140,8 +140,13 @@ def predict(model, inputs: list):
 """A script that takes a second longer while a file is there."""
 
 
-def write_model(folder: Path, name: str, factor: float = 2.0, script: str = PREDICT) -> Path:
-    """A model without packages, so that tests wait for what they test."""
+def write_model(
+    folder: Path, name: str, factor: float = 2.0, script: str = PREDICT, watch: str = ""
+) -> Path:
+    """A model without packages, so that tests wait for what they test.
+
+    watch: how long a new release of it is watched in production, if not as long as any.
+    """
     (folder / "artifacts").mkdir(parents=True, exist_ok=True)
     (folder / "artifacts" / "weights.json").write_text(json.dumps({"factor": factor}))
     (folder / "predict.py").write_text(script)
@@ -149,8 +154,13 @@ def write_model(folder: Path, name: str, factor: float = 2.0, script: str = PRED
     (folder / "sample.json").write_text('{"inputs": [[1, 2, 3]]}')
     (folder / "rhythmicml.toml").write_text(
         f'[model]\nname = "{name}"\n[dependencies]\npython = "3.11"\n'
+        + (f'[gate]\nwatch = "{watch}"\n' if watch else "")
     )
     return folder
+
+
+briefly_watched = functools.partial(write_model, watch="0.2s")
+"""The same model, for tests that make new releases and mean something else than the watch."""
 
 
 def own_port() -> int:

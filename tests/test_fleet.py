@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from client import PREDICT, Client, settle, write_model
+from client import PREDICT, Client, settle
+from client import briefly_watched as write_model
 
 sys.path.insert(0, str(Path(__file__).parent / "deployer"))
 from sshd import SSHD, Sshd, free_port, make_key

@@ -12,7 +12,8 @@ import zipfile
 from functools import partial
 
 import pytest
-from client import PREDICT, Client, Failed, Together, own_port, write_model
+from client import PREDICT, Client, Failed, Together, own_port
+from client import briefly_watched as write_model
 
 
 @pytest.fixture
