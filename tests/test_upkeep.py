@@ -23,7 +23,7 @@ def run(client, *words):
 def client(tmp_path_factory):
     """Somebody with two versions of `churn` on this machine, the second in production."""
     home = tmp_path_factory.mktemp("upkeep")
-    client = Client(home / "home").settled()
+    client = Client(home / "home")
     folder = write_model(home / "churn", "churn")
     (folder / "tool.sh").write_text("#!/bin/sh\n")
     (folder / "tool.sh").chmod(0o755)
