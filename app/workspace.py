@@ -43,8 +43,11 @@ class Workspace:
         with Recorded(self.home) as recorded:
             yield recorded
 
-    def reach(self, location: Location) -> Road:
-        """An open way to a location; close it, or use it in a `with`."""
+    def reach(self, location: Location, *, looking: bool = False) -> Road:
+        """An open way to a location; close it, or use it in a `with`.
+
+        looking: only questions will be asked, which on this machine takes no process.
+        """
         from app.deployer.road import open_road
 
-        return open_road(location, self.home, ask=self.ask)
+        return open_road(location, self.home, ask=self.ask, looking=looking)

@@ -15,15 +15,17 @@ class Lost(Exception):
 
 
 class Link(Protocol):
-    """Bytes to and from one agent. here: whether it is on this machine.
+    """Bytes to and from one agent.
 
     patience: how long `read` waits for a byte before it raises TimeoutError. Agents beat, so
     silence means that the other side is gone.
     """
 
-    here: bool
     place: str
     patience: float
+
+    def start(self, base: str, silence: float, request: bytes) -> None:
+        """Have the agent begin, its first answer next to be read. Raises a Problem."""
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes, b"" at the end. Raises Lost, TimeoutError."""

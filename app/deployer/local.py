@@ -1,4 +1,4 @@
-"""The link to an agent on this machine: a subprocess."""
+"""The link to an agent on this machine: a subprocess, or (within.py) threads of ours."""
 
 from __future__ import annotations
 
@@ -9,34 +9,22 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from app import portable, scratch
 from app.deployer.agent.fronts import dial
 from app.deployer.link import PATIENCE, Address, Lost
-from app.deployer.starting import local_command
+from app.deployer.starting import compiled, local_command, start_agent
 from app.errors import Problem, Unreachable
 
 
-class LocalLink:
-    """Runs the agent in a session of its own, so that Ctrl-C in the terminal reaches only us."""
+class Pipes:
+    """The bytes to and from an agent on this machine."""
 
-    def __init__(self) -> None:
-        _refuse_windows()
-        self.here = True
+    def __init__(self, to: IO[bytes], from_: IO[bytes]) -> None:
         self.place = "This machine"
         self.patience = PATIENCE
-        self._said = tempfile.TemporaryFile(dir=scratch.folder())  # noqa: SIM115
-        self._process = subprocess.Popen(
-            local_command("local"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            bufsize=0,
-            start_new_session=True,
-        )
-        assert self._process.stdin
-        assert self._process.stdout
-        self._input, self._output = self._process.stdin, self._process.stdout
+        self._input, self._output = to, from_
 
     def read(self, size: int) -> bytes:
         try:
@@ -57,6 +45,38 @@ class LocalLink:
     def end_input(self) -> None:
         with contextlib.suppress(OSError):
             self._input.close()
+
+    def dial(self, address: Address) -> socket.socket:
+        try:
+            if isinstance(address, tuple):
+                peer = socket.create_connection(address, 10)
+                peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return peer
+            return dial(Path(address))
+        except OSError as error:
+            raise Unreachable(f'"{address}" on this machine does not answer.') from error
+
+
+class LocalLink(Pipes):
+    """Runs the agent in a session of its own, so that Ctrl-C in the terminal reaches only us."""
+
+    def __init__(self) -> None:
+        refuse_windows()
+        self._said = tempfile.TemporaryFile(dir=scratch.folder())  # noqa: SIM115
+        self._process = subprocess.Popen(
+            local_command("local"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            bufsize=0,
+            start_new_session=True,
+        )
+        assert self._process.stdin
+        assert self._process.stdout
+        super().__init__(self._process.stdin, self._process.stdout)
+
+    def start(self, base: str, silence: float, request: bytes) -> None:
+        start_agent(self, base, silence, request, compiled())
 
     def close(self) -> None:
         """Wait for the agent's end; bring it about when it does not come."""
@@ -85,18 +105,8 @@ class LocalLink:
         self._said.seek(0)
         return self._said.read()[-4096:].decode("utf-8", "replace").strip()
 
-    def dial(self, address: Address) -> socket.socket:
-        try:
-            if isinstance(address, tuple):
-                peer = socket.create_connection(address, 10)
-                peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return peer
-            return dial(Path(address))
-        except OSError as error:
-            raise Unreachable(f'"{address}" on this machine does not answer.') from error
 
-
-def _refuse_windows() -> None:
+def refuse_windows() -> None:
     if sys.platform == "win32":
         raise Problem(
             "Nothing can be deployed to this machine: it runs Windows.",

@@ -1,6 +1,6 @@
 """The way to a host: start the agent there, speak to it, send it files, reach its ports.
 
-Two kinds, one contract: this machine (a subprocess) and SSH (ssh.py). What differs is a Link.
+Two kinds, one contract: this machine (local.py) and SSH (ssh.py). What differs is a Link.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from app.deployer.agent import frames
 from app.deployer.forward import Forward
 from app.deployer.keychain import Ask
 from app.deployer.link import PATIENCE, Address, Link, Lost
-from app.deployer.starting import START, start_agent
+from app.deployer.starting import START
 from app.deployer.trust import Trust
 from app.deployer.uploads import Blob, Progress
 from app.errors import Busy, GateFailed, Left, NotFound, Problem, Refused, Stale, Unreachable
@@ -233,7 +233,7 @@ class Road:
         pending = self._waiting[0] = Pending(self.place, "hello", None, None)
         request = frames.encode({"id": 0, "do": "hello"})
         try:
-            start_agent(self._link, self._base, SILENCE, request)
+            self._link.start(self._base, SILENCE, request)
             for thread in self._threads:
                 thread.start()
             hello: dict[str, Any] = pending.result(START)
@@ -364,6 +364,13 @@ def open_local(base: Path, lists: Path | None = None) -> Road:
     return Road(LocalLink, str(base), lists=lists)
 
 
+def open_within(base: Path) -> Road:
+    """A way to this machine for questions: no process is started (within.py)."""
+    from app.deployer.within import WithinLink
+
+    return Road(lambda: WithinLink(str(base), SILENCE), str(base))
+
+
 def open_ssh(
     location: Location, *, trust: Trust, ask: Ask | None = None, lists: Path | None = None
 ) -> Road:
@@ -373,10 +380,16 @@ def open_ssh(
     return Road(lambda: connect(location, trust, ask), location.base, lists=lists)
 
 
-def open_road(location: Location, home: Path, *, ask: Ask | None = None) -> Road:
-    """The way to a location, whichever kind it is. home: the user's data folder."""
+def open_road(
+    location: Location, home: Path, *, ask: Ask | None = None, looking: bool = False
+) -> Road:
+    """The way to a location, whichever kind it is. home: the user's data folder.
+
+    looking: only questions will be asked.
+    """
     lists = home / "chunks"
     if location.kind == "local":
-        return open_local(Path(location.base or home / "local"), lists)
+        base = Path(location.base or home / "local")
+        return open_within(base) if looking else open_local(base, lists)
     with keychain.answering(ask) as answers:
         return open_ssh(location, trust=Trust.of(home), ask=answers, lists=lists)

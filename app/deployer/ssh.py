@@ -215,7 +215,6 @@ class SshLink:
     def __init__(
         self, transports: list[Transport], place: str, location: Location, ask: Ask | None
     ) -> None:
-        self.here = False
         self.place = place
         self.patience = PATIENCE
         self._transports = transports
@@ -242,6 +241,9 @@ class SshLink:
                     raise
                 time.sleep(0.1 * 2**attempt)
         raise AssertionError("unreachable")
+
+    def start(self, base: str, silence: float, request: bytes) -> None:
+        start_agent(self, base, silence, request)
 
     def read(self, size: int) -> bytes:
         self._channel.settimeout(self.patience)

@@ -112,10 +112,12 @@ def _code(name: str) -> Any:
     return cast("InspectLoader", spec.loader).get_code(full)
 
 
-def start_agent(link: Link, base: str, silence: float, request: bytes) -> None:
-    """Send the agent and its first request; return when its first byte is next to be read."""
+def start_agent(link: Link, base: str, silence: float, request: bytes, code: bytes = b"") -> None:
+    """Send the agent and its first request; return when its first byte is next to be read.
+
+    code: as `compiled` gives it, for a Python as ours.
+    """
     first, sources = program()
-    code = compiled() if link.here else b""
     sentinel = secrets.token_hex(16)
     crash = os.environ.get("RHYTHMICML_CRASH_AT", "")
     chosen = {

@@ -52,7 +52,7 @@ def collect(
 def ask(work: Workspace, location: Location) -> dict[str, dict[str, Any]]:
     """What a host says of its instances; brings what those of ours recorded."""
     try:
-        with work.reach(location) as road:
+        with work.reach(location, looking=True) as road:
             said = instances.asked_of(road, location)
             _bring(work, road, location.name, set(said))
             return said

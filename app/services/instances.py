@@ -91,7 +91,7 @@ def _stages(
 
 def ask_host(work: Workspace, location: Location) -> dict[str, dict[str, Any]]:
     """Instance name → what the host says of it."""
-    with work.reach(location) as road:
+    with work.reach(location, looking=True) as road:
         return asked_of(road, location)
 
 

@@ -54,8 +54,8 @@ class Crew(Workspace):
     def of(cls, work: Workspace) -> Crew:
         return cls(work.home, _in_turn(work.ask))
 
-    def reach(self, location: Location) -> Road:
-        road = super().reach(location)
+    def reach(self, location: Location, *, looking: bool = False) -> Road:
+        road = super().reach(location, looking=looking)
         self.reached.add(location.name)
         self.roads.append(road)
         if self.stopping.is_set():

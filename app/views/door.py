@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import socket
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -102,6 +101,8 @@ def invited(
 
     status: to the status window. None when it does not answer.
     """
+    import urllib.request  # late: who opens the door itself does without, and sooner
+
     request = urllib.request.Request(
         f"{said['url']}/api/v1/invitations",
         data=json.dumps({"raise_window": raise_window, "status": status}).encode(),

@@ -47,6 +47,7 @@ from app.views import (
     upkeep,
 )
 from app.views.answers import Answers
+from app.views.compiled import Compiled
 from app.views.described import Malformed, NotJson
 from app.views.guard import CSRF_HEADER
 from app.views.markdown import inline, rendered
@@ -71,6 +72,7 @@ def create_app(work: Workspace, server: Server) -> Flask:
     app.url_rule_class = LateRule
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.jinja_env.bytecode_cache = Compiled(work.home)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
         ago=words.ago,

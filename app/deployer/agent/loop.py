@@ -1,8 +1,8 @@
 """The agent's loop: requests in, one after the other, events and answers out.
 
-One thread reads, the main thread works. A payload is read by the operation it belongs to, straight
-from the input, so nothing big is ever held whole. A third thread tells the client that we live,
-and ends us when the client does not.
+One thread reads, another works. A payload is read by the operation it belongs to, straight from
+the input, so nothing big is ever held whole. A third tells the client that we live, and has us end
+when the client does not.
 """
 
 from __future__ import annotations
@@ -128,6 +128,9 @@ class Agent:
         self._drained = threading.Event()
         self._answering = 0
         self._listening_since: float | None = None
+        self._threads = [
+            threading.Thread(target=work, daemon=True) for work in (self._watch, self._listen)
+        ]
 
     @property
     def system_wide(self) -> bool:
@@ -144,12 +147,21 @@ class Agent:
             with contextlib.suppress(Exception):
                 self.undo.pop()()
 
-    # What the main thread does.
+    def hang_up(self) -> None:
+        """Let go of the client, once served, where the program goes on without it."""
+        watch, listen = self._threads
+        self._give_up()
+        watch.join()  # it looks at the output
+        os.close(self.output)
+        listen.join()  # until the client lets go too
+        os.close(self.input)
+
+    # What the thread does that works.
 
     def serve(self) -> None:
         """Answer requests until the client is gone."""
-        threading.Thread(target=self._listen, daemon=True).start()
-        threading.Thread(target=self._watch, daemon=True).start()
+        for thread in self._threads:
+            thread.start()
         while not self.gone.is_set():
             request = self._requests.get()
             if request is None or self.gone.is_set():
@@ -234,8 +246,6 @@ class Agent:
                 last_beat = time.monotonic()
                 self._beat()
         self._give_up()
-        time.sleep(GRACE)
-        os._exit(75)
 
     def _beat(self) -> None:
         """Without ever waiting: a client that reads nothing must not stop the watch."""
@@ -267,7 +277,7 @@ class Agent:
         try:
             self._requests.put_nowait(None)
         except queue.Full:
-            pass  # the main thread looks at `gone` before it takes the next one
+            pass  # `serve` looks at `gone` before it takes the next one
 
 
 @contextlib.contextmanager
@@ -308,21 +318,35 @@ def claim_wires() -> tuple[int, int]:
     return wires
 
 
+def made(base: str, mode: str, wires: tuple[int, int], silence: float) -> Agent:
+    """An agent that knows all operations. base: as the client has it, "" for the usual one."""
+    for module in OPS:
+        importlib.import_module("." + module, __package__)
+    agent = Agent(Path("/"), mode, wires, silence)
+    try:
+        agent.base = base_folder(base, os.getuid() == 0)
+    except Failure as failure:
+        agent.unusable = failure
+    return agent
+
+
 def main(chosen: dict[str, Any], mode: str) -> None:
     """Say the sentinel, then serve until the client is gone."""
     os.umask(0o022)
     crash.asked = chosen.get("crash", "")
-    for module in OPS:
-        importlib.import_module("." + module, __package__)
-    agent = Agent(Path("/"), mode, claim_wires(), chosen["silence"])
-    try:
-        agent.base = base_folder(chosen["base"], os.getuid() == 0)
-    except Failure as failure:
-        agent.unusable = failure
+    agent = made(chosen["base"], mode, claim_wires(), chosen["silence"])
     signals.set_by(agent.gone, signal.SIGTERM)  # `unlock` asks us to end
     # Backwards: something else than we may be there, and send back what it gets.
     os.write(agent.output, chosen["sentinel"][::-1].encode())
+    threading.Thread(target=end_at_last, args=(agent.gone,), daemon=True).start()
     agent.serve()
     agent.take_back()
     sys.stderr.flush()
     os._exit(0)
+
+
+def end_at_last(gone: threading.Event) -> None:
+    """Whatever is being done still when the client is gone."""
+    gone.wait()
+    time.sleep(GRACE)
+    os._exit(75)
