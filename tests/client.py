@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import json
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
+
+from app.services import deployments
+from app.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 
@@ -71,10 +78,40 @@ class Client:
         words = ("--identity", str(guest.key), "--accept-key", guest.fingerprint, *more)
         self("location", "add", name, url, *words)
 
+    def settled(self) -> Client:
+        """The same user, who deployed to this machine before: see `settle`."""
+        self.home.mkdir(0o700, parents=True, exist_ok=True)
+        settle(self.home / "local")
+        return self
+
     def undeploy_all(self) -> None:
-        """Leave nothing of this user's models on any host."""
-        for row in self("status"):
-            self("undeploy", row["model"], "--on", row["location"], "--purge", "--yes", "--force")
+        """Leave nothing of this user's models on any host. In this process, as no test is it."""
+        work = Workspace(self.home)
+        with work.open_store() as store:
+            left = store.instances.all()
+        for each in left:
+            list(deployments.undeploy(work, each.model, to=each.location, purge=True, force=True))
+
+
+def settle(base: Path) -> None:
+    """Put the runtime and an environment without packages there, as deployments before left them.
+
+    So the first deployment of a test need not build what those of other tests build.
+    """
+    base.mkdir(0o700)
+    for folder in ("runtime", "envs"):
+        shutil.copytree(_settled_base() / folder, base / folder, symlinks=True)
+
+
+@functools.cache
+def _settled_base() -> Path:
+    """A base folder of this machine to which a model was deployed."""
+    folder = Path(tempfile.mkdtemp(prefix="rhythmicml-settled-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    client = Client(folder / "home")
+    client("deploy", str(write_model(folder / "model", "settled")))
+    client("undeploy", "settled", "--yes")
+    return client.home / "local"
 
 
 PREDICT = """
@@ -103,8 +140,13 @@ def predict(model, inputs: list):
 """A script that takes a second longer while a file is there."""
 
 
-def write_model(folder: Path, name: str, factor: float = 2.0, script: str = PREDICT) -> Path:
-    """A model without packages, so that tests wait for what they test."""
+def write_model(
+    folder: Path, name: str, factor: float = 2.0, script: str = PREDICT, watch: str = ""
+) -> Path:
+    """A model without packages, so that tests wait for what they test.
+
+    watch: how long a new release of it is watched in production, if not as long as any.
+    """
     (folder / "artifacts").mkdir(parents=True, exist_ok=True)
     (folder / "artifacts" / "weights.json").write_text(json.dumps({"factor": factor}))
     (folder / "predict.py").write_text(script)
@@ -112,8 +154,13 @@ def write_model(folder: Path, name: str, factor: float = 2.0, script: str = PRED
     (folder / "sample.json").write_text('{"inputs": [[1, 2, 3]]}')
     (folder / "rhythmicml.toml").write_text(
         f'[model]\nname = "{name}"\n[dependencies]\npython = "3.11"\n'
+        + (f'[gate]\nwatch = "{watch}"\n' if watch else "")
     )
     return folder
+
+
+briefly_watched = functools.partial(write_model, watch="0.2s")
+"""The same model, for tests that make new releases and mean something else than the watch."""
 
 
 def own_port() -> int:

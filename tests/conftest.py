@@ -19,6 +19,21 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 # Nothing of the tests gets into the keyring of whoever runs them, here or in programs started here.
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
 
+# The program is started thousands of times, as people start it: compiled once, not each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+LEFT_OUT = (
+    *("WebUIOmniboxPopup", "WebUIOmniboxFullPopup", "WebUIOmniboxAimPopup"),
+    # What Playwright leaves out itself, unless it is told what.
+    *("AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades"),
+    *("HttpsFirstBalancedModeAutoEnable", "LensOverlay", "MediaRouter", "PaintHolding"),
+    *("ThirdPartyStoragePartitioning", "AvoidCorsURLLoaderRestartOnRedirect", "AimEnabled"),
+    *("OptimizationHints", "NetworkTimeServiceQuerying", "PreconnectToSearch"),
+)
+"""Features of Chromium, none of them of pages. What its address bar suggests is drawn by pages of
+its own in each new window, which take half the time that a window takes."""
+
 
 @pytest.fixture
 def work(tmp_path):
@@ -58,7 +73,8 @@ def browser():
         pytest.skip("there is no Chromium")
     with sync_playwright() as playwright:
         window = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
+            executable_path=path,
+            args=["--no-sandbox", "--disable-gpu", f"--disable-features={','.join(LEFT_OUT)}"],
         )
         yield window
         window.close()

@@ -74,14 +74,14 @@ def churn(work, tmp_path, monkeypatch):
     monkeypatch.setattr(rules, "LATELY", 1.0)
     monkeypatch.setattr(rules, "STEADY", 1.0)
     monkeypatch.setattr(states, "LATELY", 5)
-    client = Client(work.home)
+    client = Client(work.home).settled()
     script = SLOW_WHILE.format(flag=str(tmp_path / "slow"))
     client("deploy", str(write_model(tmp_path / "churn", "churn", script=script)))
     with work.open_store() as store:
         for name in limits.DEFAULTS:  # this machine may be short of anything but these
             limits.change(store, name, {"down": 1.0, "p95": 0.8}.get(name))
     yield client
-    client("undeploy", "churn", "--purge", "--yes")
+    client.undeploy_all()
 
 
 def look_until(work, done, seconds=60):

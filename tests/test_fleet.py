@@ -1,6 +1,5 @@
 """One order to several locations: bases of this machine, and servers that are out of reach."""
 
-import contextlib
 import json
 import signal
 import subprocess
@@ -9,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from client import PREDICT, Client, Failed, write_model
+from client import PREDICT, Client, settle
+from client import briefly_watched as write_model
 
 sys.path.insert(0, str(Path(__file__).parent / "deployer"))
 from sshd import SSHD, Sshd, free_port, make_key
@@ -27,15 +27,14 @@ def client(tmp_path, monkeypatch):
     """Three bases on this machine, each a location, and one server that is down."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    client = Client(tmp_path / "home")
+    client = Client(tmp_path / "home").settled()
     with Workspace(client.home).open_store() as store:
         for name in PLACES:
+            settle(tmp_path / name)
             store.locations.add(Location(name, kind="local", base=str(tmp_path / name)))
         store.locations.add(Location("down", url=f"ssh://ana@127.0.0.1:{free_port()}"))
     yield client
-    for row in client("status"):
-        with contextlib.suppress(Failed):
-            client("undeploy", "churn", "--purge", "--yes", "--on", row["location"])
+    client.undeploy_all()
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ class LoadHere(Load):
 def served(tmp_path_factory):
     """A client whose model has a good release in production; its folder, its port."""
     home = tmp_path_factory.mktemp("gate")
-    client, folder = Client(home / "home"), write_model(home / "churn", "churn", script=GOOD)
+    client = Client(home / "home").settled()
+    folder = write_model(home / "churn", "churn", script=GOOD)
     bad_bundles.golden(folder)
     port = client("deploy", str(folder), "--port", str(own_port()))["port"]
     yield client, folder, port
@@ -169,10 +170,8 @@ def test_trying_out_and_recording_deploy_nothing(tmp_path):
 
 def test_killed_trial_leaves_nothing_running(tmp_path):
     script = "import time\n\ndef load(artifacts):\n    time.sleep(60)\n\n" + GOOD
-    client, folder = (
-        Client(tmp_path / "home"),
-        write_model(tmp_path / "churn", "churn", script=script),
-    )
+    client = Client(tmp_path / "home").settled()
+    folder = write_model(tmp_path / "churn", "churn", script=script)
     trying = client.start("test", str(folder))
     wait_until(lambda: any(b"worker.py" in each for each in running_from(client.home)))
     trying.kill()

@@ -12,17 +12,23 @@ import zipfile
 from functools import partial
 
 import pytest
-from client import PREDICT, Client, Failed, Together, own_port, write_model
+from client import PREDICT, Client, Failed, Together, own_port
+from client import briefly_watched as write_model
 
 
 @pytest.fixture
-def client(tmp_path):
+def newcomer(tmp_path):
+    """Somebody who has deployed nothing yet, so that all is to be built."""
     client = Client(tmp_path / "home")
     yield client
-    for row in client("status"):
-        client("undeploy", row["model"], "--purge", "--yes")
+    client.undeploy_all()
     for pid in keepers(client):
         os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def client(newcomer):
+    return newcomer.settled()
 
 
 @pytest.fixture
@@ -44,7 +50,8 @@ def post(port, body=b'{"inputs": [[1, 2, 3]]}'):
         return json.loads(answer.read()), dict(answer.headers)
 
 
-def test_whole_main_job(client, folder):
+def test_whole_main_job(newcomer, folder):
+    client = newcomer
     first = client("deploy", str(folder), "--port", str(own_port()))
     assert (first["version"], first["location"], first["changed"]) == (1, "local", True)
     assert ask(client) == {"predictions": [12.0]}
@@ -310,7 +317,8 @@ def test_rollback_looks_back_further_than_the_last_restarts(client, folder):
     assert client("rollback", "churn")["version"] == 1
 
 
-def test_two_first_deployments_at_once_get_ports_of_their_own(client, folder, tmp_path):
+def test_two_first_deployments_at_once_get_ports_of_their_own(newcomer, folder, tmp_path):
+    client = newcomer
     other = write_model(tmp_path / "fraud", "fraud")
     client("location", "list")
     done = Together(
@@ -366,7 +374,8 @@ def test_answer_of_bytes_comes_out_as_it_is(client, folder):
     assert done.stdout == body[::-1]
 
 
-def test_purge_gives_the_disk_back_also_after_an_undeploy(client, folder):
+def test_purge_gives_the_disk_back_also_after_an_undeploy(newcomer, folder):
+    client = newcomer
     client("deploy", str(folder))
     client("undeploy", "churn")
     client("undeploy", "churn", "--purge", "--yes")

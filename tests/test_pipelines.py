@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from client import Client, Failed, own_port, write_model
+from client import Client, Failed, own_port
+from client import briefly_watched as write_model
 
 EXAMPLE = Path(__file__).parents[1] / "assets" / "examples" / "diabetes"
 PORTS: dict[str, int] = {}
@@ -82,7 +83,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(home):
-    client = Client(home / "home")
+    client = Client(home / "home").settled()
     yield client
     client.undeploy_all()
 

@@ -49,8 +49,7 @@ def client(tmp_path_factory):
     (client.home / "tools").symlink_to(tools)
     client("deploy", str(write(folder / "model")))
     yield client
-    for row in client("status"):
-        client("undeploy", row["model"], "--purge", "--yes")
+    client.undeploy_all()
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ def answer(client):
 
 @pytest.fixture
 def client(tmp_path, monkeypatch):
-    client = Client(tmp_path / "home")
+    client = Client(tmp_path / "home").settled()
     monkeypatch.chdir(write_secretive_model(tmp_path / "vault", "vault"))
     yield client
-    client("undeploy", "vault", "--purge", "--yes")
+    client.undeploy_all()
 
 
 def hashed(value):

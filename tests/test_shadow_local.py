@@ -16,10 +16,10 @@ BODY, JSON = b'{"inputs": [[1, 2, 3]]}', {"Content-Type": "application/json"}
 
 @pytest.fixture
 def client(tmp_path, monkeypatch):
-    client = Client(tmp_path / "home")
+    client = Client(tmp_path / "home").settled()
     monkeypatch.chdir(write_model(tmp_path / "model", "twin"))
     yield client
-    client("undeploy", "twin", "--purge", "--yes")
+    client.undeploy_all()
 
 
 def folder(tmp_path):

@@ -9,10 +9,10 @@ from guests import soon
 
 @pytest.fixture
 def client(tmp_path, monkeypatch):
-    client = Client(tmp_path / "home")
+    client = Client(tmp_path / "home").settled()
     monkeypatch.chdir(write_model(tmp_path / "model", "tight"))
     yield client
-    client("undeploy", "tight", "--purge", "--yes")
+    client.undeploy_all()
 
 
 def test_old_one_ends_first_and_is_back_when_the_new_one_fails(client, tmp_path):

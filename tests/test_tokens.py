@@ -12,7 +12,8 @@ import urllib.error
 import urllib.request
 
 import pytest
-from client import PREDICT, Client, Failed, own_port, write_model
+from client import PREDICT, Client, Failed, own_port
+from client import briefly_watched as write_model
 
 from app.deployer import certificates
 from app.deployer.road import open_local
@@ -27,10 +28,9 @@ ANSWER = {"predictions": [12.0]}
 
 @pytest.fixture
 def client(tmp_path):
-    client = Client(tmp_path / "home")
+    client = Client(tmp_path / "home").settled()
     yield client
-    for row in client("status"):
-        client("undeploy", row["model"], "--purge", "--yes")
+    client.undeploy_all()
 
 
 @pytest.fixture
@@ -350,7 +350,7 @@ def test_stopped_loopback_release_is_never_started_on_a_public_port(client, fold
     steps = client("deploy", "churn")["steps"]
     assert f"Listen on port {port}" in steps
     opened = f"Open port {port} to everyone (TLS; firewalls are not touched)"
-    assert steps[-2:] == [opened, "Watch it for 1 s"]
+    assert steps[-2:] == [opened, "Watch it for 0.2 s"]
     assert open_to_all(port)
 
 

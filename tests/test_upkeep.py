@@ -6,7 +6,8 @@ import random
 import subprocess
 
 import pytest
-from client import PREDICT, Client, Failed, write_model
+from client import PREDICT, Client, Failed
+from client import briefly_watched as write_model
 
 SEED = 20
 

@@ -1,6 +1,8 @@
 """All tests in this folder run on booted guests: marked `host`, or skipped for one reason."""
 
-from collections.abc import Iterator
+import functools
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,10 +41,30 @@ def mode(request: pytest.FixtureRequest) -> str:
     return mode
 
 
-@pytest.fixture
-def client(tmp_path: Path, guest: Guest, mode: str) -> Client:
-    """Somebody whose location `srv` is the shared server."""
+@pytest.fixture(scope="session")
+def home_of(guest: Guest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The home of somebody whose location `srv` is the shared server, where she is that user.
+
+    Each is made once, and only copies of it are used.
+    """
     guest.linger("ds")
-    client = Client(tmp_path / "home")
-    client.add_location(guest, USERS_BY_MODE[mode])
-    return client
+
+    @functools.cache
+    def home(user: str) -> Path:
+        client = Client(tmp_path_factory.mktemp(user) / "home")
+        client.add_location(guest, user)
+        return client.home
+
+    return home
+
+
+@pytest.fixture
+def client(tmp_path: Path, home_of: Callable[[str], Path], mode: str) -> Client:
+    """Somebody whose location `srv` is the shared server."""
+    return Client(shutil.copytree(home_of(USERS_BY_MODE[mode]), tmp_path / "home"))
+
+
+@pytest.fixture
+def root_client(tmp_path: Path, home_of: Callable[[str], Path]) -> Client:
+    """The same where she is root, whatever the mode."""
+    return Client(shutil.copytree(home_of("root"), tmp_path / "home"))

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import time
 from functools import partial
 
@@ -36,22 +37,13 @@ def mode(request):
 
 
 @pytest.fixture(scope="module")
-def there(tmp_path_factory, guest, mode):
+def there(tmp_path_factory, home_of, mode):
     """An instance that others try to reach: the client who deployed it, and its socket."""
-    guest.linger("ds")
     folder, name = tmp_path_factory.mktemp(f"there-{mode}"), f"there-{mode}"
-    client = Client(folder / "home")
-    client.add_location(guest, USERS_BY_MODE[mode])
+    client = Client(shutil.copytree(home_of(USERS_BY_MODE[mode]), folder / "home"))
     client("deploy", str(write_model(folder / "model", name)), "--to", "srv")
     yield client, ask_path(BASES[mode], name)
     client.undeploy_all()
-
-
-@pytest.fixture
-def root_client(tmp_path, guest):
-    client = Client(tmp_path / "home")
-    client.add_location(guest, "root")
-    return client
 
 
 def asked(guest, path, route="/schema", user="root"):

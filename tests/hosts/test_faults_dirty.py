@@ -5,7 +5,7 @@ import random
 import time
 
 import pytest
-from client import PREDICT, Client, Failed, write_model
+from client import PREDICT, Failed, write_model
 from guests import soon
 from invariants import Site, check_invariants
 from load import Load
@@ -28,13 +28,6 @@ DIRT = {
     "stale-blob": "mkdir -p ../../blobs/00; touch -d '2 hours ago' ../../blobs/00/.0011.2233",
 }
 FEW = ("torn-history",)
-
-
-@pytest.fixture
-def root_client(tmp_path, guest):
-    client = Client(tmp_path / "home")
-    client.add_location(guest, "root")
-    return client
 
 
 def heals(client, guest, tmp_path, dirt):

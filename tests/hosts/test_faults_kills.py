@@ -44,13 +44,6 @@ def test_points_are_found_in_the_code():
         assert f'points_of("{step}")' in Path(__file__).with_name(file).read_text()
 
 
-@pytest.fixture
-def root_client(tmp_path, guest):
-    client = Client(tmp_path / "home")
-    client.add_location(guest, "root")
-    return client
-
-
 def model(tmp_path: Path, point: str) -> tuple[Path, str]:
     name = re.sub("[^a-z]+", "-", f"kill-{point}")
     return write_model(tmp_path / "model", name), name

@@ -19,13 +19,6 @@ RACES = 3
 SLOW = PREDICT.replace("return json", "time.sleep({})\n    return json")
 
 
-@pytest.fixture
-def root_client(tmp_path, guest):
-    client = Client(tmp_path / "home")
-    client.add_location(guest, "root")
-    return client
-
-
 @contextlib.contextmanager
 def cut(guest, how="drop"):
     """No SSH passes between here and the guest; how: "drop", or "reject with tcp reset"."""

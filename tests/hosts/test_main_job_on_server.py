@@ -11,16 +11,10 @@ import urllib.request
 from functools import partial
 
 import pytest
-from client import PREDICT, ROOT, Client, Failed, Together, write_model
+from client import PREDICT, ROOT, Client, Failed, Together
+from client import briefly_watched as write_model
 from guests import USERS_BY_MODE, soon
 from load import Load
-
-
-@pytest.fixture
-def root_client(tmp_path, guest):
-    client = Client(tmp_path / "home")
-    client.add_location(guest, "root")
-    return client
 
 
 @pytest.fixture

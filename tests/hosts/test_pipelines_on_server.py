@@ -7,7 +7,8 @@ import json
 import time
 
 import pytest
-from client import Client, write_model
+from client import Client
+from client import briefly_watched as write_model
 from load import Load
 
 FEATURES = (

@@ -5,20 +5,38 @@ We ask from outside, over the guest's cable. `mode` is how we may install there.
 
 import http.client
 import json
+import shutil
 import socket
 import ssl
 
 import pytest
-from client import Client, Failed, write_model
-from guests import soon
+from client import Client, Failed
+from client import briefly_watched as write_model
+from guests import USERS_BY_MODE, soon
 
 BODY = b'{"inputs": [[1, 2, 3]]}'
 ANSWER = {"predictions": [12.0]}
 
 
+@pytest.fixture(scope="module", params=list(USERS_BY_MODE))
+def mode(request):
+    return request.param
+
+
 @pytest.fixture
 def client(client):
     yield client
+    client.undeploy_all()
+
+
+@pytest.fixture(scope="module")
+def opened(home_of, mode, tmp_path_factory):
+    """A public instance: who deployed it, its name, what the deployment gave, its token."""
+    folder, name = tmp_path_factory.mktemp(mode), f"opened-{mode}"
+    client = Client(shutil.copytree(home_of(USERS_BY_MODE[mode]), folder / "home"))
+    client("add", str(model(folder / "model", name)))
+    token = client("token", "add", name, "ci", "--to", "srv")["token"]
+    yield client, name, client("deploy", name, "--to", "srv"), token
     client.undeploy_all()
 
 
@@ -126,26 +144,8 @@ def test_exposure_goes_with_the_release_both_ways(client, guest, mode, tmp_path)
     assert not client("deploy", name, "--to", "srv")["changed"]
 
 
-def test_stopped_instance_is_public_again_once_it_is_started(client, guest, mode, tmp_path):
-    name = f"stop-{mode}"
-    folder = model(tmp_path / "model", name)
-    client("add", str(folder))
-    token = client("token", "add", name, "ci", "--to", "srv")["token"]
-    deployed = client("deploy", name, "--to", "srv")
-    client("stop", name)
-    assert not reachable(guest, deployed["port"])
-    client("start", name)
-    assert Outside(guest, deployed).ask(token) == (200, ANSWER)
-    client("restart", name)
-    assert Outside(guest, deployed).ask(token) == (200, ANSWER)
-
-
-def test_secrets_are_closed_to_all_but_the_service(client, guest, mode, tmp_path):
-    name = f"shut-{mode}"
-    folder = model(tmp_path / "model", name)
-    client("add", str(folder))
-    token = client("token", "add", name, "ci", "--to", "srv")["token"]
-    deployed = client("deploy", name, "--to", "srv")
+def test_secrets_are_closed_to_all_but_the_service(opened, guest, mode):
+    client, name, deployed, token = opened
     home = "/var/lib" if mode != "user" else "/home/ds/.local/share"
     instance = f"{home}/rhythmicml/instances/{name}"
     files = [
@@ -164,6 +164,16 @@ def test_secrets_are_closed_to_all_but_the_service(client, guest, mode, tmp_path
     key = guest.run(["cat", files[2]]).stdout.split("\n")[1]
     assert token.encode() not in store
     assert key.encode() not in store
+
+
+def test_stopped_instance_is_public_again_once_it_is_started(opened, guest):
+    client, name, deployed, token = opened
+    client("stop", name)
+    assert not reachable(guest, deployed["port"])
+    client("start", name)
+    assert Outside(guest, deployed).ask(token) == (200, ANSWER)
+    client("restart", name)
+    assert Outside(guest, deployed).ask(token) == (200, ANSWER)
 
 
 def test_reboot_leaves_it_public_and_its_tokens_good(tmp_path, fresh_guest):

@@ -4,8 +4,7 @@
 import json
 
 import pytest
-from client import Client, Failed, write_model
-from guests import USERS_BY_MODE
+from client import Failed, write_model
 
 PROBES = """
 import multiprocessing, os, shutil, socket, sqlite3, subprocess, sys, tempfile, threading
@@ -187,10 +186,7 @@ def mode(request):
 
 
 @pytest.fixture
-def client(tmp_path, guest, mode):
-    guest.linger("ds")
-    client = Client(tmp_path / "home")
-    client.add_location(guest, USERS_BY_MODE[mode])
+def client(client):
     yield client
     client.undeploy_all()
 

@@ -8,7 +8,8 @@ import subprocess
 import time
 
 import pytest
-from client import Client, Failed, write_model
+from client import Client, Failed
+from client import briefly_watched as write_model
 from invariants import Site, check_invariants
 from kills import killed, points_of
 from load import Load

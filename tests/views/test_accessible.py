@@ -1,7 +1,7 @@
 """axe finds nothing on any page, in both themes (WCAG 2.2 A and AA); each fits narrow and wide."""
 
 import pytest
-from accessible import findings
+from accessible import findings, findings_in_both_themes
 from client import Client, write_model
 from playwright.sync_api import expect
 
@@ -29,7 +29,7 @@ TABS = ("", "/files", "/versions", "/configuration", "/metadata", "/try", "/inst
 @pytest.fixture
 def filled(work, tmp_path):
     """A store with a model of two versions, one that has none, one with a secret."""
-    client = Client(work.home)
+    client = Client(work.home).settled()
     folder = write_model(tmp_path / "churn", "churn")
     toml = folder / "rhythmicml.toml"
     toml.write_text(
@@ -49,53 +49,51 @@ def filled(work, tmp_path):
     client("add", str(told))
     client("commit", "told")
     yield client
-    client("undeploy", "churn", "--purge", "--yes")
+    client.undeploy_all()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing(page, server, filled, theme):
-    page.emulate_media(color_scheme=theme)
+def test_axe_finds_nothing(page, server, filled):
     paths = ("/", "/jobs", "/settings", "/nowhere", "/?q=zzz", *(f"/models/churn{t}" for t in TABS))
     told = {}
     for path in (*paths, "/models/churn?v=1"):
         page.goto(server.address + path)
-        told[path] = findings(page)
+        told[path] = findings_in_both_themes(page)
     page.goto(server.address)
     page.get_by_label("Versions of churn").click()
     expect(page.locator(".brief")).to_be_visible()
-    told["unfolded"] = findings(page)
+    told["unfolded"] = findings_in_both_themes(page)
     for button, ready in (("Add model", "#folder"),):
         page.get_by_role("button", name=button).click()
         expect(page.locator(ready)).to_be_visible()
-        told[button] = findings(page)
+        told[button] = findings_in_both_themes(page)
     for path, button, ready in OPENED:
         page.goto(server.address + path)
         page.get_by_role("button", name=button, exact=True).first.click()
         expect(page.get_by_text(ready).first).to_be_visible()
-        told[f"{path} {button}"] = findings(page)
+        told[f"{path} {button}"] = findings_in_both_themes(page)
     page.goto(server.address)
     page.get_by_role("link", name="Jobs").click()
     expect(page.locator("#drawer #jobs")).to_be_visible()
-    told["jobs"] = findings(page)
+    told["jobs"] = findings_in_both_themes(page)
     page.goto(f"{server.address}/models/churn/versions")
     page.get_by_label("More for v1", exact=True).click()
-    told["menu"] = findings(page)
+    told["menu"] = findings_in_both_themes(page)
     page.get_by_role("button", name="Delete…").click()
     expect(page.get_by_role("heading", name="Delete v1 of churn?")).to_be_visible()
-    told["delete"] = findings(page)
+    told["delete"] = findings_in_both_themes(page)
     page.goto(f"{server.address}/models/churn/compare?v=1&v=2")
-    told["compare"] = findings(page)
+    told["compare"] = findings_in_both_themes(page)
     page.goto(f"{server.address}/models/churn/configuration")
     page.get_by_label("workers", exact=True).fill("many")
     expect(page.locator("#verdict")).to_contain_text("to correct")
-    told["wrong key"] = findings(page)
+    told["wrong key"] = findings_in_both_themes(page)
     page.goto(f"{server.address}/models/churn")
     page.get_by_role("button", name="Deploy", exact=True).click()
     expect(page.locator("#plan .btn-primary")).to_be_visible(timeout=30_000)
-    told["plan"] = findings(page)
+    told["plan"] = findings_in_both_themes(page)
     page.locator("#plan .btn-primary").click()
     expect(page.locator("#drawer .job-state")).to_have_text("done", timeout=60_000)
-    told["job"] = findings(page)
+    told["job"] = findings_in_both_themes(page)
     assert {place: found for place, found in told.items() if found} == {}
 
 

@@ -20,7 +20,7 @@ def script(work, server):
 
 @pytest.fixture
 def served(script, work, tmp_path):
-    client = Client(work.home)
+    client = Client(work.home).settled()
     client("deploy", str(write_model(tmp_path / "churn", "churn")))
     yield client
     client.undeploy_all()

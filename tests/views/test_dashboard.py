@@ -24,7 +24,7 @@ def drawer(page):
 
 @pytest.fixture
 def client(work):
-    return Client(work.home)
+    return Client(work.home).settled()
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def test_version_is_pinned_switched_and_deleted(page, server, churn, client, wor
             client("remove", "churn@1")
         assert [each["number"] for each in client("versions", "churn")] == [3, 1]
     finally:
-        client("undeploy", "churn", "--purge", "--yes")
+        client.undeploy_all()
 
 
 # Deploying
@@ -388,4 +388,4 @@ def test_instance_is_asked_by_a_form_made_of_its_schema(page, server, client, tm
         page.get_by_role("button", name="Form", exact=True).click()
         expect(age).to_have_value("8")
     finally:
-        client("undeploy", "ages", "--purge", "--yes")
+        client.undeploy_all()

@@ -114,7 +114,7 @@ def test_configuration_that_was_changed_meanwhile_is_not_taken_back(page, server
 
 
 def test_model_that_runs_is_taken_away_and_removed_in_one_go(page, server, work, churn):
-    client = Client(work.home)
+    client = Client(work.home).settled()
     client("deploy", "churn", "--to", "local")
     try:
         page.goto(server.address)
@@ -133,8 +133,7 @@ def test_model_that_runs_is_taken_away_and_removed_in_one_go(page, server, work,
         expect(page.get_by_text("A folder becomes an endpoint")).to_be_visible()
         assert client("status") == []
     finally:
-        for name in names(work):
-            client("undeploy", name, "--purge", "--yes")
+        client.undeploy_all()
 
 
 def test_unfolded_versions_lead_to_their_dashboards(page, server, work, churn):

@@ -35,7 +35,7 @@ TABS = ("", "/files", "/versions", "/configuration", "/metadata", "/try", "/inst
 
 
 def test_no_page_moves_what_it_has_shown(page, server, work, tmp_path):
-    client = Client(work.home)
+    client = Client(work.home).settled()
     folder = write_model(tmp_path / "churn", "churn")
     client("deploy", str(folder))
     (folder / "more.txt").write_text("not committed")
@@ -62,12 +62,12 @@ def test_no_page_moves_what_it_has_shown(page, server, work, tmp_path):
                 if sum(value for value, *_ in found) > SEEN:
                     moved[f"{path} {width}"] = json.dumps(found)
     finally:
-        client("undeploy", "churn", "--purge", "--yes")
+        client.undeploy_all()
     assert moved == {}
 
 
 def test_filters_stand_in_one_line(page, server, work, tmp_path):
-    client = Client(work.home)
+    client = Client(work.home).settled()
     folder = write_model(tmp_path / "churn", "churn")
     toml = folder / "rhythmicml.toml"
     toml.write_text(toml.read_text().replace("[dep", 'metadata = { tags = ["t"] }\n[dep'))
@@ -96,7 +96,7 @@ def test_the_example_is_one_click_away(page, server, tmp_path, monkeypatch):
 
 
 def test_news_that_come_while_a_part_is_asked_for_are_not_lost(page, server, work, tmp_path):
-    client = Client(work.home)
+    client = Client(work.home).settled()
     client("add", str(write_model(tmp_path / "churn", "churn")))
     client("commit", "churn", "-m", "first")
     held = []
@@ -119,11 +119,11 @@ def test_news_that_come_while_a_part_is_asked_for_are_not_lost(page, server, wor
         expect(page.locator("#drawer .job-state")).to_have_text("done", timeout=60_000)
         assert ">running<" in held[0]
     finally:
-        client("undeploy", "churn", "--purge", "--yes")
+        client.undeploy_all()
 
 
 def test_who_goes_by_the_keyboard_stays_where_she_was(page, server, work, tmp_path):
-    client = Client(work.home)
+    client = Client(work.home).settled()
     client("add", str(write_model(tmp_path / "churn", "churn")))
     page.goto(f"{server.address}/models/churn/configuration")
     page.get_by_label("description", exact=True).fill("Who leaves")

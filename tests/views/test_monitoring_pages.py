@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from accessible import findings
+from accessible import findings_in_both_themes as findings
 from client import Client, write_model
 from playwright.sync_api import expect
 
@@ -72,12 +72,12 @@ def when_collected(work, server, name, more_than=0):
 
 @pytest.fixture
 def loaded(work, tmp_path):
-    client = Client(work.home)
+    client = Client(work.home).settled()
     client("deploy", str(write_model(tmp_path / "churn", "churn")))
     load = Load(next(row["port"] for row in client("status")))
     yield client
     load.end()
-    client("undeploy", "churn", "--purge", "--yes")
+    client.undeploy_all()
 
 
 def cells(page):
@@ -270,10 +270,8 @@ def summary(values):
     return found.as_json()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_in_monitoring(page, server, work, theme):
+def test_axe_finds_nothing_in_monitoring(page, server, work):
     kept(work)
-    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
     told = {}
     for path in ("/monitoring", "/monitoring/churn/local", "/hosts", "/hosts/local"):
         page.goto(server.address + path)

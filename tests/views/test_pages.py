@@ -129,7 +129,7 @@ def test_f05_hostile_words_are_shown_as_text(page, server, tmp_path, work):
 
 
 def test_failed_job_says_why_and_can_be_tried_again(page, server, tmp_path, work):
-    client = Client(work.home)
+    client = Client(work.home).settled()
     folder = write_model(
         tmp_path / "bad", "bad", script="def predict(model, inputs: list):\n    1/0\n"
     )
@@ -149,7 +149,7 @@ def test_failed_job_says_why_and_can_be_tried_again(page, server, tmp_path, work
 
 
 def test_cancel_ends_a_deployment_and_leaves_nothing(page, server, tmp_path, work):
-    client = Client(work.home)
+    client = Client(work.home).settled()
     script = "import time\ntime.sleep(60)\ndef predict(model, inputs: list):\n    return inputs\n"
     client("add", str(write_model(tmp_path / "slow", "slow", script=script)))
     client("commit", "slow")

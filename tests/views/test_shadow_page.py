@@ -20,7 +20,7 @@ def score(port):
 
 def test_shadow_is_begun_watched_and_promoted(page, server, work, tmp_path, monkeypatch):
     monkeypatch.chdir(write_model(tmp_path / "churn", "churn"))
-    client = Client(work.home)
+    client = Client(work.home).settled()
     port = client("deploy", ".")["port"]
     (tmp_path / "churn/predict.py").write_text(PREDICT.replace("sum(row)", "sum(row) + 0.5"))
     client("commit", "churn", "-m", "half more")
@@ -57,4 +57,4 @@ def test_shadow_is_begun_watched_and_promoted(page, server, work, tmp_path, monk
         page.keyboard.press("Escape")
         expect(shadow.get_by_role("button", name="Start shadow")).to_be_visible()
     finally:
-        client("undeploy", "churn", "--purge", "--yes")
+        client.undeploy_all()

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.browser
 def deployed(tmp_path_factory):
     """Two models on this machine, one of which was stopped, and a server that nobody answers at."""
     home = tmp_path_factory.mktemp("status")
-    client = Client(home / "home")
+    client = Client(home / "home").settled()
     for name in ("churn", "fraud"):
         client("deploy", str(write_model(home / name, name)))
     client("deploy", str(write_model(home / "churn", "churn", factor=3.0)))
@@ -39,8 +39,7 @@ def deployed(tmp_path_factory):
     row = next(each for each in client("status") if each["model"] == "churn")
     ask(row["port"], 40)
     yield client
-    for name in ("churn", "fraud"):
-        client("undeploy", name, "--purge", "--yes")
+    client.undeploy_all()
 
 
 def ask(port, times):

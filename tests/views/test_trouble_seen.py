@@ -74,7 +74,7 @@ def slow(tmp_path):
 @pytest.fixture(params=[steadily, without_pause])
 def churn(work, tmp_path, slow, request):
     """Deployed here, and asked all the time."""
-    client = Client(work.home)
+    client = Client(work.home).settled()
     script = SLOW_WHILE.format(flag=str(slow))
     port = client("deploy", str(write_model(tmp_path / "churn", "churn", script=script)))["port"]
     notices.want(work, False)
@@ -83,7 +83,7 @@ def churn(work, tmp_path, slow, request):
             limits.change(store, name, 0.5 if name == "p95" else None)
     with request.param(port, tmp_path):
         yield client
-    client("undeploy", "churn", "--purge", "--yes")
+    client.undeploy_all()
 
 
 def worker_of(home):

@@ -42,7 +42,7 @@ def weekend(work, tmp_path):
     Its front runs and records all the while. Only what is older is put into its file here, beside
     it, by the same class. Gives when Friday was, to the hour.
     """
-    client = Client(work.home)
+    client = Client(work.home).settled()
     port = client("deploy", str(write_model(tmp_path / "churn", "churn")))["port"]
     instance = work.home / "local" / "instances" / "churn"
     release = os.readlink(instance / "releases" / "current")
@@ -57,7 +57,7 @@ def weekend(work, tmp_path):
         body = b'{"inputs": [[1, 2, 3]]}'
         urllib.request.urlopen(f"http://127.0.0.1:{port}/score", body, timeout=30).read()
     yield friday
-    client("undeploy", "churn", "--purge", "--yes")
+    client.undeploy_all()
 
 
 def rates(page, address, span):
