@@ -51,7 +51,7 @@ def status(
             for each in store.instances.all(model=name)
             if chosen is None or each.location in chosen
         ]
-        newest = store.versions.newest()
+        newest = store.versions.newest(each.model for each in known)
         asked = {each.location: store.locations.get(each.location) for each in known}
     crew = Crew.of(work)
     said = values(

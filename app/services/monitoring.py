@@ -74,7 +74,7 @@ def overview(work: Workspace, span: float | None = None) -> list[dict[str, Any]]
     """
     with work.open_store() as store:
         known = store.instances.all()
-        latest = store.versions.newest()
+        latest = store.versions.newest(each.model for each in known)
     with work.open_recorded() as recorded:
         states, skew = recorded.states(), _skews(recorded)
         alerts = Counter((a["model"], a["location"]) for a in recorded.alerts.all(open_only=True))

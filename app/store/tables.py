@@ -138,11 +138,13 @@ class Versions:
         )
         return _version(row) if row else None
 
-    def newest(self) -> dict[str, int]:
-        """Model → the number of its newest version; those that have one."""
+    def newest(self, names: Iterable[str]) -> dict[str, int]:
+        """Of these models, each → the number of its newest version; those that have one."""
         rows = self._database.tuples(
-            "SELECT name, max(number) FROM models JOIN versions ON model_id = models.id"
-            " GROUP BY models.id"
+            "SELECT name, (SELECT max(number) FROM versions WHERE model_id = models.id) AS newest"
+            " FROM json_each(?) AS wanted JOIN models ON models.name = wanted.value"
+            " WHERE newest IS NOT NULL",
+            [json.dumps(sorted(set(names)))],
         )
         return dict(rows)
 
