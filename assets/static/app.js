@@ -107,9 +107,29 @@ function inUse(part) {
   return typing || part.querySelector(".htmx-request, details.menu[open], details[open], .facts-of > *, .unfold[aria-expanded=true], :checked[name=v]");
 }
 
+// Then it waits, and is told when nothing is in use any more.
+const waiting = new Map();
+
+function wait(part, type) {
+  if (!waiting.size) setTimeout(tell, 200);
+  waiting.set(part, type);
+}
+
+function tell() {
+  const still = [...waiting];
+  waiting.clear();
+  for (const [part, type] of still) {
+    const now = part.isConnected ? part : part.id && document.getElementById(part.id);
+    if (now && inUse(now)) wait(now, type);
+    else if (now) htmx.trigger(now, type);
+  }
+}
+
 document.addEventListener("htmx:beforeRequest", (event) => {
-  const source = event.detail.requestConfig.triggeringEvent;
-  if (source && source.type.startsWith("sse:") && inUse(event.detail.elt)) event.preventDefault();
+  const { elt, requestConfig: { triggeringEvent: source } } = event.detail;
+  if (!source || !source.type.startsWith("sse:") || !inUse(elt)) return;
+  event.preventDefault();
+  wait(elt, source.type);
 });
 
 document.addEventListener("htmx:beforeSwap", (event) => {
@@ -117,7 +137,9 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   // What a part asks for as it is shown comes without an event.
   const unasked = source ? source.type.startsWith("sse:") : elt.hasAttribute("hx-trigger");
   const late = source && source.type === "refresh" && elt.querySelector(".rename input:focus");
-  if (late || (unasked && inUse(elt))) event.detail.shouldSwap = false;
+  if (!late && !(unasked && inUse(elt))) return;
+  event.detail.shouldSwap = false;
+  if (source && source.type.startsWith("sse:")) wait(elt, source.type);
 });
 
 // What replaces a part hears of news only when it is there: what came to the old one since it

@@ -312,3 +312,32 @@ def test_folder_with_only_a_model_file_is_drafted_for_it(page, tmp_path):
     drawer(page).get_by_label("Message").fill("with a real sample")
     page.keyboard.press("Tab")
     expect(warned).to_be_hidden()
+
+
+def test_news_that_comes_while_something_is_in_use_is_shown_afterwards(
+    page, server, tmp_path, work
+):
+    models.add(work, write_model(tmp_path / "churn", "churn"))
+    held = []  # the look through a large folder
+    page.route(
+        "**/catalogue/changes*",
+        lambda route: route.continue_() if held else held.append(route),
+    )
+    page.goto(server.address)
+    page.wait_for_function("document.querySelector('#rows .htmx-request')")
+    page.evaluate(
+        "document.getElementById('rows').addEventListener('sse:models', () => console.log('news'))"
+    )
+    with page.expect_event("console", lambda line: line.text == "news"):
+        models.add(work, write_model(tmp_path / "fraud", "fraud"))
+    expect(page.locator("#model-fraud")).to_have_count(0)
+    held[0].continue_()
+    expect(page.locator("#model-fraud")).to_be_visible()
+
+    page.get_by_label("More for churn").click()
+    with page.expect_event("console", lambda line: line.text == "news"):
+        models.remove(work, "fraud")
+    expect(page.get_by_role("button", name="Remove…")).to_be_visible()
+    expect(page.locator("#model-fraud")).to_be_visible()
+    page.get_by_label("More for churn").click()
+    expect(page.locator("#model-fraud")).to_have_count(0)
