@@ -281,7 +281,7 @@ def test_f22_refused_after_the_switch_is_no_failure(root_client, guest, tmp_path
         root_client("deploy", name, "--to", "srv")
     root_client.environ.pop("RHYTHMICML_CRASH_AT", None)
     obeying(guest, unit)
-    assert f"{site.current()} is production" in refused.value.problem["what"]
+    assert f"{name} v2 is production" in refused.value.problem["what"]
     assert unit in refused.value.problem["cause"]
     assert site.current() != before
     [last, _] = [e for e in root_client("history", name) if e["action"] != "commit"]
