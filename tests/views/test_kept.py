@@ -76,6 +76,7 @@ def test_restored_version_is_taken_back(page, server, work, churn):
 def save_workers(page, server, count):
     page.goto(f"{server.address}/models/churn/configuration")
     page.get_by_label("workers", exact=True).fill(count)
+    expect(page.locator("#verdict")).to_contain_text("Not saved yet.")  # it has been scrolled to
     page.get_by_role("button", name="Save rhythmicml.toml").click()
     expect(page.locator("#toasts")).to_contain_text("The configuration of churn is saved.")
 
