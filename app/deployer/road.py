@@ -1,6 +1,7 @@
 """The way to a host: start the agent there, speak to it, send it files, reach its ports.
 
-Two kinds, one contract: this machine (local.py) and SSH (ssh.py). What differs is a Link.
+Two kinds, one contract: this machine (local.py, within.py) and SSH (ssh.py). What differs
+is a Link.
 """
 
 from __future__ import annotations

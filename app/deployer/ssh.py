@@ -315,8 +315,7 @@ class SshLink:
         """Make this link the socket to an address."""
         request = {"id": 0, "do": "relay", "args": {"address": address}}
         try:
-            base = self._location.base
-            start_agent(self, base, PATIENCE, frames.encode(request, ENDLESS))
+            self.start(self._location.base, PATIENCE, frames.encode(request, ENDLESS))
             connected(self.read)
         except (Lost, frames.Ended):
             why = self.ending()

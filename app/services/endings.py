@@ -40,10 +40,7 @@ def tell(work: Workspace, number: int) -> str:
 
 def words(job: Job, result: str) -> tuple[str, str]:
     """Title and text."""
-    order = orders.of(job)
-    where = order.options.get("to") if order else None
-    subject = f"{job.kind.capitalize()} {job.subject.replace('@', ' v')}".strip()
-    title = f"{subject}{f' on {where}' if where else ''} {WORDS.get(job.state, job.state)}"
+    title = f"{orders.words(job)} {WORDS.get(job.state, job.state)}"
     return title, str(job.outcome.get("what", "")) if job.state == "failed" else result
 
 

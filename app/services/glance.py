@@ -64,9 +64,6 @@ def _is_late(job: Job) -> bool:
 
 
 def _job(store: Store, job: Job) -> Row:
-    order = orders.of(job)
-    where = order.options.get("to") if order else None
-    words = f"{job.kind.capitalize()} {job.subject.replace('@', ' v')}".strip()
     said: Row = {"step": "", "amount": "", "share": None}
     for _, event in store.jobs.events(job.id):
         if event.kind == "step":
@@ -76,7 +73,7 @@ def _job(store: Store, job: Job) -> Row:
             said["share"] = (event.done or 0) / event.total if event.total else None
     return {
         "id": job.id,
-        "words": f"{words} on {where}" if where else words,
+        "words": orders.words(job),
         "state": job.state,
         **said,
         "problem": job.outcome.get("what", ""),

@@ -51,14 +51,6 @@ class Order:
         return "" if self.verb in OF_NO_MODEL else self.subject.partition("@")[0]
 
     @property
-    def words(self) -> str:
-        """The same, for a person: "Deploy churn v3 on lab"."""
-        place = self.options.get("to", "")
-        return (
-            f"{self.verb.capitalize()} {self.subject.replace('@', ' v')}{place and f' on {place}'}"
-        )
-
-    @property
     def command(self) -> str:
         """The same, for the command line."""
         words = ["rhythmicml", *COMMANDS.get(self.verb, self.verb).split()]
@@ -96,17 +88,25 @@ def of(job: Job) -> Order | None:
     return Order(**job.request) if job.request else None
 
 
+def words(job: Job) -> str:
+    """What a job is about, for a person: "Deploy churn v3 on lab"."""
+    order = of(job)
+    where = order.options.get("to") if order else None
+    subject = f"{job.kind.capitalize()} {job.subject.replace('@', ' v')}".strip()
+    return f"{subject} on {where}" if where else subject
+
+
 def under_way(work: Workspace, model: str, to: str = "") -> dict[int, str]:
     """What changes instances of a model now: number of the job → its words, the oldest first.
 
     to: what may touch one of these locations alone.
     """
     with work.open_store() as store:
-        running = [(job.id, of(job)) for job in store.jobs.unfinished()]
+        running = store.jobs.unfinished()
     return {
-        number: order.words
-        for number, order in running
-        if order
+        job.id: words(job)
+        for job in running
+        if (order := of(job))
         and order.model == model
         and order.verb in CHANGING
         and _may_meet(work, to, order.options.get("to", ""))

@@ -258,11 +258,10 @@ BACKUP = "Put back a backup of the store, or a copy: store.sqlite.before-N besid
 def _never_shipped(store: Store) -> set[tuple[str, int, str]]:
     """Model, version and path of what adopted versions name and their server never had."""
     return {
-        (model.name, version.number, file.path)
-        for model in store.models.all()
-        for version in store.versions.all(model) if version.adopted
+        (model, version.number, file.path)
+        for model, version in store.versions.adopted()
         for file in versions.never_shipped(store, version, _files(store, version.manifest))
-    }  # fmt: skip
+    }
 
 
 def _used(store: Store, away: set[tuple[str, int, str]]) -> dict[str, list[str]]:

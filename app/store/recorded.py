@@ -141,7 +141,6 @@ class Recorded:
     def __init__(self, home: Path, patience: float = PATIENCE) -> None:
         self._database = opened(home / "monitoring.sqlite", patience, MIGRATIONS)
         self.alerts = alerts.Alerts(self._database)
-        self._sources: dict[tuple[str, str], int] = {}  # numbers that were asked for; none is lost
 
     def __enter__(self) -> Recorded:
         return self
@@ -173,12 +172,10 @@ class Recorded:
         return found
 
     def find(self, model: str, location: str) -> int | None:
-        key = (model, location)
-        if key not in self._sources:
-            sql = "SELECT id FROM sources WHERE model = ? AND location = ?"
-            for (number,) in self._database.tuples(sql, [*key]):
-                self._sources[key] = int(number)
-        return self._sources.get(key)
+        rows = self._database.tuples(
+            "SELECT id FROM sources WHERE model = ? AND location = ?", [model, location]
+        )
+        return int(rows[0][0]) if rows else None
 
     def sources(self, location: str | None = None) -> list[Row]:
         """{"id", "model", "location", "cursor", "error"} each."""
@@ -195,7 +192,6 @@ class Recorded:
         )
 
     def rename(self, model: str, new: str) -> None:
-        self._sources.clear()
         with self.write():
             for table in ("sources", "states", "pinned", "alerts", "runs"):
                 sql = f"UPDATE OR REPLACE {table} SET model = ? WHERE model = ?"  # noqa: S608

@@ -165,6 +165,14 @@ class Versions:
         )
         return {(row.pop("model"), row["number"]): _version(row) for row in rows}
 
+    def adopted(self) -> list[tuple[str, Version]]:
+        """Those that were taken over from a server, each with its model's name."""
+        rows = self._database.query(
+            "SELECT models.name AS model, versions.* FROM versions"
+            " JOIN models ON models.id = model_id WHERE adopted"
+        )
+        return [(row.pop("model"), _version(row)) for row in rows]
+
     def get(self, model: Model, number: int) -> Version:
         found = self.find(model, number)
         if found is None:
