@@ -15,27 +15,43 @@ PORTAL = ("org.freedesktop.portal.Desktop", "/org/freedesktop/portal/desktop")
 ASKED = ("org.freedesktop.appearance", "color-scheme")
 
 
-def prepare(
-    view: Any, own: str, dragged: Callable[[list[str]], None], fell: Callable[[], None]
-) -> None:
-    """own: the address of our pages. dragged: is told the paths of what is dragged over the view.
-    fell: that it was dropped, and the page did not take it."""
+def prepare(view: Any, own: str, dropped: Callable[[list[str]], None]) -> None:
+    """own: the address of our pages. dropped: is told the paths of what was dropped on the view.
+
+    A drop of files is taken before WebKit hears of it, which now and then loses one: GTK says that
+    the drag has left before it says that it ends here.
+    """
+    from gi.repository import Gtk  # type: ignore[import-not-found]
+
+    over: dict[Any, list[str]] = {}
 
     def decide(_: Any, decision: Any, __: Any) -> bool:
         where = _where(decision)
         if is_elsewhere(where, own):
             _open(where)
         elif urlsplit(where).scheme == "file":  # which WebKit would show in our place
-            dragged(paths([where]))
-            fell()
+            dropped(paths([where]))
         else:
             return False
         decision.ignore()
         return True
 
+    def told(_: Any, drag: Any, __: int, ___: int, data: Any, *____: Any) -> None:
+        if found := paths(data.get_uris() or ()):
+            over.clear()
+            over[drag] = found
+
+    def fell(_: Any, drag: Any, __: int, ___: int, when: int) -> bool:
+        found = over.pop(drag, [])
+        if found:
+            Gtk.drag_finish(drag, True, False, when)
+            dropped(found)
+        return bool(found)
+
     view.connect("decide-policy", decide)
     view.connect("create", lambda _, action: _open(action.get_request().get_uri()))
-    view.connect("drag-data-received", lambda *told: dragged(paths(told[4].get_uris() or ())))
+    view.connect("drag-data-received", told)
+    view.connect("drag-drop", fell)
 
 
 def _where(decision: Any) -> str:
@@ -70,7 +86,7 @@ def follow_theme() -> None:
 
     GTK 3 itself knows only the names of themes; desktops of today say it through a portal.
     """
-    from gi.repository import Gio, GLib  # type: ignore[import-not-found]
+    from gi.repository import Gio, GLib
 
     with contextlib.suppress(GLib.Error):
         portal = Gio.DBusProxy.new_for_bus_sync(

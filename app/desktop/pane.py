@@ -43,7 +43,7 @@ class Pane:
         self.shown: Any = None
         """pywebview's window, as long as there is one."""
         self.dropped: list[str] = []
-        """Paths of what was dragged over it last."""
+        """Paths of what fell on it last."""
         self._url = ""
         self._kept = folder / kind.file
         self._closing = closing
@@ -115,13 +115,11 @@ class Pane:
             native.set_show_menubar(self.kind.menu)
             self._magnify()
             if view := self._view():
-                gtk.prepare(view, self._url, self._dragged, self._fell)
+                gtk.prepare(view, self._url, self._fell)
 
-    def _dragged(self, paths: list[str]) -> None:
-        self.dropped = paths or self.dropped
-
-    def _fell(self) -> None:
+    def _fell(self, paths: list[str]) -> None:
         """Have the page show what was dropped; not here, where its answer would be waited for."""
+        self.dropped = paths
         say = self.shown.run_js
         threading.Thread(target=say, args=(FELL,), daemon=True).start()
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, render_template, request
 
+from app import config
 from app.errors import NotFound, Problem
+from app.services import received
+from app.services.received import ARCHIVE, Received
 
 if TYPE_CHECKING:
     from app.views.server import Server
@@ -25,12 +29,16 @@ def blueprint(server: Server) -> Blueprint:
 
     @pages.post("/window/dropped")
     def dropped() -> Any:
-        """The Add dialogue with the folder that was just dropped, which stays where it is."""
+        """The Add dialogue with what was just dropped: a folder, which stays where it is, or an
+        archive, which is unpacked."""
         paths = server.window.dropped() if server.window else []
-        folder = next((path for path in paths if Path(path).is_dir()), "")
-        if len(paths) != 1 or not folder:
-            raise NotFound("No folder was dropped.")
-        return render_template("add.html", folder=folder)
+        if len(paths) != 1:
+            raise Problem("Drop one folder, or one archive.")
+        path = Path(paths[0])
+        if path.is_dir():
+            return render_template("add.html", folder=path)
+        done = _unpacked(path)
+        return render_template("add.html", folder=done.folder, received=done)
 
     @pages.post("/window/save")
     def save() -> Any:
@@ -68,3 +76,15 @@ def blueprint(server: Server) -> Blueprint:
         return "", 204
 
     return pages
+
+
+def _unpacked(path: Path) -> Received:
+    """What is in an archive of this machine. What unpacking writes beside it is beside a link."""
+    if not (os.access(path, os.R_OK) and path.is_file()):
+        raise Problem(f'"{path}" cannot be read.', remedy="Drop a folder or an archive of yours.")
+    into = config.folders()
+    with received.receiving(into) as incoming:
+        link = incoming.staging / ARCHIVE
+        link.symlink_to(path)
+        incoming.unpack(link, path.name)
+        return received.keep(incoming, into)

@@ -27,6 +27,7 @@ class Server:
     ) -> None:
         from waitress import create_server  # type: ignore[import-untyped]
 
+        from app.views.channel import Channel
         from app.views.pages import create_app
 
         self.door = door or Door(work.home)
@@ -49,6 +50,7 @@ class Server:
             max_request_body_size=1 << 30,
             clear_untrusted_proxy_headers=True,
         )
+        self._server.channel_class = Channel
         self._ending = threading.Event()
         self._threads = [
             threading.Thread(target=task, daemon=True)

@@ -21,16 +21,20 @@ const desktop = (() => {
   }
 
   return {
-    // Whether the program knows which folder was dropped, and shows it in the drawer.
+    // Shows in the drawer what fell on this window; the program knows its path.
     dropped: async () => {
       const headers = { ...JSON.parse(document.body.getAttribute("hx-headers")), "HX-Request": "true" };
-      const answer = await fetch("/window/dropped", { method: "POST", headers });
-      if (!answer.ok) return false;
+      const slow = setTimeout(() => note("It is being looked at."), 600);
+      const answer = await fetch("/window/dropped", { method: "POST", headers }).finally(() => clearTimeout(slow));
+      const said = await answer.text();
+      if (!answer.ok) {
+        document.getElementById("toasts").insertAdjacentHTML("beforeend", said);
+        return;
+      }
       const body = document.getElementById("drawer-body");
-      body.innerHTML = await answer.text();
+      body.innerHTML = said;
       htmx.process(body);
       openDrawer();
-      return true;
     },
     add: () => drawn("/models/new"),
     example: () => post("/models/example"),

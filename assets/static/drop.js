@@ -106,12 +106,6 @@
     const reading = { abort: () => { sending = null; hide(); note("Cancelled. Nothing was kept."); } };
     sending = reading;
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry());
-    // In a window of the desktop the folder has a path: it stays where it is.
-    if (typeof desktop !== "undefined" && entries.length === 1 && entries[0] && entries[0].isDirectory && await desktop.dropped()) {
-      sending = null;
-      hide();
-      return;
-    }
     try {
       show(`Reading ${entries[0] ? entries[0].name : "it"}`, { busy: true });
       const read = await formOf(entries);

@@ -2,11 +2,13 @@
 they are, leaves links elsewhere to the browser, is dark when the desktop is."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from client import write_model
@@ -21,9 +23,11 @@ from jeepney import (
 )
 from jeepney.io.blocking import Proxy, open_dbus_connection
 from screen import PICTURES, screen, until
+from test_faults_local import ask, change
 from test_window import opened
 
 from app.desktop import gtk, tray
+from app.window import Window
 
 pytestmark = pytest.mark.browser
 
@@ -92,20 +96,58 @@ def test_download_is_saved_where_the_dialogue_says(work, display, tmp_path):
         until(lambda: '"openapi"' in (tmp_path / "kept.json").read_text())
 
 
-def test_dropped_folder_is_added_where_it_is(work, display, tmp_path):
-    folder = write_model(tmp_path / "my models" / "churn", "churn")
-    with served(work, display, script=ADDS):
-        source = subprocess.Popen(
-            ["/usr/bin/python3", "-c", SOURCE, folder.as_uri()], env=display.environ
-        )
-        try:
-            until(lambda: display.windows("source"))
-            time.sleep(0.5)
-            drag(display)
-            until(lambda: folders_of(work) == [str(folder)])
-        finally:
-            source.kill()
-            source.wait()
+@pytest.mark.parametrize("packed", [False, True])
+def test_dropped_folder_stays_where_it_is_and_an_archive_is_unpacked(
+    work, display, tmp_path, packed
+):
+    dropped = folder = write_model(tmp_path / "my models" / "churn", "churn")
+    if packed:
+        dropped = Path(shutil.make_archive(str(folder), "gztar", folder))
+        folder = tmp_path / "RhythmicML" / "churn"
+    with served(work, display, script=ADDS), dragging(display, dropped):
+        until(lambda: folders_of(work) == [str(folder)])
+    assert dropped.exists()
+
+
+@contextmanager
+def dragging(display, path):
+    """A file manager's window, from which that was dragged to the pages."""
+    source = subprocess.Popen(
+        ["/usr/bin/python3", "-c", SOURCE, path.as_uri()], env=display.environ
+    )
+    try:
+        until(lambda: display.windows("source"))
+        time.sleep(0.5)
+        drag(display)
+        yield
+    finally:
+        source.kill()
+        source.wait()
+
+
+def test_what_cannot_be_taken_is_said_and_left_alone(server, work, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = write_model(tmp_path / "churn", "churn")
+    (tmp_path / "bad.zip").write_bytes(b"PK no zip")
+    (tmp_path / "notes.txt").write_text("x")
+    os.mkfifo(tmp_path / "pipe.zip")
+    server.window = Window(work.home)
+    for names, words in (
+        ([], "Drop one folder, or one archive."),
+        (["churn", "bad.zip"], "Drop one folder, or one archive."),
+        (["bad.zip"], "The archive cannot be read"),
+        (["notes.txt"], "is no archive that can be read"),
+        (["pipe.zip"], "cannot be read."),
+        (["<gone>.zip"], "&lt;gone&gt;.zip&#34; cannot be read."),
+    ):
+        server.window.pages.dropped = [str(tmp_path / name) for name in names]
+        headers = change(server, **{"HX-Request": "true"})
+        status, _, said = ask(server, "POST", "/window/dropped", headers)
+        assert status >= 400
+        assert words in said.decode()
+        assert (folder / "rhythmicml.toml").exists()
+        assert (tmp_path / "bad.zip").read_bytes() == b"PK no zip"
+    assert list((tmp_path / "RhythmicML").iterdir()) == []
 
 
 ADDS = """

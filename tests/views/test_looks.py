@@ -66,6 +66,17 @@ def test_no_page_moves_what_it_has_shown(page, server, work, tmp_path):
     assert moved == {}
 
 
+def test_what_comes_last_in_the_rail_moves_nothing(page, server):
+    """A browser may show a page of which it has read only the beginning."""
+    page.goto(server.address)
+    rail = page.locator(".rail")
+    place = "all => all.map((each) => JSON.stringify(each.getBoundingClientRect()))"
+    whole = rail.locator("> *").evaluate_all(place)
+    for number in range(len(whole) - 1, 0, -1):
+        rail.locator("> *").last.evaluate("each => each.remove()")
+        assert rail.locator("> *").evaluate_all(place) == whole[:number]
+
+
 def test_filters_stand_in_one_line(page, server, work, tmp_path):
     client = Client(work.home).settled()
     folder = write_model(tmp_path / "churn", "churn")
