@@ -25,12 +25,12 @@ function forgetProblems() {
   for (const each of document.querySelectorAll("#toasts .toast-problem")) each.remove();
 }
 
-function note(text) {
+function note(text, stays = 2500) {
   const toast = document.createElement("div");
   toast.className = "toast-note";
   toast.textContent = text;
   document.getElementById("toasts").append(toast);
-  setTimeout(() => toast.remove(), 2500);
+  setTimeout(() => toast.remove(), stays);
 }
 
 function turnTheme() {
@@ -205,6 +205,13 @@ for (const [name, off] of [["htmx:beforeRequest", true], ["htmx:afterRequest", f
     if (!off && event.detail.successful && event.target.matches("[data-closes]")) closeDrawer();
   });
 }
+
+// What somebody asked for and no answer came to; what the page asks for itself it asks again.
+document.addEventListener("htmx:sendError", ({ detail: { requestConfig: { triggeringEvent: source, verb } } }) => {
+  if (!source || !source.isTrusted) return;
+  const again = verb === "get" ? "Try it again." : "See whether it was done before you try it again.";
+  note(`The connection broke before an answer came. ${again}`, 10000);
+});
 
 document.addEventListener("htmx:sseError", ({ target }) => { if (target === document.body) document.getElementById("lost").hidden = false; });
 document.addEventListener("htmx:sseOpen", ({ target }) => { if (target === document.body) document.getElementById("lost").hidden = true; });

@@ -106,6 +106,19 @@ def test_the_example_is_one_click_away(page, server, tmp_path, monkeypatch):
     assert (tmp_path / "RhythmicML" / "tumour" / "predict.py").exists()
 
 
+def test_broken_connection_is_told_to_who_waits_for_an_answer(browser, server, work, tmp_path):
+    Client(work.home).settled()("add", str(write_model(tmp_path / "churn", "churn")))
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(server.invitation("/models/churn/files"))
+        page.route(lambda url: "/deploy" in url or "/orders" in url, lambda route: route.abort())
+        told = page.locator("#toasts")
+        page.get_by_role("button", name="Deploy").first.click()
+        expect(told).to_contain_text("The connection broke before an answer came. Try it again.")
+        page.get_by_role("button", name="Commit v1").click()
+        expect(told).to_contain_text("See whether it was done before you try it again.")
+
+
 def test_news_that_come_while_a_part_is_asked_for_are_not_lost(page, server, work, tmp_path):
     client = Client(work.home).settled()
     client("add", str(write_model(tmp_path / "churn", "churn")))
