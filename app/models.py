@@ -261,6 +261,13 @@ class Job:
     outcome: dict[str, Any]
     request: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def words(self) -> str:
+        """What it is about, for a person: "Deploy churn v3 on lab"."""
+        where = self.request.get("options", {}).get("to")
+        subject = f"{self.kind.capitalize()} {self.subject.replace('@', ' v')}".strip()
+        return f"{subject} on {where}" if where else subject
+
 
 @dataclass(frozen=True)
 class Event:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.models import Job, instant
-from app.services import notices, orders
+from app.services import notices
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
@@ -40,7 +40,7 @@ def tell(work: Workspace, number: int) -> str:
 
 def words(job: Job, result: str) -> tuple[str, str]:
     """Title and text."""
-    title = f"{orders.words(job)} {WORDS.get(job.state, job.state)}"
+    title = f"{job.words} {WORDS.get(job.state, job.state)}"
     return title, str(job.outcome.get("what", "")) if job.state == "failed" else result
 
 

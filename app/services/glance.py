@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import Problem
 from app.models import Job, instant
-from app.services import hosts, monitoring, orders, watched
+from app.services import hosts, monitoring, watched
 
 if TYPE_CHECKING:
     from app.store import Store
@@ -73,7 +73,7 @@ def _job(store: Store, job: Job) -> Row:
             said["share"] = (event.done or 0) / event.total if event.total else None
     return {
         "id": job.id,
-        "words": orders.words(job),
+        "words": job.words,
         "state": job.state,
         **said,
         "problem": job.outcome.get("what", ""),

@@ -88,14 +88,6 @@ def of(job: Job) -> Order | None:
     return Order(**job.request) if job.request else None
 
 
-def words(job: Job) -> str:
-    """What a job is about, for a person: "Deploy churn v3 on lab"."""
-    order = of(job)
-    where = order.options.get("to") if order else None
-    subject = f"{job.kind.capitalize()} {job.subject.replace('@', ' v')}".strip()
-    return f"{subject} on {where}" if where else subject
-
-
 def under_way(work: Workspace, model: str, to: str = "") -> dict[int, str]:
     """What changes instances of a model now: number of the job → its words, the oldest first.
 
@@ -104,7 +96,7 @@ def under_way(work: Workspace, model: str, to: str = "") -> dict[int, str]:
     with work.open_store() as store:
         running = store.jobs.unfinished()
     return {
-        job.id: words(job)
+        job.id: job.words
         for job in running
         if (order := of(job))
         and order.model == model
