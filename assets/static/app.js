@@ -5,6 +5,14 @@ const drawer = document.getElementById("drawer");
 const search = document.getElementById("q");
 let cameFrom = null;
 
+// What a script has asked for itself, in the drawer.
+function drawIn(html) {
+  const body = document.getElementById("drawer-body");
+  body.innerHTML = html;
+  htmx.process(body);
+  openDrawer();
+}
+
 function openDrawer() {
   if (drawer.hidden) cameFrom = focused || seen(document.activeElement);
   drawer.hidden = false;

@@ -31,10 +31,7 @@ const desktop = (() => {
         document.getElementById("toasts").insertAdjacentHTML("beforeend", said);
         return;
       }
-      const body = document.getElementById("drawer-body");
-      body.innerHTML = said;
-      htmx.process(body);
-      openDrawer();
+      drawIn(said);
     },
     add: () => drawn("/models/new"),
     example: () => post("/models/example"),

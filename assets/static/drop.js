@@ -85,10 +85,7 @@
       else note("It was not taken.");
       return;
     }
-    const body = document.getElementById("drawer-body");
-    body.innerHTML = request.responseText;
-    htmx.process(body);
-    openDrawer();
+    drawIn(request.responseText);
   }
 
   for (const name of ["dragenter", "dragover"]) {
