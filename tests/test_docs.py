@@ -1,5 +1,6 @@
 """Docs are tested too: commands, options and kinds of error stand in docs/cli.md; links lead on."""
 
+import importlib
 import inspect
 import re
 from pathlib import Path
@@ -8,7 +9,7 @@ import click
 import pytest
 
 from app import errors
-from app.cli.base import root
+from app.cli.parts import PARTS, root
 
 ROOT = Path(__file__).parents[1]
 CLI = (ROOT / "docs" / "cli.md").read_text()
@@ -16,7 +17,8 @@ PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
 def commands(group, prefix=()):
-    for name, command in sorted(group.commands.items()):
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
         if isinstance(command, click.Group):
             yield from commands(command, (*prefix, name))
         else:
@@ -43,6 +45,15 @@ def test_options_are_documented(name):
 @pytest.mark.parametrize("name", ALL)
 def test_command_takes_json(name):
     assert "--json" in [option for each in ALL[name].params for option in each.opts]
+
+
+@pytest.mark.parametrize("part", [each.stem for each in (ROOT / "app" / "cli").glob("*.py")])
+def test_every_command_can_be_asked_for(part):
+    module = importlib.import_module(f"app.cli.{part}" if part != "__init__" else "app.cli")
+    made = [each for each in vars(module).values() if isinstance(each, click.Command)]
+    inner = {id(each) for group in made for each in getattr(group, "commands", {}).values()}
+    names = {each.name for each in made if id(each) not in inner} - {"root", "group"}
+    assert names == set(PARTS.get(part, "").split())
 
 
 def test_every_kind_of_error_is_documented():

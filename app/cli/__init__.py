@@ -11,23 +11,7 @@ import sys
 import threading
 
 from app import portable
-from app.cli import (
-    alerts,
-    doctor,
-    gate,
-    instances,
-    lineage,
-    locations,
-    models,
-    monitoring,
-    pipelines,
-    secrets,
-    shadow,
-    tokens,
-    ui,
-    upkeep,
-)
-from app.cli.base import root
+from app.cli.parts import root
 
 
 def main() -> None:
@@ -53,24 +37,3 @@ def _leave(code: int) -> None:
         if each.is_alive():
             sys.stdout.flush()
             os._exit(code)
-
-
-PARTS = (
-    models,
-    pipelines,
-    lineage,
-    locations,
-    instances,
-    monitoring,
-    alerts,
-    gate,
-    shadow,
-    tokens,
-    secrets,
-    upkeep,
-    doctor,
-    ui,
-)
-
-for part in PARTS:
-    part.register(root)

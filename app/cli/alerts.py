@@ -234,7 +234,3 @@ def _secret(what: str, from_stdin: bool) -> str:
     if not sys.stdin.isatty():
         raise Problem(f"There is nobody to ask: {what}.", remedy="Give --stdin, and it on stdin.")
     return ask(what) or ""
-
-
-def register(group: click.Group) -> None:
-    group.add_command(alerts)

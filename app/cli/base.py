@@ -1,4 +1,4 @@
-"""What every command shares: the group, the workspace, --json, questions at a terminal."""
+"""What every command shares: the workspace, --json, questions at a terminal."""
 
 from __future__ import annotations
 
@@ -9,21 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
-from app import VERSION
 from app.cli.output import problems
 from app.workspace import Workspace
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name=None, version=VERSION, prog_name="rhythmicml")
-def root() -> None:
-    """Deploy ML models into production in a simple and robust fashion.
-
-    A model is a folder: artifacts, a prediction script, requirements.txt. Start with
-    "rhythmicml init FOLDER", then "rhythmicml deploy FOLDER".
-    """
 
 
 def command(function: Command) -> Command:

@@ -16,7 +16,3 @@ def doctor(as_json: bool) -> None:
 
     report = doctor.examine(workspace())
     emit(report, as_json, lambda _: click.echo(doctor.words(report), nl=False))
-
-
-def register(group: click.Group) -> None:
-    group.add_command(doctor)

@@ -143,8 +143,3 @@ def _figures(report: Mapping[str, Any], side: str) -> list[str]:
     took, memory = report["latency"][side], report["memory"][side]
     times = [f"{took[key] * 1000:.3g} ms" for key in ("median", "p99")]
     return [*times, str(took["requests"]), size(memory) if memory else "-"]
-
-
-def register(group: click.Group) -> None:
-    for each in (test, record, report):
-        group.add_command(each)

@@ -310,11 +310,3 @@ def demo(folder: Path | None, as_json: bool) -> None:
 
     result = follow(instances.demo(workspace(), folder), as_json)
     emit(result.data, as_json, lambda _: click.echo(result.text))
-
-
-def register(group: click.Group) -> None:
-    for each in (
-        deploy, switch, rollback, start, stop, restart, undeploy, unlock,
-        status, score, tunnel, demo,
-    ):  # fmt: skip
-        group.add_command(each)

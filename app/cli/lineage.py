@@ -168,9 +168,3 @@ def logs(
         at = datetime.fromtimestamp(found.kept_at, timezone.utc).isoformat()
         click.echo(f"{found.why} These lines were kept here {ago(at)}.", err=True)
     emit(found.lines, as_json, lambda said: click.echo("\n".join(said)) if said else None)
-
-
-def register(group: click.Group) -> None:
-    group.add_command(explain)
-    group.add_command(history)
-    group.add_command(logs)

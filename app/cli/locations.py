@@ -190,6 +190,4 @@ def forget_key(name: str, as_json: bool) -> None:
     emit({"forgotten": count}, as_json, lambda _: click.echo(words))
 
 
-def register(group: click.Group) -> None:
-    location.add_command(location_group)
-    group.add_command(location)
+location.add_command(location_group)

@@ -372,11 +372,3 @@ def _inline(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_inline, value))}]"
     return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def register(group: click.Group) -> None:
-    for each in (
-        init, add, list_models, rename, remove, describe, commit, list_versions, show, diff,
-        restore,
-    ):  # fmt: skip
-        group.add_command(each)

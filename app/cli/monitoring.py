@@ -245,7 +245,3 @@ def _clock(at: float, span: str) -> str:
     """By this machine's clock, as short as the range allows."""
     form = "%H:%M:%S" if span in ("15m", "1h", "6h") else "%d %b %H:%M"
     return datetime.fromtimestamp(at, timezone.utc).astimezone().strftime(form)
-
-
-def register(group: click.Group) -> None:
-    group.add_command(monitor)

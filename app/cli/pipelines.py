@@ -135,7 +135,3 @@ def rows_words(stage: dict[str, Any]) -> list[str]:
 
     said = rehearsing.brief(stage, 3, 96)
     return [*said["output"], *([f"… and {said['more']:,} more"] if said["more"] else [])]
-
-
-def register(group: click.Group) -> None:
-    group.add_command(pipeline)

@@ -100,7 +100,3 @@ def remove(model: str, name: str, to: str | None, as_json: bool) -> None:
         )
 
     emit(done, as_json, show)
-
-
-def register(group: click.Group) -> None:
-    group.add_command(secret)

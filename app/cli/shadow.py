@@ -39,7 +39,3 @@ def shadow(
     else:
         found = shadowing.report(workspace(), reference, to=to)
         emit(found, as_json, lambda _: click.echo(shadowing.headed(found)))
-
-
-def register(group: click.Group) -> None:
-    group.add_command(shadow)

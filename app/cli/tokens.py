@@ -133,7 +133,3 @@ def _warn(done: dict[str, Any]) -> None:
             f"knew. This helps: rhythmicml deploy {done['model']}, or restart",
             err=True,
         )
-
-
-def register(group: click.Group) -> None:
-    group.add_command(token)

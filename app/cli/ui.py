@@ -222,8 +222,3 @@ def _asked_to_end() -> threading.Event:
     asked = threading.Event()
     signals.set_by(asked, signal.SIGINT, signal.SIGTERM)
     return asked
-
-
-def register(group: click.Group) -> None:
-    group.add_command(ui)
-    group.add_command(ui_token)

@@ -114,8 +114,3 @@ def keep(count: int | None, as_json: bool) -> None:
         kept = retention.default(store)
     words = f"Of a model that does not say `keep`, the last {kept} good releases stay on a host."
     emit({"keep": kept}, as_json, lambda _: click.echo(words))
-
-
-def register(group: click.Group) -> None:
-    for each in (pin, unpin, keep, verify, adopt, backup, restore_store):
-        group.add_command(each)

@@ -49,6 +49,8 @@ class Pane:
         self._closing = closing
         self._place = kind.first
         self._webview: Any = None
+        self._prepared: Any = None
+        """The native window that has been prepared."""
 
     def open(self, webview: Any, url: str) -> None:
         self._webview, self._url = webview, url
@@ -62,7 +64,10 @@ class Pane:
         )  # fmt: skip
         self.shown.events.closing += lambda: self._closing(self)
         self.shown.events.closed += self._gone
-        self.shown.events.shown += lambda: self._on_main(self._prepare_native)
+        if sys.platform == "linux":
+            self.shown.events.before_show += self._prepare_native
+            # A second window may have been made before that could be asked for.
+            self.shown.events.shown += lambda: self._on_main(self._prepare_native)
 
     def _gone(self) -> None:
         self.shown = None
@@ -109,12 +114,17 @@ class Pane:
     # What only GTK needs, on its own thread.
 
     def _prepare_native(self) -> None:
-        if native := self.shown and self.shown.native:
+        native = self.shown and self.shown.native
+        if native and native is not self._prepared:
+            self._prepared = native
             native.connect("key-press-event", self._pressed)
             native.set_icon_name("rhythmicml")
             native.set_show_menubar(self.kind.menu)
             self._magnify()
             if view := self._view():
+                # pywebview would when it loads: then WebKit draws, and waits for its page half a
+                # second if that has just begun.
+                view.set_opacity(1.0)
                 gtk.prepare(view, self._url, self._fell)
 
     def _fell(self, paths: list[str]) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from app.cli.base import root
+from app.cli.parts import root
 from app.errors import Problem
 from app.services import models, schemas, versions
 from app.workspace import Workspace
