@@ -26,8 +26,14 @@ FOLDERS = "_MEI"
 """How the names of folders begin that a start unpacks."""
 ALIVE = "rhythmicml.alive"
 """Locked in that folder as long as the program runs."""
-LATE = {"cryptography.hazmat.bindings._rust": "cryptography/hazmat/bindings/_rust.abi3.so"}
-"""Module → its file, which takes a third of all that is in there: unpacked when it is imported."""
+LATE = (
+    *("cryptography.hazmat.bindings._rust", "nacl._sodium", "_cffi_backend", "bcrypt._bcrypt"),
+    *("pyfastcdc.cy.fastcdc", "pyfastcdc.cy.chunk"),
+    *("_codecs_cn", "_codecs_hk", "_codecs_jp", "_codecs_kr", "_codecs_tw"),
+)
+"""Libraries that few starts need, half of all that is in there: unpacked when one is imported."""
+PACKED = "rhythmicml_packed_"
+"""How the modules begin that hold them (packaging/linux/rhythmicml.spec)."""
 LIBRARIES = "LD_LIBRARY_PATH"
 PYTHONS = ("python3", *(f"python3.{minor}" for minor in range(14, 8, -1)))
 
@@ -81,12 +87,14 @@ class Late:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
         """Never finds it itself: what is asked next does."""
-        place = self._folder / LATE.get(name, "")
-        if name in LATE and not place.exists():
-            module = importlib.import_module("rhythmicml_late")  # packaging/linux/rhythmicml.spec
+        if name not in LATE:
+            return
+        module = importlib.import_module(PACKED + name.replace(".", "_"))
+        place = self._folder / module.PLACE
+        if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(zlib.decompress(module.PACKED[name]))
-            del sys.modules[module.__name__]  # it is large
+            place.write_bytes(zlib.decompress(module.CONTENT))
+        del sys.modules[module.__name__]  # it is large
 
 
 @functools.cache

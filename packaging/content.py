@@ -17,7 +17,7 @@ KINDS = (".py", ".html", ".lock")
 # What the scoring runtime has in its own environment on the host, what other windows would need,
 # and what tests and builds are made with.
 LEFT_OUT = [
-    *("uvloop", "simdjson", "numpy", "pandas", "pyarrow", "uv"),
+    *("uvloop", "simdjson", "numpy", "pandas", "pyarrow", "uv", "readline", "curses"),
     *("qtpy", "PySide6", "PyQt6", "PyQt5", "tkinter", "IPython", "pytest", "setuptools", "pip"),
 ]
 

@@ -1,7 +1,9 @@
 """Nothing jumps: no page moves what it has shown. What a newcomer is offered leads on."""
 
 import json
+import re
 import time
+from pathlib import Path
 
 import pytest
 from client import Client, write_model
@@ -11,6 +13,8 @@ from test_monitoring_pages import kept
 from app.models import Location
 
 pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
 
 WATCH = """
 window.moved = [];
@@ -32,6 +36,16 @@ FILL = """pill => {
   while (pill.parentElement.querySelectorAll("label").length < 7) pill.after(pill.cloneNode(true));
 }"""
 TABS = ("", "/files", "/versions", "/configuration", "/metadata", "/try", "/instances", "/history")
+
+
+def test_no_page_asks_for_a_class_that_was_left_out():
+    """packaging/vendor.py leaves in Tabler's sheet what pages ask for, as they were then."""
+    left_out = set((ROOT / "packaging" / "left-out.txt").read_text().split())
+    pages = "".join(each.read_text() for each in (ROOT / "assets" / "templates").rglob("*.html"))
+    asked = {word for names in re.findall(r'class="([^"]*)"', pages) for word in names.split()}
+    assert len(left_out) > 3000
+    assert len(asked) > 100
+    assert asked & left_out == set(), "Run: python packaging/vendor.py"
 
 
 def test_no_page_moves_what_it_has_shown(page, server, work, tmp_path):
