@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import io
 import lzma
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 import zlib
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -34,6 +36,9 @@ LATE = (
 """Libraries that few starts need, half of all that is in there: unpacked when one is imported."""
 PACKED = "rhythmicml_packed_"
 """How the modules begin that hold them (packaging/linux/rhythmicml.spec)."""
+FOLDERS_LATE = ("app/scoring", "app/deployer/agent", "assets/examples")
+"""Of their files the one file holds but an archive, in a module: each file takes time to make."""
+FILES = f"{PACKED}files"
 LIBRARIES = "LD_LIBRARY_PATH"
 PYTHONS = ("python3", *(f"python3.{minor}" for minor in range(14, 8, -1)))
 
@@ -95,6 +100,29 @@ class Late:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(zlib.decompress(module.CONTENT))
         del sys.modules[module.__name__]  # it is large
+
+
+@functools.cache
+def folder(place: str) -> Path:
+    """One of FOLDERS_LATE, with all that is in it."""
+    if not FROZEN:
+        return Path(__file__).parents[1] / place
+    if not (UNPACKED / place).exists():
+        packed = importlib.import_module(FILES).CONTENT
+        _unpack(packed, place)
+    return UNPACKED / place
+
+
+def _unpack(packed: bytes, place: str) -> None:
+    """Whole or not at all: another thread may be looking for it."""
+    with tempfile.TemporaryDirectory(dir=UNPACKED) as beside:
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+            archive.extractall(
+                beside, [name for name in archive.namelist() if name.startswith(f"{place}/")]
+            )
+        (UNPACKED / place).parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):  # somebody else was faster
+            os.replace(Path(beside) / place, UNPACKED / place)
 
 
 @functools.cache

@@ -7,9 +7,10 @@ import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 
+from app import frozen
 from app.dependencies import find_uv
 
 
@@ -25,7 +26,7 @@ class Part:
 @lru_cache
 def program() -> dict[str, Part]:
     """The scoring program's files, by their path on the host under `program/`."""
-    root = Path(str(resources.files("app.scoring")))
+    root = frozen.folder("app/scoring")
     found = sorted([*root.rglob("*.py"), *root.rglob("*.html")])
     files = [path for path in found if path.name != "__main__.py"]
     return {f"scoring/{path.relative_to(root).as_posix()}": part(path) for path in files}
@@ -34,7 +35,7 @@ def program() -> dict[str, Part]:
 @lru_cache
 def lock() -> Part:
     """The lock of the program's own environment."""
-    return part(Path(str(resources.files("app.scoring"))) / "runtime.lock")
+    return part(frozen.folder("app/scoring") / "runtime.lock")
 
 
 def digest(python: str, arch: str) -> str:

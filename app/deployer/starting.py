@@ -9,7 +9,6 @@ import os
 import secrets
 import time
 import zlib
-from importlib import resources
 from importlib.abc import InspectLoader
 from importlib.util import MAGIC_NUMBER, find_spec
 from typing import Any, cast
@@ -21,7 +20,7 @@ from app.errors import Problem
 
 START = 30.0
 NOISE = 1024 * 1024
-AGENT = "app.deployer.agent"
+AGENT, FOLDER = "app.deployer.agent", "app/deployer/agent"
 PACKAGE = "rhythmicml_agent"
 """What it is called where it runs."""
 
@@ -84,7 +83,7 @@ def local_command(mode: str) -> list[str]:
 @functools.cache
 def program() -> tuple[bytes, bytes]:
     """The first line of the agent's input, and the sources of its modules, compressed."""
-    folder = resources.files(AGENT)
+    folder = frozen.folder(FOLDER)
     first = f"exec({(folder / 'start.py').read_text('utf-8')!a})\n".encode()
     named = {_there(name): (folder / f"{name}.py").read_text("utf-8") for name in _names()}
     return first, zlib.compress(json.dumps(named).encode())
@@ -97,7 +96,7 @@ def compiled() -> bytes:
 
 
 def _names() -> list[str]:
-    files = (each.name for each in resources.files(AGENT).iterdir())
+    files = (each.name for each in frozen.folder(FOLDER).iterdir())
     return sorted(name[:-3] for name in files if name.endswith(".py") and name != "start.py")
 
 

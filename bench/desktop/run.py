@@ -32,8 +32,10 @@ from screen import Screen, screen  # noqa: E402
 BINARY = ROOT / "dist" / "rhythmicml"
 TIMES, IDLE = 5, 20.0
 ACCENT = b"\x85\x72\x0b"
-PAGES, STATUS = 2500, 100
-"""Pixels of our colour that the Catalogue, or the status window, has at least."""
+PAGES, STATUS = 625, 25
+"""Pixels of our colour that the Catalogue, or the status window, has at least, in the rows that are
+looked at."""
+ROWS = 4
 
 
 class Desktop:
@@ -63,7 +65,7 @@ class Desktop:
             program.wait(20)
 
     def painted(self, least: int) -> bool:
-        return self.shown.pixels().count(ACCENT) >= least
+        return self.shown.rows(ROWS).count(ACCENT) >= least
 
     def seconds_to(self, least: int, *words: str) -> float:
         began = time.monotonic()
