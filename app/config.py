@@ -52,8 +52,9 @@ def home() -> Path:
 
 def asset(path: str) -> Path:
     """A file that comes with the program: beside the code, or inside the single-file build."""
-    if path.startswith("examples/"):
-        return frozen.folder("assets/examples").parent / path
+    top = f"assets/{path.partition('/')[0]}"
+    if top in frozen.FOLDERS_LATE:
+        return frozen.folder(top).parent / path
     root = frozen.UNPACKED if frozen.FROZEN else Path(__file__).parent.parent
     return root / "assets" / path
 

@@ -36,7 +36,7 @@ LATE = (
 """Libraries that few starts need, half of all that is in there: unpacked when one is imported."""
 PACKED = "rhythmicml_packed_"
 """How the modules begin that hold them (packaging/linux/rhythmicml.spec)."""
-FOLDERS_LATE = ("app/scoring", "app/deployer/agent", "assets/examples")
+FOLDERS_LATE = ("app/scoring", "app/deployer/agent", "assets/examples", "assets/templates")
 """Of their files the one file holds but an archive, in a module: each file takes time to make."""
 FILES = f"{PACKED}files"
 LIBRARIES = "LD_LIBRARY_PATH"
@@ -107,19 +107,24 @@ def folder(place: str) -> Path:
     """One of FOLDERS_LATE, with all that is in it."""
     if not FROZEN:
         return Path(__file__).parents[1] / place
-    if not (UNPACKED / place).exists():
-        packed = importlib.import_module(FILES).CONTENT
-        _unpack(packed, place)
+    if not (UNPACKED / place).exists() and (archive := packed()):
+        _unpack(archive, place)
     return UNPACKED / place
 
 
-def _unpack(packed: bytes, place: str) -> None:
+@functools.cache
+def packed() -> zipfile.ZipFile | None:
+    """The archive of what is in FOLDERS_LATE; None where they are folders. May be read by many."""
+    if not FROZEN or all((UNPACKED / each).exists() for each in FOLDERS_LATE):
+        return None
+    return zipfile.ZipFile(io.BytesIO(importlib.import_module(FILES).CONTENT))
+
+
+def _unpack(archive: zipfile.ZipFile, place: str) -> None:
     """Whole or not at all: another thread may be looking for it."""
     with tempfile.TemporaryDirectory(dir=UNPACKED) as beside:
-        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-            archive.extractall(
-                beside, [name for name in archive.namelist() if name.startswith(f"{place}/")]
-            )
+        inside = [name for name in archive.namelist() if name.startswith(f"{place}/")]
+        archive.extractall(beside, inside)
         (UNPACKED / place).parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(OSError):  # somebody else was faster
             os.replace(Path(beside) / place, UNPACKED / place)

@@ -27,6 +27,7 @@ from app.views import (
     asking,
     catalogue,
     chart_pages,
+    compiled,
     configuration,
     dashboard,
     desktop,
@@ -47,7 +48,6 @@ from app.views import (
     upkeep,
 )
 from app.views.answers import Answers
-from app.views.compiled import Compiled
 from app.views.described import Malformed, NotJson
 from app.views.guard import CSRF_HEADER
 from app.views.markdown import inline, rendered
@@ -64,15 +64,12 @@ STATUS = {NotFound: 404, Busy: 409, Stale: 409, NotJson: 415, Malformed: 422}
 
 def create_app(work: Workspace, server: Server) -> Flask:
     """The application; `server` has its keys, its news and its address."""
-    app = Flask(
-        "rhythmicml",
-        template_folder=str(config.asset("templates")),
-        static_folder=str(config.asset("static")),
-    )
+    app = Flask("rhythmicml", static_folder=str(config.asset("static")))
+    app.jinja_loader = compiled.loader()
     app.url_rule_class = LateRule
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.jinja_env.bytecode_cache = Compiled(work.home)
+    app.jinja_env.bytecode_cache = compiled.Compiled(work.home)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
         ago=words.ago,
