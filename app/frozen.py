@@ -99,6 +99,7 @@ class Late:
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(zlib.decompress(module.CONTENT))
+            importlib.invalidate_caches()  # its folder may have been looked at in this instant
         del sys.modules[module.__name__]  # it is large
 
 
