@@ -54,9 +54,8 @@ def asset(path: str) -> Path:
     """A file that comes with the program: beside the code, or inside the single-file build."""
     top = f"assets/{path.partition('/')[0]}"
     if top in frozen.FOLDERS_LATE:
-        return frozen.folder(top).parent / path
-    root = frozen.UNPACKED if frozen.FROZEN else Path(__file__).parent.parent
-    return root / "assets" / path
+        frozen.folder(top)
+    return frozen.ROOT / "assets" / path
 
 
 KEYS: dict[str, dict[str, Reader]] = {

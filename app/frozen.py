@@ -24,6 +24,8 @@ from app.errors import Problem
 FROZEN = bool(getattr(sys, "frozen", False))
 UNPACKED = Path(getattr(sys, "_MEIPASS", "."))
 """Where the file's content lies while it runs."""
+ROOT = UNPACKED if FROZEN else Path(__file__).parents[1]
+"""Where `app` and `assets` are."""
 FOLDERS = "_MEI"
 """How the names of folders begin that a start unpacks."""
 ALIVE = "rhythmicml.alive"
@@ -106,11 +108,9 @@ class Late:
 @functools.cache
 def folder(place: str) -> Path:
     """One of FOLDERS_LATE, with all that is in it."""
-    if not FROZEN:
-        return Path(__file__).parents[1] / place
-    if not (UNPACKED / place).exists() and (archive := packed()):
+    if not (ROOT / place).exists() and (archive := packed()):
         _unpack(archive, place)
-    return UNPACKED / place
+    return ROOT / place
 
 
 @functools.cache

@@ -32,7 +32,7 @@ class Screen:
         return self._shown.read_bytes()[-WIDTH * HEIGHT * 4 :]
 
     def rows(self, step: int) -> bytes:
-        """Every so many rows of them: to look often at all would take a third of a processor."""
+        """Every so many rows of them: to look at all every 10 ms took two thirds of a processor."""
         with self._shown.open("rb") as file:
             begins = os.fstat(file.fileno()).st_size - WIDTH * HEIGHT * 4
             places = (begins + row * WIDTH * 4 for row in range(0, HEIGHT, step))

@@ -49,11 +49,10 @@ class Pane:
         self._closing = closing
         self._place = kind.first
         self._webview: Any = None
-        self._prepared: Any = None
-        """The native window that has been prepared."""
+        self._prepared = False
 
     def open(self, webview: Any, url: str) -> None:
-        self._webview, self._url = webview, url
+        self._webview, self._url, self._prepared = webview, url, False
         self._place = place.read(self._kept, self.kind.first)
         self._place = self._place.on(_screens(webview), self.kind.smallest)
         self.shown = webview.create_window(
@@ -115,8 +114,8 @@ class Pane:
 
     def _prepare_native(self) -> None:
         native = self.shown and self.shown.native
-        if native and native is not self._prepared:
-            self._prepared = native
+        if native and not self._prepared:
+            self._prepared = True
             native.connect("key-press-event", self._pressed)
             native.set_icon_name("rhythmicml")
             native.set_show_menubar(self.kind.menu)

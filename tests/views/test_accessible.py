@@ -25,11 +25,11 @@ OPENED = (
 """What is opened on a page by a button, and words that are there when it is."""
 TABS = ("", "/files", "/versions", "/configuration", "/metadata", "/try", "/instances", "/history")
 
-BOXES = """texts => texts.map((text) => {
-  const said = [...document.querySelectorAll(".models tr.row *")];
-  return said.filter((each) => each.textContent.includes(text)).pop().getBoundingClientRect();
+BOXES = """([name, state]) => [["a", name], ["*", state]].map(([kind, text]) => {
+  const found = [...document.querySelectorAll(".models tr.row " + kind)];
+  return found.filter((each) => each.textContent.includes(text)).pop().getBoundingClientRect();
 })"""
-"""Where the innermost elements with these texts are, at one moment: news draw rows anew."""
+"""Where the link and the innermost element of the state are, at one moment: news draw rows anew."""
 
 
 @pytest.fixture

@@ -41,8 +41,14 @@ TABS = ("", "/files", "/versions", "/configuration", "/metadata", "/try", "/inst
 def test_no_page_asks_for_a_class_that_was_left_out():
     """packaging/vendor.py leaves in Tabler's sheet what pages ask for, as they were then."""
     left_out = set((ROOT / "packaging" / "left-out.txt").read_text().split())
-    pages = "".join(each.read_text() for each in (ROOT / "assets" / "templates").rglob("*.html"))
-    asked = {word for names in re.findall(r'class="([^"]*)"', pages) for word in names.split()}
+    files = [
+        *(ROOT / "assets" / "templates").rglob("*.html"),
+        *(ROOT / "assets" / "static").glob("*.js"),
+        *(ROOT / "app" / "views").rglob("*.py"),
+    ]
+    pages = "".join(each.read_text() for each in files)
+    named = re.findall(r'(?:class=|className = |classList\.\w+\()"([^"]*)"', pages)
+    asked = {word for names in named for word in re.findall(r"[\w-]+", names)}
     assert len(left_out) > 3000
     assert len(asked) > 100
     assert asked & left_out == set(), "Run: python packaging/vendor.py"
