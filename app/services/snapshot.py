@@ -47,8 +47,8 @@ def look(store: Store, model: Model) -> Snapshot:
 
 
 def remember(store: Store, model: Model, taken: Snapshot) -> None:
-    """Let the next snapshot read only what changed since this one."""
-    if taken.read or taken.gone:
+    """Let the next snapshot read only what changed since this one, where that can be written."""
+    if (taken.read or taken.gone) and not store.refusal:
         with store.write():
             store.stats.forget(model, taken.gone)
             store.stats.keep(model, taken.read)

@@ -212,17 +212,19 @@ def diff(work: Workspace, a: str, b: str | None = None) -> differences.Differenc
 
 
 def uncommitted(work: Workspace, names: Iterable[str]) -> dict[str, int | None]:
-    """Model → how many files of its folder differ from its last version; None: cannot be read."""
+    """Model → how many files of its folder differ from its last version; None: cannot be read.
+
+    What no model is called (any more) is left out.
+    """
     found: dict[str, int | None] = {}
     with work.open_store() as store:
-        for name in names:
-            model = store.models.get(name)
+        for model in filter(None, map(store.models.find, names)):
             latest = store.versions.latest(model)
             try:
                 taken = snapshot.look(store, model)
-                found[name] = len(_changes(store, latest, taken))
+                found[model.name] = len(_changes(store, latest, taken))
             except Problem:
-                found[name] = None
+                found[model.name] = None
                 continue
             snapshot.remember(store, model, taken)
     return found

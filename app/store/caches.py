@@ -30,15 +30,17 @@ class Stats:
         return {row[0]: (Stat(*row[1:5]), row[5]) for row in rows}
 
     def keep(self, model: Model, stored: Iterable[tuple[str, Stored]]) -> None:
-        """Remember what was hashed, by path."""
+        """Remember what was hashed, by path, unless the model was removed meanwhile."""
         rows = (
-            (model.id, path, *_columns(one.stat), one.digest)
+            (model.id, path, *_columns(one.stat), one.digest, model.id)
             for path, one in stored
             if self._settled(one)
         )
         with self._database.write():
             self._database.execute_each(
-                "INSERT OR REPLACE INTO stats VALUES (?, ?, ?, ?, ?, ?, ?)", rows
+                "INSERT OR REPLACE INTO stats SELECT ?, ?, ?, ?, ?, ?, ?"
+                " WHERE EXISTS (SELECT 1 FROM models WHERE id = ?)",
+                rows,
             )
 
     def forget(self, model: Model, paths: Iterable[str]) -> None:

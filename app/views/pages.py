@@ -196,6 +196,7 @@ def _shown(problem: Problem, status: int, report: str = "") -> Any:
         answer = make_response(
             render_template("toast_problem.html", problem=problem, mistake=status == 500), status
         )
-        answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = "#toasts", "beforeend"
+        # app.js tells it: htmx finds no place on the page for a part that was replaced since
+        answer.headers["HX-Reswap"] = "none"
         return answer
     return render_template("problem.html", problem=problem, report=report, page=""), status

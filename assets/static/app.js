@@ -33,6 +33,12 @@ function forgetProblems() {
   for (const each of document.querySelectorAll("#toasts .toast-problem")) each.remove();
 }
 
+function tellProblem(html) {
+  const toasts = document.getElementById("toasts");
+  toasts.insertAdjacentHTML("beforeend", html);
+  htmx.process(toasts.lastElementChild);
+}
+
 function note(text, stays = 2500) {
   const toast = document.createElement("div");
   toast.className = "toast-note";
@@ -101,6 +107,20 @@ document.addEventListener("htmx:confirm", (event) => {
 // Another try takes away what was said of the one before.
 document.addEventListener("htmx:beforeRequest", ({ detail }) => {
   if (detail.elt.matches("form, button") && !detail.elt.closest("#toasts")) forgetProblems();
+});
+
+// An error that has no place on the page is told among the toasts: to whoever asked, also if what
+// they used was replaced since; once, if the page asked by itself.
+const toldUnasked = new Set();
+
+document.addEventListener("htmx:beforeRequest", ({ detail: { elt, xhr, requestConfig: { triggeringEvent: source } } }) => {
+  const asked = source && source.isTrusted;
+  xhr.addEventListener("load", () => {
+    if (xhr.status < 400 || xhr.getResponseHeader("HX-Reswap") !== "none") return;
+    if (!asked && (!elt.isConnected || toldUnasked.has(xhr.responseText))) return;
+    if (!asked) toldUnasked.add(xhr.responseText);
+    tellProblem(xhr.responseText);
+  });
 });
 
 document.addEventListener("htmx:afterSwap", (event) => {

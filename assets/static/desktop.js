@@ -28,7 +28,7 @@ const desktop = (() => {
       const answer = await fetch("/window/dropped", { method: "POST", headers }).finally(() => clearTimeout(slow));
       const said = await answer.text();
       if (!answer.ok) {
-        document.getElementById("toasts").insertAdjacentHTML("beforeend", said);
+        tellProblem(said);
         return;
       }
       drawIn(said);

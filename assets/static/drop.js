@@ -81,7 +81,7 @@
   function arrived(request) {
     if (request.status !== 200) {
       const isPart = (request.getResponseHeader("Content-Type") || "").startsWith("text/html");
-      if (isPart) document.getElementById("toasts").insertAdjacentHTML("beforeend", request.responseText);
+      if (isPart) tellProblem(request.responseText);
       else note("It was not taken.");
       return;
     }

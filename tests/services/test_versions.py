@@ -11,7 +11,7 @@ import pytest
 from app import dependencies
 from app.cli.models import difference_words, shown_words
 from app.errors import NotFound, Problem
-from app.services import models, verifying, versions
+from app.services import models, snapshot, verifying, versions
 from app.services.versions import parse_reference
 from app.store import manifest
 from app.workspace import Workspace
@@ -158,6 +158,17 @@ def test_an_unchanged_file_is_not_read_again(work, folder):
     commit(work)
     with work.open_store() as store:
         assert set(store.stats.all(model)) == {"predict.py", "requirements.txt"}
+
+
+def test_what_was_read_of_a_model_that_is_gone_is_not_remembered(work, folder):
+    with work.open_store() as store:
+        model = store.models.get("churn")
+        taken = snapshot.look(store, model)
+        assert taken.read
+        models.remove(work, "churn")
+        snapshot.remember(store, model, taken)
+        assert store.stats.all(model) == {}
+    assert versions.uncommitted(work, ["churn"]) == {}
 
 
 def test_ten_thousand_files_are_committed_and_found_unchanged(work, folder):

@@ -58,3 +58,16 @@ def test_what_is_kept_is_shown_where_the_instance_is_no_more(page, server, work,
     expect(page.get_by_text("its last words")).to_be_visible()
     expect(page.get_by_text("These lines were kept here.")).to_be_visible()
     assert page.locator("[sse-connect*=stream]").count() == 0
+
+
+def test_log_that_cannot_be_filtered_says_why(page, server, work, log):
+    page.goto(f"{server.address}/models/churn/instances")
+    page.get_by_role("button", name="Log").click()
+    expect(page.get_by_role("log")).to_contain_text("begun")
+    with work.open_store() as store:
+        store.instances.remove("churn", "local")
+    log.unlink()
+    log.mkdir()
+    page.get_by_label("Lines with").press_sequentially("a")
+    expect(page.locator(".toast-problem")).to_contain_text("churn")
+    expect(page.get_by_role("log")).to_contain_text("begun")

@@ -341,3 +341,70 @@ def test_news_that_comes_while_something_is_in_use_is_shown_afterwards(
     expect(page.locator("#model-fraud")).to_be_visible()
     page.get_by_label("More for churn").click()
     expect(page.locator("#model-fraud")).to_have_count(0)
+
+
+def hold(page, pattern):
+    """Let no request to such an address go on; what is returned lets them go."""
+    held = []
+    page.route(pattern, lambda route: held.append(route))
+
+    def go_on():
+        for route in held:
+            route.continue_()
+
+    return go_on
+
+
+def test_model_that_was_renamed_while_folders_were_looked_at_hides_no_other(
+    page, server, tmp_path, work
+):
+    models.add(work, write_model(tmp_path / "churn", "churn"))
+    models.add(work, write_model(tmp_path / "fraud", "fraud"))
+    go_on = hold(page, "**/catalogue/changes*")
+    page.goto(server.address)
+    expect(page.locator("#rows .htmx-request")).to_have_count(1)
+    models.rename(work, "churn", "leaving")
+    with page.expect_response("**/catalogue/changes*name=churn*"):
+        go_on()
+    expect(page.locator("#changed-fraud .chip-new")).to_be_visible()
+    expect(page.locator("#model-leaving")).to_be_visible()
+    expect(page.locator(".toast-problem")).to_have_count(0)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_refusal_of_what_was_replaced_meanwhile_is_told_to_whoever_asked(
+    page, server, tmp_path, work, asked
+):
+    models.add(work, write_model(tmp_path / "churn", "churn"))
+    path, part, asks = (
+        ("deploy?*", "#rows", "button") if asked else ("changes", "#dashboard", ".next")
+    )
+    go_on = hold(page, f"**/models/churn/{path}")
+    page.goto(server.address if asked else f"{server.address}/models/churn")
+    if asked:
+        page.get_by_label("More for churn").click()
+        page.get_by_role("button", name="Deploy…").click()
+    expect(page.locator(f"{part} {asks}.htmx-request")).to_have_count(1)
+    page.locator(part).evaluate("part => part.replaceChildren()")
+    with work.open_store() as store, store.write():
+        store.models.remove("churn")
+    with page.expect_event("console", lambda line: "Status Error Code 404" in line.text):
+        go_on()
+    expect(page.locator(".toast-problem")).to_have_count(int(asked))
+
+
+def test_page_whose_news_are_refused_says_so_once(page, server, tmp_path, work):
+    models.add(work, write_model(tmp_path / "churn", "churn"))
+    page.goto(server.address)
+    with work.open_store() as store:
+        store.instances.upsert(Instance("churn", "local", 8101, "v1-a", 1, "serving"))
+    expect(page.locator("#model-churn .place")).to_contain_text("local")  # its news were told
+    page.goto(f"{server.address}/monitoring/churn/local")
+    told = page.locator(".toast-problem")
+    with work.open_store() as store:
+        store.instances.remove("churn", "local")
+    expect(told).to_have_count(1)
+    page.get_by_label("Dismiss").click()
+    with page.expect_response("**/monitoring/churn/local"):
+        page.evaluate("htmx.trigger('#head', 'sse:instances')")
+    expect(told).to_have_count(0)

@@ -60,6 +60,8 @@ def test_pages_of_a_newer_store_say_that_it_can_only_be_read(page, server, work,
     page.goto(server.address)
     expect(page.locator(".newer")).to_contain_text("it can be read, not changed")
     page.screenshot(path=PICTURES / "newer.png")
+    expect(page.locator("#changed-churn .chip-new")).to_be_visible()
+    expect(page.locator(".toast-problem")).to_have_count(0)
     for path in ("/models/churn", "/jobs", "/monitoring", "/settings", "/pipelines"):
         assert page.goto(server.address + path).ok, path
     page.evaluate("htmx.ajax('POST', '/settings/theme', {values: {theme: 'dark'}, swap: 'none'})")
