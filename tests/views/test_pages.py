@@ -324,7 +324,7 @@ def test_news_that_comes_while_something_is_in_use_is_shown_afterwards(
         lambda route: route.continue_() if held else held.append(route),
     )
     page.goto(server.address)
-    page.wait_for_function("document.querySelector('#rows .htmx-request')")
+    expect(page.locator("#rows .htmx-request")).to_have_count(1)
     page.evaluate(
         "document.getElementById('rows').addEventListener('sse:models', () => console.log('news'))"
     )
