@@ -50,6 +50,8 @@ def settle() -> None:
     if FROZEN:
         restore_libraries(os.environ)
         sweep(UNPACKED)
+        if sys.platform == "linux":
+            _read_on()
         if UNPACKED.name.startswith(FOLDERS) and sys.platform == "linux":
             sys.meta_path.insert(0, Late(UNPACKED))
 
@@ -61,11 +63,24 @@ def restore_libraries(environ: MutableMapping[str, str]) -> None:
         environ[LIBRARIES] = original
 
 
+def _read_on() -> None:
+    """Modules come from the file that we were started from, also when an update has replaced it."""
+    import pyimod02_importers  # type: ignore[import-not-found]
+
+    pyimod02_importers.pyz_archive._filename = "/proc/self/exe"
+
+
 def sweep(own: Path) -> None:
-    """Mark our folder as in use, and remove those of programs that were killed."""
+    """Mark our folder as in use, and remove those of programs that were killed.
+
+    The folder itself is locked, too: systemd-tmpfiles, which clears /tmp of what is old, passes
+    over folders that are.
+    """
     if not own.name.startswith(FOLDERS):  # a folder that was installed, not unpacked
         return
     _locked(own / ALIVE)
+    with contextlib.suppress(OSError):  # Windows opens no folders
+        portable.locked(portable.opened(own, os.O_RDONLY))
     for each in own.parent.glob(f"{FOLDERS}*"):
         if each != own and (each / ALIVE).exists() and (held := _locked(each / ALIVE)) is not None:
             shutil.rmtree(each, ignore_errors=True)

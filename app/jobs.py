@@ -52,6 +52,12 @@ def cancel(work: Workspace, number: int) -> None:
     _leaving.get(number, lambda: None)()
 
 
+def cancel_all(work: Workspace) -> None:
+    """Have all jobs of this process end as soon as they can."""
+    for number in list(_leaving):
+        cancel(work, number)
+
+
 def unfinished() -> list[threading.Thread]:
     """The threads of this process's jobs that have not ended."""
     return [each for each in threading.enumerate() if each.name.startswith("job ")]

@@ -14,6 +14,8 @@ from app.desktop.agent import WINDOW
 from app.desktop.pane import MAIN, STATUS, Pane
 from app.desktop.webkit import NoWindow as NoWindow
 
+LOOK_EVERY = 0.25
+ENDING = (signal.SIGTERM, signal.SIGINT)
 SAVED_IN = (Path.home() / "Downloads",)
 """Where a file is offered to be saved, if it is there."""
 
@@ -34,13 +36,18 @@ class Window:
         self._storage = home / "window"
         self._busy = busy
         self._invite = invite
-        self.pages = Pane(MAIN, self._storage, self._closing)
-        self.status = Pane(STATUS, self._storage, self._closing)
+        self.pages = Pane(MAIN, self._storage, self._closing, invite)
+        self.status = Pane(STATUS, self._storage, self._closing, invite)
         self._webview: Any = None
         self._there = threading.Event()
         self._up = threading.Event()
         self._leave = False
         self._unwanted = False
+        self._resting = False
+        self._call = threading.Condition()
+        self._called: list[bool] = []
+        self._sources: list[int] = []
+        self._tray: Any = None
 
     def run(self, url: str, *, status: bool = False) -> None:
         """Show a page until all windows are closed; only from the main thread. Raises NoWindow.
@@ -52,6 +59,7 @@ class Window:
         pane = self.status if status else self.pages
         pane.open(webview, url)
         pane.shown.events.shown += self._up.set
+        heard = {number: signal.getsignal(number) for number in ENDING}
         try:
             # Private, it would have no localStorage; unasked, it would take Qt under KDE.
             webview.start(
@@ -64,6 +72,20 @@ class Window:
         finally:
             self._there.clear()
             self._up.set()
+            self._hear(heard)
+
+    def called(self, over: Callable[[], bool]) -> bool | None:
+        """Closed, wait until somebody wants a window: whether the status window; None once over.
+
+        `raised` says yes meanwhile; who wanted one has to be shown one, then, by `run`.
+        """
+        with self._call:
+            self._resting = True
+            while not (self._called or over()):
+                self._call.wait(LOOK_EVERY)
+            self._resting = False
+            wanted, self._called = self._called, []
+        return wanted[0] if wanted else None
 
     @property
     def there(self) -> bool:
@@ -76,6 +98,11 @@ class Window:
     def raised(self, *, status: bool = False) -> bool:
         """Bring the pages, or the status window, to the front; False when there is no window."""
         pane = self.status if status else self.pages
+        with self._call:
+            if self._resting:
+                self._called.append(status)
+                self._call.notify()
+                return True
         if not self.there:
             return False
         if not pane.raised():
@@ -119,7 +146,7 @@ class Window:
     def tell_page(self, name: str) -> None:
         """Have the page do what an entry of the menu says."""
         if self.pages.shown:
-            self.pages.shown.run_js(f"desktop.{name}()")
+            self.pages.shown.run_js(f"void desktop.{name}()")
 
     def zoom(self, steps: int) -> None:
         self.pages.zoom(steps)
@@ -181,18 +208,36 @@ class Window:
             return
         from gi.repository import GLib  # type: ignore[import-not-found]
 
+        for number in ENDING:
+            self._sources.append(GLib.unix_signal_add(GLib.PRIORITY_HIGH, number, self._end))
+        if self._tray is None:
+            self._settle_in()
+
+    def _settle_in(self) -> None:
+        """What stays for the next `run`."""
+        from gi.repository import GLib
+
         from app.config import asset
         from app.desktop import gtk
         from app.desktop.tray import Tray
 
         GLib.idle_add(gtk.follow_theme)
-        tray = Tray(
+        self._tray = Tray(
             str(asset("icons/rhythmicml-128.png")), "RhythmicML",
             [("Open RhythmicML", self.raised), ("Status window", self.show_status)],
         )  # fmt: skip
-        GLib.idle_add(tray.watch)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            GLib.unix_signal_add(GLib.PRIORITY_HIGH, number, self._end)
+        GLib.idle_add(self._tray.watch)
+
+    def _hear(self, handlers: dict[Any, Any]) -> None:
+        """Signals as before: those that GLib hears go unheard once its loop has ended."""
+        if sys.platform == "linux":
+            from gi.repository import GLib
+
+            while self._sources:
+                GLib.source_remove(self._sources.pop())
+        for number, handler in handlers.items():
+            if handler is not None:
+                signal.signal(number, handler)
 
     def _end(self) -> bool:
         """Close all, also with a dialogue open, whose own loop GTK would wait for."""
@@ -202,4 +247,4 @@ class Window:
             if isinstance(each, Gtk.Dialog):
                 each.response(Gtk.ResponseType.CANCEL)
         GLib.idle_add(self._close_all)
-        return False
+        return True

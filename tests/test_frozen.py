@@ -1,6 +1,8 @@
 """What the one file unpacks only when it is asked for. The file itself: tests/packaging."""
 
+import fcntl
 import io
+import os
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -37,3 +39,14 @@ def test_whoever_asks_finds_all_files_or_none(packed, tmp_path, monkeypatch):
     assert (tmp_path / NAMES[7]).read_text() == NAMES[7]
     assert [each.name for each in tmp_path.iterdir()] == ["app"]
     assert [each.name for each in (tmp_path / "app").iterdir()] == ["scoring"]
+
+
+def test_folder_that_is_in_use_is_locked_against_whoever_clears_tmp(tmp_path):
+    """As systemd-tmpfiles looks, which passes over it then, however old it is."""
+    own = tmp_path / "_MEIown"
+    own.mkdir()
+    frozen.sweep(own)
+    fd = os.open(own, os.O_RDONLY)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(fd)

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import webbrowser
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from app.window import Window
     from app.workspace import Workspace
 
+AT_ONCE = 3.0
+"""Seconds within which nobody opens a window and closes it again."""
 FRAME = 1.0
 """Seconds at most that a window's frame gets for itself. Python does one thing at a time: what is
 imported meanwhile would hold up WebKit's processes, which start with it and take longest."""
@@ -86,8 +89,10 @@ def _serve(work: Workspace, way: str, as_json: bool) -> None:
         coming.add_done_callback(partial(_give_up, window, asked))
         if window is None:
             coming.result()  # who cannot see a window is told one thing: the address, or why not
+        if window is not None:
+            threading.Thread(target=_heed, args=(asked, window), daemon=True).start()
         _say(opened.invitation(), as_json)
-        _until_ended(coming, opened, window, way, asked)
+        _until_ended(work, coming, opened, window, way, asked)
         coming.result().close()
 
 
@@ -114,6 +119,12 @@ def _begin(work: Workspace, opened: Door, window: Window | None) -> Server:
     return serving
 
 
+def _heed(asked: threading.Event, window: Window) -> None:
+    """Asked to end before there is a window that could be: it closes as soon as it is there."""
+    asked.wait()
+    window.give_up()
+
+
 def _give_up(window: Window | None, asked: threading.Event, coming: Future[Server]) -> None:
     """There will be no pages: nobody need wait for them."""
     if coming.exception():
@@ -132,9 +143,13 @@ def _join(home: Path, way: str, as_json: bool) -> None:
         return
     if way == "status":
         with suppress(NoWindow):
-            Window(home).run(running["url"], status=True)
+            Window(home, invite=lambda _: _status_of(home)).run(running["url"], status=True)
             return
     webbrowser.open(running["url"])
+
+
+def _status_of(home: Path) -> str:
+    return str(_invited(home, raise_window=False, status=True)["url"])
 
 
 @click.command("ui-token")
@@ -176,29 +191,45 @@ def _say(url: str, as_json: bool) -> None:
 
 
 def _until_ended(
-    coming: Future[Server], opened: Door, window: Window | None, way: str, asked: threading.Event
-) -> None:
+    work: Workspace, coming: Future[Server], opened: Door, window: Window | None, way: str,
+    asked: threading.Event,
+) -> None:  # fmt: skip
     """Until the window is closed and what it ordered is done; without one, until asked to end."""
     if way == "browser":
         webbrowser.open(opened.invitation())
-    if window is None or not _window_closed(coming, opened, window, way, asked):
-        portable.wait_for(asked)
-    elif threads := _at_work():
-        click.echo(f"Finishing {len(threads)} {'job' if len(threads) == 1 else 'jobs'} ...")
-        for thread in threads:
-            thread.join()
+    again: bool | None = way == "status"
+    while again is not None:
+        if window is None or not _window_closed(coming, opened, window, again, asked):
+            portable.wait_for(asked)
+            return
+        again = _finish(work, coming.result(), window, asked) if _at_work() else None
+
+
+def _finish(
+    work: Workspace, serving: Server, window: Window, asked: threading.Event
+) -> bool | None:
+    """Until jobs are done and nobody looks on in a browser; as Window.called when one is wanted."""
+    from app import jobs
+
+    number = len(_at_work())
+    these, them = (f"{number} jobs", "them") if number > 1 else ("1 job", "it")
+    click.echo(f"Finishing {these}; Ctrl-C cancels {them} ...")
+    again = window.called(lambda: asked.is_set() or not (_at_work() or serving.feed.listeners))
+    if asked.is_set():
+        jobs.cancel_all(work)
+    return again
 
 
 def _window_closed(
-    coming: Future[Server], opened: Door, window: Window, way: str, asked: threading.Event
+    coming: Future[Server], opened: Door, window: Window, status: bool, asked: threading.Event
 ) -> bool:
     """Show a window until it is closed; False at once when there is only a browser's tab."""
     from app.desktop.browsers import browser_window
     from app.window import NoWindow
 
-    path = "/status" if way == "status" else "/"
+    path = "/status" if status else "/"
     try:
-        window.run(opened.invitation(path), status=way == "status")
+        window.run(opened.invitation(path), status=status)
         return True
     except NoWindow as none:
         coming.result().window = None
@@ -206,8 +237,14 @@ def _window_closed(
     if (shown := browser_window(opened.invitation(path), window.home)) is None:
         webbrowser.open(opened.invitation(path))
         return False
+    began = time.monotonic()
     while shown.poll() is None and not asked.wait(0.5):
         pass
+    if asked.is_set():
+        shown.terminate()
+    elif time.monotonic() - began < AT_ONCE:  # it gave the address to another, or cannot run
+        webbrowser.open(opened.invitation(path))
+        return False
     return True
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import webbrowser
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,11 +14,16 @@ ELSEWHERE = ("http", "https", "mailto")
 DARK = 1
 """What the desktop's portal calls a preference for dark."""
 PORTAL = ("org.freedesktop.portal.Desktop", "/org/freedesktop/portal/desktop")
+REVIVED = 3
+"""Times a minute at most that a page is loaded again whose process has ended."""
 ASKED = ("org.freedesktop.appearance", "color-scheme")
 
 
-def prepare(view: Any, own: str, dropped: Callable[[list[str]], None]) -> None:
+def prepare(
+    view: Any, own: str, dropped: Callable[[list[str]], None], invite: Callable[[str], str]
+) -> None:
     """own: the address of our pages. dropped: is told the paths of what was dropped on the view.
+    invite: gives a URL that lets it in to a path, for a view whose process was killed.
 
     A drop of files is taken before WebKit hears of it, which now and then loses one: GTK says that
     the drag has left before it says that it ends here.
@@ -24,6 +31,7 @@ def prepare(view: Any, own: str, dropped: Callable[[list[str]], None]) -> None:
     from gi.repository import Gtk  # type: ignore[import-not-found]
 
     over: dict[Any, list[str]] = {}
+    ends: deque[float] = deque(maxlen=REVIVED + 1)
 
     def decide(_: Any, decision: Any, __: Any) -> bool:
         where = _where(decision)
@@ -48,6 +56,12 @@ def prepare(view: Any, own: str, dropped: Callable[[list[str]], None]) -> None:
             dropped(found)
         return bool(found)
 
+    def revive(_: Any, __: Any) -> None:
+        ends.append(time.monotonic())
+        if len(ends) <= REVIVED or ends[-1] - ends[0] > 60:
+            view.load_uri(invite(urlsplit(view.get_uri() or own).path))
+
+    view.connect("web-process-terminated", revive)
     view.connect("decide-policy", decide)
     view.connect("create", lambda _, action: _open(action.get_request().get_uri()))
     view.connect("drag-data-received", told)

@@ -15,7 +15,7 @@ from app.desktop.place import Place
 ZOOM_KEYS = {"plus": 1, "equal": 1, "KP_Add": 1, "minus": -1, "KP_Subtract": -1, "0": 0, "KP_0": 0}
 
 
-FELL = "typeof desktop === 'undefined' || desktop.dropped()"
+FELL = "void (typeof desktop === 'undefined' || desktop.dropped())"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,10 @@ STATUS = Kind(
 class Pane:
     """One of them. `open` makes it; all else may be called from any thread, at any time."""
 
-    def __init__(self, kind: Kind, folder: Path, closing: Callable[[Pane], bool | None]) -> None:
+    def __init__(
+        self, kind: Kind, folder: Path, closing: Callable[[Pane], bool | None],
+        invite: Callable[[str], str],
+    ) -> None:  # fmt: skip
         self.kind = kind
         self.shown: Any = None
         """pywebview's window, as long as there is one."""
@@ -47,6 +50,7 @@ class Pane:
         self._url = ""
         self._kept = folder / kind.file
         self._closing = closing
+        self._invite = invite
         self._place = kind.first
         self._webview: Any = None
         self._prepared = False
@@ -124,7 +128,7 @@ class Pane:
                 # pywebview would when it loads: then WebKit draws, and waits for its page half a
                 # second if that has just begun.
                 view.set_opacity(1.0)
-                gtk.prepare(view, self._url, self._fell)
+                gtk.prepare(view, self._url, self._fell, self._invite)
 
     def _fell(self, paths: list[str]) -> None:
         """Have the page show what was dropped; not here, where its answer would be waited for."""

@@ -25,11 +25,20 @@ def loaded() -> Any:
     if sys.platform == "linux":
         _prepare(os.environ)
         require()
+        _require_screen()
     if sys.platform == "win32":
         _require_webview2()
     import webview
 
     return webview
+
+
+def _require_screen() -> None:
+    """A display may answer and refuse us, for which GTK would end the program."""
+    from gi.repository import Gdk  # type: ignore[import-not-found]
+
+    if Gdk.Display.get_default() is None:
+        raise NoWindow("The display does not let this user in.")
 
 
 def _require_webview2() -> None:
@@ -66,7 +75,7 @@ def engine() -> str:
         described = require()
         with warnings.catch_warnings():  # of how the bindings are imported
             warnings.simplefilter("ignore", ImportWarning)
-            from gi.repository import WebKit2  # type: ignore[import-not-found]
+            from gi.repository import WebKit2
     except (NoWindow, ImportError):
         return ""
     parts = (WebKit2.get_major_version, WebKit2.get_minor_version, WebKit2.get_micro_version)
@@ -85,13 +94,19 @@ def _webkit(gi: Any) -> str:
 def _prepare(environ: Any) -> None:
     """What WebKitGTK needs in its environment before it is loaded.
 
-    With LANG unset or C the page's language is "C", with which number formats throw.
+    Where the language is "C", so is the page's, with which number formats throw.
     """
-    if environ.get("LANG", "C").partition(".")[0] in ("", "C", "POSIX"):
-        environ["LANG"] = "en_US.UTF-8"
+    said = environ.get("LC_ALL") or environ.get("LC_MESSAGES") or environ.get("LANG") or "C"
+    if _is_c(said):
         for name in ("LC_ALL", "LC_MESSAGES"):
             environ.pop(name, None)
+        if _is_c(environ.get("LANG") or "C"):
+            environ["LANG"] = "en_US.UTF-8"
     environ.setdefault("WEBKIT_DISABLE_DMABUF_RENDERER", "1")
+
+
+def _is_c(locale: str) -> bool:
+    return locale.partition(".")[0] in ("C", "POSIX")
 
 
 class _SystemGi:

@@ -100,7 +100,7 @@ def _notify(desktop: DBusAddress, title: str, text: str) -> Message:
     from jeepney import new_method_call
 
     icon = str(config.asset("icons/rhythmicml-128.png"))
-    hints = {"desktop-entry": ("s", "rhythmicml")}
+    hints = {"desktop-entry": ("s", "io.github.rhythmicml")}
     body: tuple[Any, ...] = ("RhythmicML", 0, icon, title, text, [], hints, -1)
     return new_method_call(desktop, "Notify", "susssasa{sv}i", body)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from app.desktop.agent import WINDOW
 from app.errors import Problem
+from app.views import peers
 from app.views.keys import Keys
 
 Environ = dict[str, Any]
@@ -51,6 +52,7 @@ class Guard:
     def __init__(self, application: Application, keys: Keys, port: int) -> None:
         self._application = application
         self._keys = keys
+        self._port = port
         self._hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
         self.cookie = f"rhythmicml-{port}-{keys.nonce}"
 
@@ -80,6 +82,8 @@ class Guard:
         if environ.get("HTTP_HOST") not in self._hosts or not _is_path(environ):
             return "403 Forbidden", "This address is not RhythmicML's."
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        if path == "/bootstrap" and not peers.may_come_in(environ.get("REMOTE_PORT"), self._port):
+            return "403 Forbidden", "This address is for another user of this machine."
         if path.startswith(OPEN) and method in SAFE:
             return None
         if _is_foreign(environ):

@@ -3,17 +3,22 @@
 import hashlib
 import json
 import os
+import re
 import resource
+import shutil
 import signal
 import subprocess
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from client import ROOT
 from guests import Guest, why_not
 from screen import PICTURES, until
+
+from app.views.guard import CSRF_HEADER
 
 pytestmark = pytest.mark.browser
 
@@ -111,6 +116,35 @@ def test_what_a_kill_leaves_is_removed_by_the_next_start(packed):
     second.send_signal(signal.SIGTERM)
     assert second.wait(20) == 0
     second.stdout.close()
+    assert not left_behind(packed)
+
+
+def test_update_of_the_file_does_not_disturb_a_program_that_runs(packed, tmp_path):
+    """What it has not needed yet it goes on finding in the file that it was started from."""
+    there = tmp_path / "rhythmicml"
+    shutil.copy(packed.binary, there)
+    program = subprocess.Popen(
+        [there, "ui", "--no-window"], env=packed.environ, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        url = program.stdout.readline().removeprefix("RhythmicML: ").strip()
+        (tmp_path / "newer").write_bytes(bytes(50_000_000))
+        (tmp_path / "newer").replace(there)
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with browser.open(url, timeout=20) as answer:
+            csrf = re.search(CSRF_HEADER + r"[^0-9a-f]+([0-9a-f]{64})", answer.read().decode())[1]
+        own = f"http://{urlsplit(url).netloc}"
+        example = urllib.request.Request(f"{own}/models/example", b"", method="POST")
+        example.add_header("Origin", own)
+        example.add_header(CSRF_HEADER, csrf)
+        assert browser.open(example, timeout=20).status == 204
+        there.unlink()
+        for path in ("/models/tumour/files", "/settings", "/settings/report", "/monitoring"):
+            assert browser.open(own + path, timeout=20).status == 200
+    finally:
+        program.send_signal(signal.SIGTERM)
+        said, _ = program.communicate(timeout=30)
+    assert (program.returncode, said) == (0, "")
     assert not left_behind(packed)
 
 

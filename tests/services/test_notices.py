@@ -56,7 +56,7 @@ def test_notice_is_shown_by_the_desktop(desktop):
     assert (name, title, text) == ("RhythmicML", "churn on ams fails", "5 < 6 & more")
     assert os.path.isfile(icon)
     assert (replaces, actions, expires) == (0, [], -1)
-    assert hints == {"desktop-entry": ("s", "rhythmicml")}
+    assert hints == {"desktop-entry": ("s", "io.github.rhythmicml")}
 
 
 @pytest.mark.parametrize("desktop", [["body", "body-markup"]], indirect=True)

@@ -165,6 +165,17 @@ def test_invitation_is_taken_once(server):
     assert ask(server, "GET", "/bootstrap?code=")[0] == 401
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_invitation_that_another_user_has_read_lets_nobody_in(server, name):
+    """It is on the command line of a browser, which every user of the machine can read."""
+    url = server.invitation().replace("127.0.0.1", name)
+    command = ["curl", "-s", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}", url]
+    as_nobody = subprocess.run(command, user=65534, capture_output=True, text=True, check=True)
+    assert as_nobody.stdout == "403"
+    assert subprocess.check_output(command, text=True) == "303"
+
+
 def test_every_answer_has_the_headers(server):
     for path in ("/", "/static/app.css", "/bootstrap?code=1", "/nowhere", "/feed"):
         for given in ({}, session(server)):

@@ -13,6 +13,7 @@ import pytest
 from client import ROOT
 from screen import PICTURES, screen, until
 
+from app.desktop import webkit
 from app.desktop.displays import displays, has_display
 from app.window import NoWindow, Window
 
@@ -195,6 +196,130 @@ def test_closing_while_jobs_run_asks(work, display):
                 until(lambda: len(windows_of(display, program)) == 1)
                 assert program.poll() is None
         assert program.wait(20) == 0
+
+
+BUSY = """
+import sys, time
+from pathlib import Path
+from app import jobs
+from app.cli import ui
+from app.workspace import Workspace
+from app.models import Event
+
+def slow():
+    yield Event("step", "Wait")
+    while not Path(sys.argv[2]).exists():
+        time.sleep(0.05)
+        yield Event("log", "waiting")
+
+jobs.start(Workspace(Path(sys.argv[1])), "commit", "churn", slow)
+ui.serve("window")
+"""
+
+
+def test_opened_again_while_a_job_finishes_the_window_comes_back(work, display, tmp_path):
+    done = tmp_path / "done"
+    command = [sys.executable, "-c", BUSY, work.home, done]
+    with opened(work, display.name, command=command) as program:
+        until(lambda: display.windows() and display.colours() > 50)
+        display.keys("alt+F4")
+        until(lambda: len(windows_of(display, program)) > 1)
+        time.sleep(0.3)
+        display.do("key", "Tab")
+        display.do("key", "Return")
+        until(lambda: not windows_of(display, program))
+        with opened(work, display.name) as again:
+            assert again.wait(30) == 0
+        until(lambda: display.windows() and display.colours() > 50)
+        done.touch()
+        time.sleep(1)
+        assert program.poll() is None
+        until(display.active)
+        display.keys("alt+F4")
+        assert program.wait(20) == 0
+        assert "Finishing 1 job" in program.stdout.read()
+        assert "Traceback" not in program.stderr.read()
+
+
+def test_jobs_that_are_finished_are_cancelled_when_asked_again(work, display, tmp_path):
+    command = [sys.executable, "-c", BUSY, work.home, tmp_path / "never"]
+    with opened(work, display.name, command=command) as program:
+        until(display.active)
+        program.send_signal(signal.SIGTERM)
+        until(lambda: not display.windows())
+        time.sleep(0.5)
+        assert program.poll() is None
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(20) == 0
+    with work.open_store() as store:
+        assert [job.state for job in store.jobs.all()] == ["cancelled"]
+
+
+def test_asked_to_end_before_the_window_is_there(work, display):
+    with opened(work, display.name) as program:
+        until((work.home / "ui.json").exists, every=0.001)
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(20) == 0
+        assert "Traceback" not in program.stderr.read()
+
+
+def test_page_whose_process_was_killed_is_loaded_again(work, display):
+    def pages():
+        there = psutil.Process(program.pid).children(recursive=True)
+        return [each for each in there if each.name() == "WebKitWebProcess"]
+
+    with opened(work, display.name) as program:
+        until(lambda: display.windows() and display.colours() > 50)
+        (first,) = pages()
+        first.kill()
+        until(lambda: [each.pid for each in pages()] not in ([], [first.pid]))
+        until(lambda: display.colours() > 50)
+        time.sleep(1)
+        display.keys("F10", "Down")
+        time.sleep(0.5)
+        display.keys("Down", "Return")  # Add the example
+        until(lambda: models_of(work) == ["tumour"])
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(20) == 0
+
+
+def test_display_that_lets_nobody_in_is_no_window(work, tmp_path):
+    wild, name, cookie = b"\xff\xff", b"MIT-MAGIC-COOKIE-1", os.urandom(16)
+    parts = [len(each).to_bytes(2, "big") + each for each in (b"", b"", name, cookie)]
+    (tmp_path / "auth").write_bytes(wild + b"".join(parts))
+    told, tells = os.pipe()
+    guarded = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(tells), "-auth", tmp_path / "auth", "-nolisten", "tcp"],
+        pass_fds=[tells], stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(tells)
+    with os.fdopen(told) as said:
+        name = f":{said.readline().strip()}"
+    try:
+        with opened(work, name, more={"BROWSER": "true", "XAUTHORITY": "/dev/null"}) as program:
+            assert program.stdout.readline().startswith("RhythmicML: http://127.0.0.1:")
+            assert any("does not let this user in" in line for line in program.stderr)
+            program.send_signal(signal.SIGTERM)
+            assert program.wait(20) == 0
+    finally:
+        guarded.terminate()
+        guarded.wait()
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ({}, {"LANG": "en_US.UTF-8"}),
+        ({"LANG": "C", "LC_ALL": "de_DE.UTF-8"}, {"LANG": "C", "LC_ALL": "de_DE.UTF-8"}),
+        ({"LANG": "de_DE.UTF-8", "LC_ALL": "C.UTF-8"}, {"LANG": "de_DE.UTF-8"}),
+        ({"LANG": "", "LC_MESSAGES": "POSIX"}, {"LANG": "en_US.UTF-8"}),
+        ({"LANG": "de_DE.UTF-8"}, {"LANG": "de_DE.UTF-8"}),
+    ],
+)
+def test_page_never_has_the_language_c(said, left):
+    webkit._prepare(said)
+    del said["WEBKIT_DISABLE_DMABUF_RENDERER"]
+    assert said == left
 
 
 def windows_of(display, program):
