@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.errors import Busy, Damaged, Problem
+from app.errors import Damaged, Problem
 
 if TYPE_CHECKING:
     from app.workspace import Workspace
@@ -81,7 +81,7 @@ def _tell(work: Workspace, way: str, problem: Problem, choices: dict[str, str]) 
     from app.desktop.webkit import NoWindow
     from app.services import doctor
 
-    if way not in WINDOWS or sys.stderr.isatty() or isinstance(problem, (Told, Busy)):
+    if way not in WINDOWS or sys.stderr.isatty() or isinstance(problem, Told):
         return ""
     report = doctor.words(doctor.examine(work, problem))
     try:

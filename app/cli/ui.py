@@ -22,7 +22,6 @@ from app.cli.base import command
 from app.cli.output import emit
 from app.cli.starting import WINDOWS, mended, told_in_a_window
 from app.deployer.agent import signals
-from app.errors import Busy
 
 if TYPE_CHECKING:
     from app.views.door import Door
@@ -58,9 +57,9 @@ def serve(way: str, as_json: bool = False) -> None:
 
     os.umask(0o077)
     work = Workspace(config.home())
-    with told_in_a_window(work, way), door.alone(work.home) as first:
+    joined = partial(_joined, work.home, way, as_json)
+    with told_in_a_window(work, way), door.alone(work.home, joined) as first:
         if not first:
-            _join(work.home, way, as_json)
             return
         gc.disable()  # what is imported is no garbage: looking for some takes an eighth of a start
         with mended(work, way):
@@ -133,23 +132,32 @@ def _give_up(window: Window | None, asked: threading.Event, coming: Future[Serve
             window.give_up()
 
 
-def _join(home: Path, way: str, as_json: bool) -> None:
-    """Show what another program serves: in its window, else in one of ours or a browser."""
+def _joined(home: Path, way: str, as_json: bool) -> bool:
+    """Show what another program serves: in its window, else in one of ours or a browser.
+
+    False when it does not answer.
+    """
+    invited = _invited(home, raise_window=way in WINDOWS, status=way == "status")
+    if not invited:
+        return False
+    _say(invited["url"], as_json)
+    if way != "none" and not invited["raised"]:
+        _show(home, way, invited["url"])
+    return True
+
+
+def _show(home: Path, way: str, url: str) -> None:
     from app.window import NoWindow, Window
 
-    running = _invited(home, raise_window=way in WINDOWS, status=way == "status")
-    _say(running["url"], as_json)
-    if way == "none" or running["raised"]:
-        return
+    def invite(_: str) -> str:
+        invited = _invited(home, raise_window=False, status=True)
+        return str(invited["url"]) if invited else url
+
     if way == "status":
         with suppress(NoWindow):
-            Window(home, invite=lambda _: _status_of(home)).run(running["url"], status=True)
+            Window(home, invite=invite).run(url, status=True)
             return
-    webbrowser.open(running["url"])
-
-
-def _status_of(home: Path) -> str:
-    return str(_invited(home, raise_window=False, status=True)["url"])
+    webbrowser.open(url)
 
 
 @click.command("ui-token")
@@ -172,17 +180,12 @@ def ui_token(new: bool, as_json: bool) -> None:
     emit(said, as_json, show)
 
 
-def _invited(home: Path, *, raise_window: bool, status: bool) -> dict[str, Any]:
+def _invited(home: Path, *, raise_window: bool, status: bool) -> dict[str, Any] | None:
     """What the program says that serves this store already."""
     from app.views import door
 
     said = door.running(home)
-    if said and (found := door.invited(said, raise_window=raise_window, status=status)):
-        return found
-    raise Busy(
-        "RhythmicML is open already, and does not answer.",
-        remedy=f"End process {said['pid']}." if said else "Try again in a moment.",
-    )
+    return door.invited(said, raise_window=raise_window, status=status) if said else None
 
 
 def _say(url: str, as_json: bool) -> None:

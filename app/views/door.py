@@ -10,7 +10,8 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,13 @@ from typing import Any
 from urllib.parse import quote
 
 from app import portable
-from app.errors import Problem
+from app.errors import Busy, Problem
 from app.services import ui_token
 from app.views.keys import Keys
+
+PATIENCE = 15.0
+"""Seconds in which a program that serves the store begins, or ends."""
+LOOK_EVERY = 0.1
 
 
 class Door:
@@ -42,8 +47,12 @@ class Door:
 
 
 @contextmanager
-def alone(home: Path) -> Iterator[bool]:
-    """Whether no other program serves this store; kept so while the block runs."""
+def alone(home: Path, joined: Callable[[], bool] = lambda: True) -> Iterator[bool]:
+    """Whether no other program serves this store; kept so while the block runs.
+
+    joined: tries to have the other one do what was wanted. One that does not answer is just
+    beginning, or ending: it is waited for. Raises Busy when it does neither.
+    """
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = portable.opened(home / "ui.lock", os.O_RDWR | os.O_CREAT | portable.NO_LINK)
@@ -54,9 +63,29 @@ def alone(home: Path) -> Iterator[bool]:
             remedy="Make it yours and writable, or point RHYTHMICML_HOME to another folder.",
         ) from error
     try:
-        yield portable.locked(fd)
+        yield _first(fd, home, joined)
     finally:
         os.close(fd)
+
+
+def _first(fd: int, home: Path, joined: Callable[[], bool]) -> bool:
+    until = time.monotonic() + PATIENCE
+    while not portable.locked(fd):
+        if joined():
+            return False
+        if time.monotonic() > until:
+            raise _silent(home)
+        time.sleep(LOOK_EVERY)
+    return True
+
+
+def _silent(home: Path) -> Busy:
+    """For who has a program serve the store that does not answer."""
+    said = running(home)
+    return Busy(
+        "RhythmicML is open already, and does not answer.",
+        remedy=f"End process {said['pid']}." if said else "Try again in a moment.",
+    )
 
 
 @contextmanager

@@ -8,12 +8,15 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 
 import pytest
 from client import ROOT, Client
 
+from app.errors import Busy
+from app.views import door
 from app.views.door import alone
 from app.views.guard import CSP, CSRF_HEADER
 
@@ -237,6 +240,30 @@ def test_f06_second_start_gives_a_way_into_the_first_and_kill_leaves_no_trace(tm
     assert not (client.home / "ui.json").exists()
     with alone(client.home) as free:
         assert free
+
+
+def test_start_waits_for_a_program_that_begins_or_ends(tmp_path, monkeypatch):
+    """A second double-click, at the moment at which the first one's window is closed."""
+    asked = []
+    monkeypatch.setattr(door, "PATIENCE", 0.3)
+    second = alone(tmp_path, lambda: bool(asked.append("in vain")))
+    with alone(tmp_path) as first:
+        assert first
+        with pytest.raises(Busy, match="does not answer"):
+            second.__enter__()
+    assert len(asked) > 1
+    monkeypatch.setattr(door, "PATIENCE", 20)
+    leaving = threading.Event()
+
+    def leave():
+        with alone(tmp_path):
+            leaving.set()
+            time.sleep(0.5)
+
+    threading.Thread(target=leave).start()
+    leaving.wait()
+    with alone(tmp_path, lambda: False) as first:
+        assert first
 
 
 def test_secrets_are_in_no_argument_environment_or_file_but_one(tmp_path):
