@@ -11,6 +11,7 @@ import time
 import webbrowser
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,13 +86,13 @@ def _serve(work: Workspace, way: str, as_json: bool) -> None:
     with door.announced(work.home, opened), ThreadPoolExecutor(1) as beside:
         asked = _asked_to_end()  # before anybody is told whom to end
         coming = beside.submit(_begin, work, opened, window)
-        coming.add_done_callback(partial(_give_up, window, asked))
+        coming.add_done_callback(partial(_give_up, asked))
         if window is None:
             coming.result()  # who cannot see a window is told one thing: the address, or why not
-        if window is not None:
+        else:
             threading.Thread(target=_heed, args=(asked, window), daemon=True).start()
         _say(opened.invitation(), as_json)
-        _until_ended(work, coming, opened, window, way, asked)
+        _Shown(work, opened, coming, window, asked).until_ended(way)
         coming.result().close()
 
 
@@ -124,12 +125,10 @@ def _heed(asked: threading.Event, window: Window) -> None:
     window.give_up()
 
 
-def _give_up(window: Window | None, asked: threading.Event, coming: Future[Server]) -> None:
+def _give_up(asked: threading.Event, coming: Future[Server]) -> None:
     """There will be no pages: nobody need wait for them."""
     if coming.exception():
         asked.set()
-        if window is not None:
-            window.give_up()
 
 
 def _joined(home: Path, way: str, as_json: bool) -> bool:
@@ -193,62 +192,68 @@ def _say(url: str, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _until_ended(
-    work: Workspace, coming: Future[Server], opened: Door, window: Window | None, way: str,
-    asked: threading.Event,
-) -> None:  # fmt: skip
-    """Until the window is closed and what it ordered is done; without one, until asked to end."""
-    if way == "browser":
-        webbrowser.open(opened.invitation())
-    again: bool | None = way == "status"
-    while again is not None:
-        if window is None or not _window_closed(coming, opened, window, again, asked):
-            portable.wait_for(asked)
+@dataclass(frozen=True)
+class _Shown:
+    """Pages that are served, or about to be, and what shows them. asked: to end."""
+
+    work: Workspace
+    opened: Door
+    coming: Future[Server]
+    window: Window | None
+    asked: threading.Event
+
+    def until_ended(self, way: str) -> None:
+        """Until the window is closed and its jobs are done; without one, until asked to end."""
+        if way == "browser":
+            webbrowser.open(self.opened.invitation())
+        if self.window is None:
+            portable.wait_for(self.asked)
             return
-        again = _finish(work, coming.result(), window, asked) if _at_work() else None
+        again: bool | None = way == "status"
+        while again is not None:
+            again = self._finish(self.window) if self._until_closed(self.window, again) else None
 
+    def _until_closed(self, window: Window, status: bool) -> bool:
+        """Whether it was closed, nobody asked to end, with jobs at work. status: the small one."""
+        from app.window import NoWindow
 
-def _finish(
-    work: Workspace, serving: Server, window: Window, asked: threading.Event
-) -> bool | None:
-    """Until jobs are done and nobody looks on in a browser; as Window.called when one is wanted."""
-    from app import jobs
+        path = "/status" if status else "/"
+        try:
+            window.run(self.opened.invitation(path), status=status)
+        except NoWindow as none:
+            self.coming.result().window = None
+            click.echo(f"{none} A browser shows the pages; Ctrl-C ends them.", err=True)
+            self._browse(path)
+        return bool(_at_work()) and not self.asked.is_set()
 
-    number = len(_at_work())
-    these, them = (f"{number} jobs", "them") if number > 1 else ("1 job", "it")
-    click.echo(f"Finishing {these}; Ctrl-C cancels {them} ...")
-    again = window.called(lambda: asked.is_set() or not (_at_work() or serving.feed.listeners))
-    if asked.is_set():
-        jobs.cancel_all(work)
-    return again
+    def _browse(self, path: str) -> None:
+        """Until a browser's window is closed; where there is only a tab, until asked to end."""
+        from app.desktop.browsers import browser_window
 
+        began = time.monotonic()
+        shown = browser_window(self.opened.invitation(path), self.work.home)
+        while shown and shown.poll() is None and not self.asked.wait(0.5):
+            pass
+        if shown and self.asked.is_set():
+            shown.terminate()
+        elif not shown or time.monotonic() - began < AT_ONCE:  # it gave the address to another
+            webbrowser.open(self.opened.invitation(path))
+            portable.wait_for(self.asked)
 
-def _window_closed(
-    coming: Future[Server], opened: Door, window: Window, status: bool, asked: threading.Event
-) -> bool:
-    """Show a window until it is closed; False at once when there is only a browser's tab."""
-    from app.desktop.browsers import browser_window
-    from app.window import NoWindow
+    def _finish(self, window: Window) -> bool | None:
+        """Until jobs are done and no browser looks on; as Window.called when one is wanted."""
+        from app import jobs
 
-    path = "/status" if status else "/"
-    try:
-        window.run(opened.invitation(path), status=status)
-        return True
-    except NoWindow as none:
-        coming.result().window = None
-        click.echo(f"{none} A browser shows the pages; Ctrl-C ends them.", err=True)
-    if (shown := browser_window(opened.invitation(path), window.home)) is None:
-        webbrowser.open(opened.invitation(path))
-        return False
-    began = time.monotonic()
-    while shown.poll() is None and not asked.wait(0.5):
-        pass
-    if asked.is_set():
-        shown.terminate()
-    elif time.monotonic() - began < AT_ONCE:  # it gave the address to another, or cannot run
-        webbrowser.open(opened.invitation(path))
-        return False
-    return True
+        number = len(_at_work())
+        these, them = (f"{number} jobs", "them") if number > 1 else ("1 job", "it")
+        click.echo(f"Finishing {these}; Ctrl-C cancels {them} ...")
+        looked_at = self.coming.result().feed
+        again = window.called(
+            lambda: self.asked.is_set() or not (_at_work() or looked_at.listeners)
+        )
+        if self.asked.is_set():
+            jobs.cancel_all(self.work)
+        return again
 
 
 def _at_work() -> list[threading.Thread]:
