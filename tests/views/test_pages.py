@@ -310,8 +310,27 @@ def test_folder_with_only_a_model_file_is_drafted_for_it(page, tmp_path):
     expect(warned).to_be_visible()
     (folder / "sample.json").write_text("[[0.5, 2.0]]")
     drawer(page).get_by_label("Message").fill("with a real sample")
-    page.keyboard.press("Tab")
+    drawer(page).get_by_role("button", name="Look again").click()
     expect(warned).to_be_hidden()
+    expect(drawer(page).get_by_label("Message")).to_have_value("with a real sample")
+
+
+def test_message_that_was_just_typed_is_deployed_with(page, server, work, tmp_path):
+    models.add(work, write_model(tmp_path / "churn", "churn"))
+    page.goto(f"{server.address}/models/churn")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    page.get_by_role("button", name="Deploy", exact=True).click()
+    deploy = drawer(page).get_by_role("button", name="Deploy churn on local")
+    expect(deploy).to_be_focused()
+    drawer(page).get_by_label("Message").press_sequentially("a first try")
+    page.route("**/orders", lambda route: route.fulfill(body="Taken."))
+    deploy.hover()
+    page.mouse.down()
+    with page.expect_request("**/orders") as ordered:
+        page.mouse.up()
+    assert ordered.value.post_data_json["message"] == "a first try"
+    assert asked.count("plan") == 1, "the plan would be drawn anew under the pointer"
 
 
 def test_news_that_comes_while_something_is_in_use_is_shown_afterwards(
