@@ -165,7 +165,9 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   // What a part asks for as it is shown comes without an event.
   const unasked = source ? source.type.startsWith("sse:") : elt.hasAttribute("hx-trigger");
   const late = source && source.type === "refresh" && elt.querySelector(".rename input:focus");
-  if (!late && !(unasked && inUse(elt))) return;
+  // Between press and release, a button would be another one.
+  const pressed = elt.matches(".plan") && elt.querySelector(":active");
+  if (!late && !pressed && !(unasked && inUse(elt))) return;
   event.detail.shouldSwap = false;
   if (source && source.type.startsWith("sse:")) wait(elt, source.type);
 });

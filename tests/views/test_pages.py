@@ -333,6 +333,29 @@ def test_message_that_was_just_typed_is_deployed_with(page, server, work, tmp_pa
     assert asked.count("plan") == 1, "the plan would be drawn anew under the pointer"
 
 
+def test_plan_that_comes_while_its_button_is_pressed_does_not_take_it_away(
+    page, server, work, tmp_path
+):
+    models.add(work, write_model(tmp_path / "churn", "churn"))
+    versions.commit(work, "churn", "first")
+    page.route("**/shadow/plan", lambda route: route.fulfill(body="<button>Start it</button>"))
+    page.route("**/orders", lambda route: route.fulfill(body="Taken."))
+    page.goto(server.address)
+    page.evaluate("htmx.ajax('GET', '/models/churn/shadow?to=local', '#drawer-body')")
+    start = drawer(page).get_by_role("button", name="Start it")
+    expect(start).to_be_visible()
+    go_on = hold(page, "**/shadow/plan")
+    drawer(page).get_by_label("Share of the requests").fill("20")
+    start.hover()
+    page.mouse.down()
+    expect(drawer(page).locator("#plan")).to_contain_class("htmx-request")
+    with page.expect_response("**/shadow/plan"):
+        go_on()
+    with page.expect_request("**/orders") as ordered:
+        page.mouse.up()
+    assert ordered.value.post_data_json["percent"] == "20"
+
+
 def test_news_that_comes_while_something_is_in_use_is_shown_afterwards(
     page, server, tmp_path, work
 ):
