@@ -115,8 +115,8 @@ const toldUnasked = new Set();
 
 document.addEventListener("htmx:beforeRequest", ({ detail: { elt, xhr, requestConfig: { triggeringEvent: source } } }) => {
   const asked = source && source.isTrusted;
-  xhr.addEventListener("load", () => {
-    if (xhr.status < 400 || xhr.getResponseHeader("HX-Reswap") !== "none") return;
+  xhr.addEventListener("readystatechange", () => { // before htmx is done with it
+    if (xhr.readyState !== 4 || xhr.status < 400 || xhr.getResponseHeader("HX-Reswap") !== "none") return;
     if (!asked && (!elt.isConnected || toldUnasked.has(xhr.responseText))) return;
     if (!asked) toldUnasked.add(xhr.responseText);
     tellProblem(xhr.responseText);
