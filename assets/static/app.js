@@ -123,8 +123,8 @@ document.addEventListener("htmx:beforeRequest", ({ detail: { elt, xhr, requestCo
   });
 });
 
-document.addEventListener("htmx:afterSwap", (event) => {
-  if (event.detail.target && event.detail.target.id === "drawer-body") openDrawer();
+document.addEventListener("htmx:afterSwap", ({ detail: { target, successful } }) => {
+  if (successful && target.id === "drawer-body") openDrawer();
 });
 
 // News must not take away what somebody is about to use: an open menu, unfolded rows, typed text,

@@ -433,6 +433,7 @@ def test_refusal_of_what_was_replaced_meanwhile_is_told_to_whoever_asked(
     with page.expect_event("console", lambda line: "Status Error Code 404" in line.text):
         go_on()
     expect(page.locator(".toast-problem")).to_have_count(int(asked))
+    expect(drawer(page)).to_be_hidden()
 
 
 def test_page_whose_news_are_refused_says_so_once(page, server, tmp_path, work):
