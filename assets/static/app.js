@@ -109,12 +109,19 @@ document.addEventListener("htmx:beforeRequest", ({ detail }) => {
   if (detail.elt.matches("form, button") && !detail.elt.closest("#toasts")) forgetProblems();
 });
 
+// Whether somebody waits for the answer: what the page asks by itself comes of news, or without an
+// event of a part that is just shown; in the drawer, that is part of what was asked, but for a job.
+function isAsked({ elt, triggeringEvent: source }) {
+  if (source) return source.isTrusted || source.type === "click";
+  return !elt.hasAttribute("hx-trigger") || (drawer.contains(elt) && !elt.matches(".job"));
+}
+
 // An error that has no place on the page is told among the toasts: to whoever asked, also if what
 // they used was replaced since; once, if the page asked by itself.
 const toldUnasked = new Set();
 
-document.addEventListener("htmx:beforeRequest", ({ detail: { elt, xhr, requestConfig: { triggeringEvent: source } } }) => {
-  const asked = source && source.isTrusted;
+document.addEventListener("htmx:beforeRequest", ({ detail: { elt, xhr, requestConfig } }) => {
+  const asked = isAsked(requestConfig);
   xhr.addEventListener("readystatechange", () => { // before htmx is done with it
     if (xhr.readyState !== 4 || xhr.status < 400 || xhr.getResponseHeader("HX-Reswap") !== "none") return;
     if (!asked && (!elt.isConnected || toldUnasked.has(xhr.responseText))) return;
@@ -237,9 +244,9 @@ for (const [name, off] of [["htmx:beforeRequest", true], ["htmx:afterRequest", f
 }
 
 // What somebody asked for and no answer came to; what the page asks for itself it asks again.
-document.addEventListener("htmx:sendError", ({ detail: { requestConfig: { triggeringEvent: source, verb } } }) => {
-  if (!source || !source.isTrusted) return;
-  const again = verb === "get" ? "Try it again." : "See whether it was done before you try it again.";
+document.addEventListener("htmx:sendError", ({ detail: { requestConfig } }) => {
+  if (!isAsked(requestConfig)) return;
+  const again = requestConfig.verb === "get" ? "Try it again." : "See whether it was done before you try it again.";
   note(`The connection broke before an answer came. ${again}`, 10000);
 });
 

@@ -436,6 +436,28 @@ def test_refusal_of_what_was_replaced_meanwhile_is_told_to_whoever_asked(
     expect(drawer(page)).to_be_hidden()
 
 
+@pytest.mark.parametrize(
+    "asks",
+    [
+        "htmx.ajax('GET', '/models/new', '#drawer-body')",  # as the desktop's menu does
+        "document.querySelector('[hx-get=\"/models/new\"]').click()",  # as the palette does
+        "drawIn('<p hx-get=\"/models/new\" hx-trigger=\"load\"></p>')",  # as a plan
+    ],
+)
+def test_each_refusal_of_what_somebody_asked_by_a_script_is_told(page, asks):
+    said = '<p class="toast-problem"><button data-do="dismiss">No.</button></p>'
+    page.route(
+        "**/models/new",
+        lambda route: route.fulfill(status=409, headers={"HX-Reswap": "none"}, body=said),
+    )
+    told = page.locator(".toast-problem")
+    for _ in range(2):
+        page.evaluate(asks)
+        expect(told).to_have_count(1)
+        told.get_by_role("button").click()
+        expect(told).to_have_count(0)
+
+
 def test_page_whose_news_are_refused_says_so_once(page, server, tmp_path, work):
     models.add(work, write_model(tmp_path / "churn", "churn"))
     page.goto(server.address)
