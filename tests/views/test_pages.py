@@ -94,6 +94,19 @@ def test_search_filters_while_typed_and_marks_what_it_found(page, server, tmp_pa
     expect(page.get_by_text("No model matches.")).to_be_visible()
 
 
+def test_search_takes_the_place_of_news_that_are_still_asked_for(page, server, tmp_path, work):
+    for name in ("churn", "fraud"):
+        models.add(work, write_model(tmp_path / name, name))
+    page.goto(server.address)
+    page.route("**/catalogue/rows*", lambda route: None, times=1)  # as if it took long
+    with page.expect_request("**/catalogue/rows*"):
+        models.add(work, write_model(tmp_path / "late", "late"))
+    with page.expect_event("requestfailed", lambda request: "/catalogue/rows" in request.url):
+        page.get_by_label("Search models").fill("fra")
+    expect(page.locator("tr.row")).to_have_count(1)
+    expect(page.locator("mark")).to_have_text("fra")
+
+
 def test_model_added_elsewhere_appears_by_itself(page, server, tmp_path, work):
     expect(page.get_by_text("A folder becomes an endpoint")).to_be_visible()
     Client(work.home)("add", str(write_model(tmp_path / "late", "late")))
