@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from app.models import Instance
 from app.services import locations, models, versions
+from app.views import catalogue
 
 pytestmark = pytest.mark.browser
 
@@ -92,6 +93,17 @@ def test_search_filters_while_typed_and_marks_what_it_found(page, server, tmp_pa
     expect(page.locator("tr.row")).to_have_count(3)
     page.get_by_text("Serving").click()
     expect(page.get_by_text("No model matches.")).to_be_visible()
+
+
+def test_news_come_to_all_rows_that_are_shown(page, server, tmp_path, work, monkeypatch):
+    monkeypatch.setattr(catalogue, "SHOWN", 1)
+    for name in ("churn", "fraud"):
+        models.add(work, write_model(tmp_path / name, name))
+    page.goto(server.address)
+    page.get_by_role("button", name="Show more (1)").click()
+    expect(page.locator("tr.row")).to_have_count(2)
+    models.add(work, write_model(tmp_path / "late", "late"))
+    expect(page.locator("tr.row")).to_have_count(3)
 
 
 def test_search_takes_the_place_of_news_that_are_still_asked_for(page, server, tmp_path, work):
