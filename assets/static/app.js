@@ -290,7 +290,8 @@ let going = false;
 
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
-    if (!drawer.hidden) closeDrawer();
+    // The key is for the dialogue, if one is open.
+    if (!drawer.hidden && !document.querySelector("dialog[open]")) closeDrawer();
     return;
   }
   const typing = event.target.closest("input, textarea, select, [contenteditable]");
