@@ -139,7 +139,7 @@ document.addEventListener("htmx:afterSwap", ({ detail: { target, successful } })
 function inUse(part) {
   const fields = [...part.querySelectorAll("input:not([type=checkbox], [type=radio], [type=hidden]), textarea")];
   const typing = fields.some((field) => field === document.activeElement || field.value !== field.defaultValue);
-  return typing || part.querySelector(".htmx-request, details.menu[open], details[open], .facts-of > *, .unfold[aria-expanded=true], :checked[name=v]");
+  return typing || part.querySelector(".htmx-request, details.menu[open], details[open]:not(.log), .facts-of > *, .unfold[aria-expanded=true], :checked[name=v]");
 }
 
 // Then it waits, and is told when nothing is in use any more.
@@ -266,11 +266,35 @@ document.addEventListener("htmx:sseMessage", ({ target }) => {
   if (log.dataset.stays) log.scrollTop = log.scrollHeight;
 });
 
-// What a failed job said is read from its end: there is what went wrong.
+// What a job said is read from its end, where it says what went wrong, until one looks elsewhere.
+function showLog(log) {
+  const said = log.querySelector("pre");
+  said.scrollTop = log.dataset.at || said.scrollHeight;
+}
+
 document.addEventListener("toggle", ({ target }) => {
-  const said = target.open && target.matches("details.log") && target.querySelector("pre");
-  if (said) said.scrollTop = said.scrollHeight;
+  if (target.open && target.matches("details.log")) showLog(target);
 }, true);
+
+// One that runs is drawn anew each second: what is unfolded of it stays so.
+const unfolded = new Map();
+document.addEventListener("htmx:beforeSwap", ({ target, detail }) => {
+  if (!detail.shouldSwap || !target.matches(".job")) return;
+  for (const log of target.querySelectorAll("details.log[open]")) {
+    const said = log.querySelector("pre");
+    const below = said.scrollHeight - said.scrollTop - said.clientHeight;
+    unfolded.set(log.id, below < 8 ? "" : said.scrollTop);
+  }
+});
+document.addEventListener("htmx:afterSettle", () => {
+  for (const [id, at] of unfolded) {
+    const log = document.getElementById(id);
+    log.open = true;
+    log.dataset.at = at;
+    showLog(log);
+  }
+  unfolded.clear();
+});
 
 // Keyboard
 
