@@ -4,10 +4,12 @@
 const drawer = document.getElementById("drawer");
 const search = document.getElementById("q");
 let cameFrom = null;
+let awaited = null; // what was asked last for the drawer
 
 // What a script has asked for itself, in the drawer.
 function drawIn(html) {
   const body = document.getElementById("drawer-body");
+  awaited = null;
   body.innerHTML = html;
   htmx.process(body);
   openDrawer();
@@ -22,6 +24,8 @@ function openDrawer() {
 }
 
 function closeDrawer() {
+  awaited = null;
+  if (drawer.hidden) return;
   drawer.hidden = true;
   for (const live of drawer.querySelectorAll("[sse-connect]")) htmx.trigger(live, "htmx:beforeCleanupElement");
   document.getElementById("drawer-body").replaceChildren();
@@ -130,6 +134,15 @@ document.addEventListener("htmx:beforeRequest", ({ detail: { elt, xhr, requestCo
   });
 });
 
+// A late answer does not take the place of what was asked since, nor open what was closed; what
+// became of an order is shown.
+document.addEventListener("htmx:beforeRequest", ({ detail: { target, xhr } }) => {
+  if (target.id === "drawer-body") awaited = xhr;
+});
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  const late = detail.requestConfig.verb === "get" && detail.xhr !== awaited;
+  if (late && detail.target.id === "drawer-body") detail.shouldSwap = false;
+});
 document.addEventListener("htmx:afterSwap", ({ detail: { target, successful } }) => {
   if (successful && target.id === "drawer-body") openDrawer();
 });
@@ -315,7 +328,7 @@ let going = false;
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
     // The key is for the dialogue, if one is open.
-    if (!drawer.hidden && !document.querySelector("dialog[open]")) closeDrawer();
+    if (!document.querySelector("dialog[open]")) closeDrawer();
     return;
   }
   const typing = event.target.closest("input, textarea, select, [contenteditable]");
