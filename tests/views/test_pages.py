@@ -2,6 +2,7 @@
 
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 from client import Client, write_model
@@ -466,7 +467,7 @@ def test_refusal_of_what_was_replaced_meanwhile_is_told_to_whoever_asked(
     [
         "htmx.ajax('GET', '/models/new', '#drawer-body')",  # as the desktop's menu does
         "document.querySelector('[hx-get=\"/models/new\"]').click()",  # as the palette does
-        "drawIn('<p hx-get=\"/models/new\" hx-trigger=\"load\"></p>')",  # as a plan
+        'drawIn(\'<p hx-get="/models/new" hx-trigger="load"></p>\')',  # as a plan
     ],
 )
 def test_each_refusal_of_what_somebody_asked_by_a_script_is_told(page, asks):
@@ -498,3 +499,20 @@ def test_page_whose_news_are_refused_says_so_once(page, server, tmp_path, work):
     with page.expect_response("**/monitoring/churn/local"):
         page.evaluate("htmx.trigger('#head', 'sse:instances')")
     expect(told).to_have_count(0)
+
+
+def test_window_of_the_desktop_finds_and_saves_nothing_that_was_refused(page, server, tmp_path):
+    server.window = SimpleNamespace(ask_where=lambda name: str(tmp_path / name))
+    page.goto(f"{server.address}/settings")
+    page.evaluate("desktop.find()")
+    expect(page.locator("#palette-q")).to_be_focused()
+    page.keyboard.press("Escape")
+    link = page.get_by_role("link", name="OpenAPI document")
+    link.click()
+    expect(page.locator("#toasts")).to_contain_text("Saved: ")
+    saved = tmp_path / "rhythmicml-openapi.json"
+    saved.unlink()
+    page.route("**/openapi.json", lambda route: route.fulfill(status=404, body="<p>Gone.</p>"))
+    link.click()
+    expect(page.locator("#toasts")).to_contain_text("Gone.")
+    assert not saved.exists()
