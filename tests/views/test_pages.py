@@ -516,3 +516,19 @@ def test_window_of_the_desktop_finds_and_saves_nothing_that_was_refused(page, se
     link.click()
     expect(page.locator("#toasts")).to_contain_text("Gone.")
     assert not saved.exists()
+
+
+def test_status_that_was_kept_away_from_what_is_in_use_is_shown_afterwards(page, server, work):
+    page.goto(f"{server.address}/status")
+    part = page.locator("#status-instances")
+    slow = []
+    page.route("**/status/instances", lambda route: slow.append(route), times=1)
+    with work.open_store() as store:
+        store.instances.upsert(Instance("churn", "local", 8101, "v1-a", 1, "stopped"))
+    expect(part).to_contain_class("htmx-request")
+    part.evaluate("part => part.insertAdjacentHTML('beforeend', '<details open></details>')")
+    slow[0].continue_()
+    expect(part).not_to_contain_class("htmx-request")
+    expect(part).not_to_contain_text("churn")
+    part.evaluate("part => part.lastElementChild.remove()")
+    expect(part).to_contain_text("churn")
