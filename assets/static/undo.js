@@ -22,7 +22,8 @@ function offer(undo, until) {
   });
   toast.append(" ", button);
   document.getElementById("toasts").replaceChildren(toast);
-  const end = () => { sessionStorage.removeItem("undo"); toast.remove(); };
+  const kept = sessionStorage.getItem("undo"); // by then, a newer offer may be there
+  const end = () => { if (sessionStorage.getItem("undo") === kept) sessionStorage.removeItem("undo"); toast.remove(); };
   // Somebody who is about to press it must not lose it.
   const wait = () => { setTimeout(() => (toast.matches(":hover, :focus-within") ? wait() : end()), Math.max(1000, until - Date.now())); };
   wait();

@@ -123,6 +123,17 @@ def test_what_is_taken_back_waits_for_nothing_else_of_the_page(page, server, wor
     expect(page.get_by_label("workers", exact=True)).to_have_value("")
 
 
+def test_offer_to_take_back_outlasts_an_older_one(page):
+    offer = """words => document.dispatchEvent(
+        new CustomEvent("undoable", { detail: { words, post: "/", values: {} } }))"""
+    page.clock.install()
+    page.evaluate(offer, "the older")
+    page.clock.fast_forward(11_000)
+    page.evaluate(offer, "the newer")
+    page.clock.fast_forward(2_000)
+    assert "the newer" in page.evaluate("sessionStorage.getItem('undo') || ''")
+
+
 def test_model_that_runs_is_taken_away_and_removed_in_one_go(page, server, work, churn):
     client = Client(work.home).settled()
     client("deploy", "churn", "--to", "local")
