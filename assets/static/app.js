@@ -148,11 +148,11 @@ document.addEventListener("htmx:afterSwap", ({ detail: { target, successful } })
 });
 
 // News must not take away what somebody is about to use: an open menu, unfolded rows, typed text,
-// or what waits for an answer.
+// a button between press and release, or what waits for an answer.
 function inUse(part) {
   const fields = [...part.querySelectorAll("input:not([type=checkbox], [type=radio], [type=hidden]), textarea")];
   const typing = fields.some((field) => field === document.activeElement || field.value !== field.defaultValue);
-  return typing || part.querySelector(".htmx-request, details.menu[open], details[open]:not(.log), .facts-of > *, .unfold[aria-expanded=true], :checked[name=v]");
+  return typing || part.querySelector(":active, .htmx-request, details.menu[open], details[open]:not(.log), .facts-of > *, .unfold[aria-expanded=true], :checked[name=v]");
 }
 
 // Then it waits, and is told when nothing is in use any more.
@@ -183,13 +183,12 @@ document.addEventListener("htmx:beforeRequest", (event) => {
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { triggeringEvent: source, elt } = event.detail.requestConfig;
   // What a part asks for as it is shown comes without an event.
-  const unasked = source ? source.type.startsWith("sse:") : elt.hasAttribute("hx-trigger");
+  const unasked = source ? /^(sse:|released)/.test(source.type) : elt.hasAttribute("hx-trigger");
   const late = source && source.type === "refresh" && elt.querySelector(".rename input:focus");
-  // Between press and release, a button would be another one.
   const pressed = elt.matches(".plan") && elt.querySelector(":active");
   if (!late && !pressed && !(unasked && inUse(elt))) return;
   event.detail.shouldSwap = false;
-  if (source && source.type.startsWith("sse:")) wait(elt, source.type);
+  if (!late) wait(elt, unasked && source ? source.type : "released");
 });
 
 // What replaces a part hears of news only when it is there: what came to the old one since it

@@ -420,3 +420,30 @@ def test_log_of_a_running_job_goes_on_where_one_looks(page, server, work):
             each.set()
     expect(said).to_contain_text("the last line")
     assert said.evaluate("box => box.scrollTop") == 50
+
+
+def test_job_is_not_drawn_anew_under_a_button_that_is_pressed(page, server, work):
+    more = threading.Event()
+
+    def waits():
+        yield Event("step", "Start v1")
+        more.wait(30)
+        yield Event("done")
+
+    number = jobs.start(work, "deploy", "churn", waits)
+    try:
+        page.goto(f"{server.address}/jobs")
+        page.get_by_role("button", name="Deploy churn").click()
+        cancel = drawer(page).get_by_role("button", name="Cancel")
+        for meant in (False, True):
+            cancel.hover()
+            with page.expect_response(f"**/jobs/{number}"):  # it asks each second
+                page.mouse.down()
+            expect(drawer(page).locator(".job")).not_to_contain_class("htmx-request")
+            if not meant:
+                page.mouse.move(5, 5)
+            with page.expect_response(f"**/jobs/{number}{'/cancel' if meant else ''}"):
+                page.mouse.up()
+        expect(drawer(page).locator(".job-state")).to_have_text("cancelling")
+    finally:
+        more.set()

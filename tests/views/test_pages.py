@@ -359,8 +359,9 @@ def test_message_that_was_just_typed_is_deployed_with(page, server, work, tmp_pa
     assert asked.count("plan") == 1, "the plan would be drawn anew under the pointer"
 
 
+@pytest.mark.parametrize("meant", [True, False])
 def test_plan_that_comes_while_its_button_is_pressed_does_not_take_it_away(
-    page, server, work, tmp_path
+    page, server, work, tmp_path, meant
 ):
     models.add(work, write_model(tmp_path / "churn", "churn"))
     versions.commit(work, "churn", "first")
@@ -377,9 +378,30 @@ def test_plan_that_comes_while_its_button_is_pressed_does_not_take_it_away(
     expect(drawer(page).locator("#plan")).to_contain_class("htmx-request")
     with page.expect_response("**/shadow/plan"):
         go_on()
-    with page.expect_request("**/orders") as ordered:
+    if not meant:
+        page.mouse.move(5, 5)
+    with page.expect_request("**/orders" if meant else "**/shadow/plan") as asked:
         page.mouse.up()
-    assert ordered.value.post_data_json["percent"] == "20"
+    assert asked.value.post_data_json["percent"] == "20"
+
+
+def test_news_that_come_while_a_button_is_pressed_do_not_take_it_away(page, server, work, tmp_path):
+    models.add(work, write_model(tmp_path / "churn", "churn"))
+    versions.commit(work, "churn", "first")
+    page.goto(f"{server.address}/models/churn")
+    button = page.get_by_role("button", name="Deploy v1…")
+    expect(button).to_be_visible()
+    slow = []
+    page.route("**/models/churn?", lambda route: slow.append(route), times=1)
+    with work.open_store() as store:
+        store.instances.upsert(Instance("fraud", "local", 8101, "v1-a", 1, "stopped"))
+    expect(page.locator("#dashboard")).to_contain_class("htmx-request")
+    button.hover()
+    page.mouse.down()
+    slow[0].continue_()
+    expect(page.locator("#dashboard")).not_to_contain_class("htmx-request")
+    page.mouse.up()
+    expect(page.get_by_role("heading", name="Deploy churn")).to_be_visible()
 
 
 def test_news_that_comes_while_something_is_in_use_is_shown_afterwards(
