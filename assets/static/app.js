@@ -4,10 +4,12 @@
 const drawer = document.getElementById("drawer");
 const search = document.getElementById("q");
 let cameFrom = null;
+let awaited = null; // what was asked last for the drawer
 
 // What a script has asked for itself, in the drawer.
 function drawIn(html) {
   const body = document.getElementById("drawer-body");
+  awaited = null;
   body.innerHTML = html;
   htmx.process(body);
   openDrawer();
@@ -22,6 +24,8 @@ function openDrawer() {
 }
 
 function closeDrawer() {
+  awaited = null;
+  if (drawer.hidden) return;
   drawer.hidden = true;
   for (const live of drawer.querySelectorAll("[sse-connect]")) htmx.trigger(live, "htmx:beforeCleanupElement");
   document.getElementById("drawer-body").replaceChildren();
@@ -109,30 +113,46 @@ document.addEventListener("htmx:beforeRequest", ({ detail }) => {
   if (detail.elt.matches("form, button") && !detail.elt.closest("#toasts")) forgetProblems();
 });
 
+// Whether somebody waits for the answer: what the page asks by itself comes of news, or without an
+// event of a part that is just shown; in the drawer, that is part of what was asked, but for a job.
+function isAsked({ elt, triggeringEvent: source }) {
+  if (source) return source.isTrusted || source.type === "click";
+  return !elt.hasAttribute("hx-trigger") || (drawer.contains(elt) && !elt.matches(".job"));
+}
+
 // An error that has no place on the page is told among the toasts: to whoever asked, also if what
 // they used was replaced since; once, if the page asked by itself.
 const toldUnasked = new Set();
 
-document.addEventListener("htmx:beforeRequest", ({ detail: { elt, xhr, requestConfig: { triggeringEvent: source } } }) => {
-  const asked = source && source.isTrusted;
-  xhr.addEventListener("load", () => {
-    if (xhr.status < 400 || xhr.getResponseHeader("HX-Reswap") !== "none") return;
+document.addEventListener("htmx:beforeRequest", ({ detail: { elt, xhr, requestConfig } }) => {
+  const asked = isAsked(requestConfig);
+  xhr.addEventListener("readystatechange", () => { // before htmx is done with it
+    if (xhr.readyState !== 4 || xhr.status < 400 || xhr.getResponseHeader("HX-Reswap") !== "none") return;
     if (!asked && (!elt.isConnected || toldUnasked.has(xhr.responseText))) return;
     if (!asked) toldUnasked.add(xhr.responseText);
     tellProblem(xhr.responseText);
   });
 });
 
-document.addEventListener("htmx:afterSwap", (event) => {
-  if (event.detail.target && event.detail.target.id === "drawer-body") openDrawer();
+// A late answer does not take the place of what was asked since, nor open what was closed; what
+// became of an order is shown.
+document.addEventListener("htmx:beforeRequest", ({ detail: { target, xhr } }) => {
+  if (target.id === "drawer-body") awaited = xhr;
+});
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  const late = detail.requestConfig.verb === "get" && detail.xhr !== awaited;
+  if (late && detail.target.id === "drawer-body") detail.shouldSwap = false;
+});
+document.addEventListener("htmx:afterSwap", ({ detail: { target, successful } }) => {
+  if (successful && target.id === "drawer-body") openDrawer();
 });
 
 // News must not take away what somebody is about to use: an open menu, unfolded rows, typed text,
-// or what waits for an answer.
+// a button between press and release, or what waits for an answer.
 function inUse(part) {
   const fields = [...part.querySelectorAll("input:not([type=checkbox], [type=radio], [type=hidden]), textarea")];
   const typing = fields.some((field) => field === document.activeElement || field.value !== field.defaultValue);
-  return typing || part.querySelector(".htmx-request, details.menu[open], details[open], .facts-of > *, .unfold[aria-expanded=true], :checked[name=v]");
+  return typing || part.querySelector(":active, .htmx-request, details.menu[open], details[open]:not(.log), .facts-of > *, .unfold[aria-expanded=true], :checked[name=v]");
 }
 
 // Then it waits, and is told when nothing is in use any more.
@@ -163,11 +183,12 @@ document.addEventListener("htmx:beforeRequest", (event) => {
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { triggeringEvent: source, elt } = event.detail.requestConfig;
   // What a part asks for as it is shown comes without an event.
-  const unasked = source ? source.type.startsWith("sse:") : elt.hasAttribute("hx-trigger");
+  const unasked = source ? /^(sse:|released)/.test(source.type) : elt.hasAttribute("hx-trigger");
   const late = source && source.type === "refresh" && elt.querySelector(".rename input:focus");
-  if (!late && !(unasked && inUse(elt))) return;
+  const pressed = elt.matches(".plan") && elt.querySelector(":active");
+  if (!late && !pressed && !(unasked && inUse(elt))) return;
   event.detail.shouldSwap = false;
-  if (source && source.type.startsWith("sse:")) wait(elt, source.type);
+  if (!late) wait(elt, unasked && source ? source.type : "released");
 });
 
 // What replaces a part hears of news only when it is there: what came to the old one since it
@@ -235,9 +256,9 @@ for (const [name, off] of [["htmx:beforeRequest", true], ["htmx:afterRequest", f
 }
 
 // What somebody asked for and no answer came to; what the page asks for itself it asks again.
-document.addEventListener("htmx:sendError", ({ detail: { requestConfig: { triggeringEvent: source, verb } } }) => {
-  if (!source || !source.isTrusted) return;
-  const again = verb === "get" ? "Try it again." : "See whether it was done before you try it again.";
+document.addEventListener("htmx:sendError", ({ detail: { requestConfig } }) => {
+  if (!isAsked(requestConfig)) return;
+  const again = requestConfig.verb === "get" ? "Try it again." : "See whether it was done before you try it again.";
   note(`The connection broke before an answer came. ${again}`, 10000);
 });
 
@@ -257,11 +278,36 @@ document.addEventListener("htmx:sseMessage", ({ target }) => {
   if (log.dataset.stays) log.scrollTop = log.scrollHeight;
 });
 
-// What a failed job said is read from its end: there is what went wrong.
+// What a job said is read from its end, where it says what went wrong, until one looks elsewhere.
+function showLog(log) {
+  const said = log.querySelector("pre");
+  said.scrollTop = log.dataset.at || said.scrollHeight;
+}
+
 document.addEventListener("toggle", ({ target }) => {
-  const said = target.open && target.matches("details.log") && target.querySelector("pre");
-  if (said) said.scrollTop = said.scrollHeight;
+  if (target.open && target.matches("details.log")) showLog(target);
 }, true);
+
+// One that runs is drawn anew each second: what is unfolded of it stays so.
+const unfolded = new Map();
+document.addEventListener("htmx:beforeSwap", ({ target, detail }) => {
+  if (!detail.shouldSwap || !target.matches(".job")) return;
+  for (const log of target.querySelectorAll("details.log[open]")) {
+    const said = log.querySelector("pre");
+    const below = said.scrollHeight - said.scrollTop - said.clientHeight;
+    unfolded.set(log.id, below < 8 ? "" : said.scrollTop);
+  }
+});
+document.addEventListener("htmx:afterSettle", () => {
+  for (const [id, at] of unfolded) {
+    const log = document.getElementById(id);
+    if (!log) continue;
+    log.open = true;
+    log.dataset.at = at;
+    showLog(log);
+  }
+  unfolded.clear();
+});
 
 // Keyboard
 
@@ -281,7 +327,8 @@ let going = false;
 
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
-    if (!drawer.hidden) closeDrawer();
+    // The key is for the dialogue, if one is open.
+    if (!document.querySelector("dialog[open]")) closeDrawer();
     return;
   }
   const typing = event.target.closest("input, textarea, select, [contenteditable]");

@@ -44,7 +44,7 @@ const desktop = (() => {
     jobs: go("/jobs"),
     settings: go("/settings"),
     reload: () => location.reload(),
-    find: () => document.dispatchEvent(new KeyboardEvent("keydown", { key: "k", ctrlKey: true, bubbles: true })),
+    find: () => { if (!palette.open) find(); },
     report: () => drawn("/settings/report"),
     theme: () => turnTheme(),
     help: () => document.getElementById("help").showModal(),
@@ -56,7 +56,11 @@ document.addEventListener("click", async (event) => {
   const link = event.target.closest("a[download]");
   if (!link) return;
   event.preventDefault();
-  const answer = await fetch(link.href);
+  const answer = await fetch(link.href, { headers: { "HX-Request": "true" } });
+  if (!answer.ok) {
+    tellProblem(await answer.text());
+    return;
+  }
   const told = (answer.headers.get("Content-Disposition") || "").match(/filename="([^"]+)"/);
   const name = link.download || (told && told[1]) || link.pathname.split("/").pop();
   const headers = JSON.parse(document.body.getAttribute("hx-headers"));

@@ -25,7 +25,7 @@ setInterval(() => { if (!document.hidden) htmx.trigger("#status-machines", "seen
 // A part that says the same as before is not drawn again: it is what an idle window would be busy with.
 const said = new Map();
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
-  if (!detail.target.id.startsWith("status-") || detail.isError) return;
+  if (!detail.target.id.startsWith("status-") || detail.isError || !detail.shouldSwap) return;
   if (said.get(detail.target.id) === detail.serverResponse) detail.shouldSwap = false;
   said.set(detail.target.id, detail.serverResponse);
 });

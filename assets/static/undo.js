@@ -11,9 +11,10 @@ function offer(undo, until) {
   button.type = "button";
   button.className = "btn btn-sm";
   button.textContent = "Undo";
-  button.addEventListener("click", () => {
+  button.addEventListener("click", (event) => {
     end();
-    htmx.ajax("POST", undo.post, { values: undo.values, swap: "none" }).then(() => {
+    // Not from the page, as others are: what waits for them would count as done.
+    htmx.ajax("POST", undo.post, { source: "#toasts", event, values: undo.values, swap: "none" }).then(() => {
       // There and back between two looks at the store is no news.
       if (document.getElementById("rows")) htmx.trigger("#rows", "refresh");
       if (!document.querySelector(".toast-undo, .toast-problem")) note("Taken back.");
@@ -21,7 +22,8 @@ function offer(undo, until) {
   });
   toast.append(" ", button);
   document.getElementById("toasts").replaceChildren(toast);
-  const end = () => { sessionStorage.removeItem("undo"); toast.remove(); };
+  const kept = sessionStorage.getItem("undo"); // by then, a newer offer may be there
+  const end = () => { if (sessionStorage.getItem("undo") === kept) sessionStorage.removeItem("undo"); toast.remove(); };
   // Somebody who is about to press it must not lose it.
   const wait = () => { setTimeout(() => (toast.matches(":hover, :focus-within") ? wait() : end()), Math.max(1000, until - Date.now())); };
   wait();

@@ -389,3 +389,61 @@ def test_instance_is_asked_by_a_form_made_of_its_schema(page, server, client, tm
         expect(age).to_have_value("8")
     finally:
         client.undeploy_all()
+
+
+def test_log_of_a_running_job_goes_on_where_one_looks(page, server, work):
+    more = [threading.Event() for _ in range(2)]
+
+    def logs():
+        yield Event("step", "Start v1")
+        for number, each in enumerate(more):
+            for line in range(60):
+                yield Event("log", f"{number} line {line}")
+            each.wait(30)
+        yield Event("log", "the last line")
+        yield Event("done")
+
+    jobs.start(work, "deploy", "churn", logs)
+    said = drawer(page).locator(".line .log pre")
+    try:
+        page.goto(f"{server.address}/jobs")
+        page.get_by_role("button", name="Deploy churn").click()
+        drawer(page).locator(".line .log summary").click()
+        expect(said).to_contain_text("0 line 59")
+        more[0].set()
+        expect(said).to_contain_text("1 line 59")
+        at_end = "box => box.scrollTop + box.clientHeight > box.scrollHeight - 2"
+        assert said.evaluate(at_end)
+        said.evaluate("box => box.scrollTo(0, 50)")
+    finally:
+        for each in more:
+            each.set()
+    expect(said).to_contain_text("the last line")
+    assert said.evaluate("box => box.scrollTop") == 50
+
+
+def test_job_is_not_drawn_anew_under_a_button_that_is_pressed(page, server, work):
+    more = threading.Event()
+
+    def waits():
+        yield Event("step", "Start v1")
+        more.wait(30)
+        yield Event("done")
+
+    number = jobs.start(work, "deploy", "churn", waits)
+    try:
+        page.goto(f"{server.address}/jobs")
+        page.get_by_role("button", name="Deploy churn").click()
+        cancel = drawer(page).get_by_role("button", name="Cancel")
+        for meant in (False, True):
+            cancel.hover()
+            with page.expect_response(f"**/jobs/{number}"):  # it asks each second
+                page.mouse.down()
+            expect(drawer(page).locator(".job")).not_to_contain_class("htmx-request")
+            if not meant:
+                page.mouse.move(5, 5)
+            with page.expect_response(f"**/jobs/{number}{'/cancel' if meant else ''}"):
+                page.mouse.up()
+        expect(drawer(page).locator(".job-state")).to_have_text("cancelling")
+    finally:
+        more.set()

@@ -5,6 +5,7 @@ from accessible import findings_in_both_themes
 from client import write_model
 from playwright.sync_api import expect
 
+from app.models import Instance
 from app.services import models, versions
 from app.views import files
 
@@ -67,6 +68,25 @@ def test_the_filter_finds_files_in_all_folders(page, server, large):
     assert findings_in_both_themes(page) == []
     field.fill("")
     expect(page.locator(".tree > li")).to_have_count(6)
+
+
+def test_news_leave_what_is_shown_of_the_same_files(page, server, large, work):
+    for number in range(30):
+        (large / f"{number}.txt").write_text("x")
+    versions.commit(work, "large")
+    page.goto(f"{server.address}/models/large/files")
+    shown = page.locator(".tree > li")
+    expect(shown).to_have_count(21)
+    page.get_by_role("link", name="Show more").click()
+    expect(shown).to_have_count(36)
+    with work.open_store() as store:
+        store.instances.upsert(Instance("large", "local", 8101, "v2-a", 2, "stopped"))
+    expect(page.locator("#head")).to_contain_text("stopped v2")
+    expect(shown).to_have_count(36)
+    (large / "new.txt").write_text("new")
+    versions.commit(work, "large")
+    expect(page.get_by_role("heading", name="Files of v3")).to_be_visible()
+    expect(shown).to_have_count(21)
 
 
 def test_what_changed_is_said_when_the_folder_was_looked_at(page, server, large):

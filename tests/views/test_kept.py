@@ -111,7 +111,27 @@ def test_configuration_that_was_changed_meanwhile_is_not_taken_back(page, server
     toml.write_text(later)
     page.get_by_role("button", name="Undo").click()
     expect(page.locator("#toasts .toast-problem")).to_contain_text("was changed since")
+    assert "Taken back." not in page.locator("#toasts").inner_text()
     assert toml.read_text() == later
+
+
+def test_what_is_taken_back_waits_for_nothing_else_of_the_page(page, server, work, churn):
+    save_workers(page, server, "3")
+    page.route("**/settings/theme", lambda route: None)  # it is never answered
+    page.get_by_role("button", name="Theme").click()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_label("workers", exact=True)).to_have_value("")
+
+
+def test_offer_to_take_back_outlasts_an_older_one(page):
+    offer = """words => document.dispatchEvent(
+        new CustomEvent("undoable", { detail: { words, post: "/", values: {} } }))"""
+    page.clock.install()
+    page.evaluate(offer, "the older")
+    page.clock.fast_forward(11_000)
+    page.evaluate(offer, "the newer")
+    page.clock.fast_forward(2_000)
+    assert "the newer" in page.evaluate("sessionStorage.getItem('undo') || ''")
 
 
 def test_model_that_runs_is_taken_away_and_removed_in_one_go(page, server, work, churn):

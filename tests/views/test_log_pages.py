@@ -49,6 +49,26 @@ def test_the_log_goes_on_by_itself_and_is_filtered(page, server, work, log):
     assert page.evaluate("window.hurt") is None
 
 
+@pytest.mark.parametrize("instead", ["Restart", None])
+def test_log_that_comes_late_takes_no_place(page, server, work, log, instead):
+    page.goto(f"{server.address}/models/churn/instances")
+    slow = []
+    page.route("**/churn/logs?*", lambda route: slow.append(route))
+    button = page.get_by_role("button", name="Log")
+    button.click()
+    expect(button).to_contain_class("htmx-request")
+    if instead:
+        page.get_by_role("button", name=instead).click()
+    else:
+        page.keyboard.press("Escape")
+    question = page.get_by_role("heading", name="Restart churn on local?")
+    expect(question).to_have_count(int(bool(instead)))
+    slow[0].continue_()
+    expect(button).not_to_contain_class("htmx-request")
+    expect(question).to_have_count(int(bool(instead)))
+    expect(page.get_by_role("log")).to_have_count(0)
+
+
 def test_what_is_kept_is_shown_where_the_instance_is_no_more(page, server, work, log):
     KeptLogs(work.home).keep("churn", "local", 1.0, ["its last words", HOSTILE])
     with work.open_store() as store:

@@ -2,6 +2,7 @@
 
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 from client import Client, write_model
@@ -9,6 +10,7 @@ from playwright.sync_api import expect
 
 from app.models import Instance
 from app.services import locations, models, versions
+from app.views import catalogue
 
 pytestmark = pytest.mark.browser
 
@@ -92,6 +94,30 @@ def test_search_filters_while_typed_and_marks_what_it_found(page, server, tmp_pa
     expect(page.locator("tr.row")).to_have_count(3)
     page.get_by_text("Serving").click()
     expect(page.get_by_text("No model matches.")).to_be_visible()
+
+
+def test_news_come_to_all_rows_that_are_shown(page, server, tmp_path, work, monkeypatch):
+    monkeypatch.setattr(catalogue, "SHOWN", 1)
+    for name in ("churn", "fraud"):
+        models.add(work, write_model(tmp_path / name, name))
+    page.goto(server.address)
+    page.get_by_role("button", name="Show more (1)").click()
+    expect(page.locator("tr.row")).to_have_count(2)
+    models.add(work, write_model(tmp_path / "late", "late"))
+    expect(page.locator("tr.row")).to_have_count(3)
+
+
+def test_search_takes_the_place_of_news_that_are_still_asked_for(page, server, tmp_path, work):
+    for name in ("churn", "fraud"):
+        models.add(work, write_model(tmp_path / name, name))
+    page.goto(server.address)
+    page.route("**/catalogue/rows*", lambda route: None, times=1)  # as if it took long
+    with page.expect_request("**/catalogue/rows*"):
+        models.add(work, write_model(tmp_path / "late", "late"))
+    with page.expect_event("requestfailed", lambda request: "/catalogue/rows" in request.url):
+        page.get_by_label("Search models").fill("fra")
+    expect(page.locator("tr.row")).to_have_count(1)
+    expect(page.locator("mark")).to_have_text("fra")
 
 
 def test_model_added_elsewhere_appears_by_itself(page, server, tmp_path, work):
@@ -310,8 +336,72 @@ def test_folder_with_only_a_model_file_is_drafted_for_it(page, tmp_path):
     expect(warned).to_be_visible()
     (folder / "sample.json").write_text("[[0.5, 2.0]]")
     drawer(page).get_by_label("Message").fill("with a real sample")
-    page.keyboard.press("Tab")
+    drawer(page).get_by_role("button", name="Look again").click()
     expect(warned).to_be_hidden()
+    expect(drawer(page).get_by_label("Message")).to_have_value("with a real sample")
+
+
+def test_message_that_was_just_typed_is_deployed_with(page, server, work, tmp_path):
+    models.add(work, write_model(tmp_path / "churn", "churn"))
+    page.goto(f"{server.address}/models/churn")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    page.get_by_role("button", name="Deploy", exact=True).click()
+    deploy = drawer(page).get_by_role("button", name="Deploy churn on local")
+    expect(deploy).to_be_focused()
+    drawer(page).get_by_label("Message").press_sequentially("a first try")
+    page.route("**/orders", lambda route: route.fulfill(body="Taken."))
+    deploy.hover()
+    page.mouse.down()
+    with page.expect_request("**/orders") as ordered:
+        page.mouse.up()
+    assert ordered.value.post_data_json["message"] == "a first try"
+    assert asked.count("plan") == 1, "the plan would be drawn anew under the pointer"
+
+
+@pytest.mark.parametrize("meant", [True, False])
+def test_plan_that_comes_while_its_button_is_pressed_does_not_take_it_away(
+    page, server, work, tmp_path, meant
+):
+    models.add(work, write_model(tmp_path / "churn", "churn"))
+    versions.commit(work, "churn", "first")
+    page.route("**/shadow/plan", lambda route: route.fulfill(body="<button>Start it</button>"))
+    page.route("**/orders", lambda route: route.fulfill(body="Taken."))
+    page.goto(server.address)
+    page.evaluate("htmx.ajax('GET', '/models/churn/shadow?to=local', '#drawer-body')")
+    start = drawer(page).get_by_role("button", name="Start it")
+    expect(start).to_be_visible()
+    go_on = hold(page, "**/shadow/plan")
+    drawer(page).get_by_label("Share of the requests").fill("20")
+    start.hover()
+    page.mouse.down()
+    expect(drawer(page).locator("#plan")).to_contain_class("htmx-request")
+    with page.expect_response("**/shadow/plan"):
+        go_on()
+    if not meant:
+        page.mouse.move(5, 5)
+    with page.expect_request("**/orders" if meant else "**/shadow/plan") as asked:
+        page.mouse.up()
+    assert asked.value.post_data_json["percent"] == "20"
+
+
+def test_news_that_come_while_a_button_is_pressed_do_not_take_it_away(page, server, work, tmp_path):
+    models.add(work, write_model(tmp_path / "churn", "churn"))
+    versions.commit(work, "churn", "first")
+    page.goto(f"{server.address}/models/churn")
+    button = page.get_by_role("button", name="Deploy v1…")
+    expect(button).to_be_visible()
+    slow = []
+    page.route("**/models/churn?", lambda route: slow.append(route), times=1)
+    with work.open_store() as store:
+        store.instances.upsert(Instance("fraud", "local", 8101, "v1-a", 1, "stopped"))
+    expect(page.locator("#dashboard")).to_contain_class("htmx-request")
+    button.hover()
+    page.mouse.down()
+    slow[0].continue_()
+    expect(page.locator("#dashboard")).not_to_contain_class("htmx-request")
+    page.mouse.up()
+    expect(page.get_by_role("heading", name="Deploy churn")).to_be_visible()
 
 
 def test_news_that_comes_while_something_is_in_use_is_shown_afterwards(
@@ -391,6 +481,29 @@ def test_refusal_of_what_was_replaced_meanwhile_is_told_to_whoever_asked(
     with page.expect_event("console", lambda line: "Status Error Code 404" in line.text):
         go_on()
     expect(page.locator(".toast-problem")).to_have_count(int(asked))
+    expect(drawer(page)).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        "htmx.ajax('GET', '/models/new', '#drawer-body')",  # as the desktop's menu does
+        "document.querySelector('[hx-get=\"/models/new\"]').click()",  # as the palette does
+        'drawIn(\'<p hx-get="/models/new" hx-trigger="load"></p>\')',  # as a plan
+    ],
+)
+def test_each_refusal_of_what_somebody_asked_by_a_script_is_told(page, asks):
+    said = '<p class="toast-problem"><button data-do="dismiss">No.</button></p>'
+    page.route(
+        "**/models/new",
+        lambda route: route.fulfill(status=409, headers={"HX-Reswap": "none"}, body=said),
+    )
+    told = page.locator(".toast-problem")
+    for _ in range(2):
+        page.evaluate(asks)
+        expect(told).to_have_count(1)
+        told.get_by_role("button").click()
+        expect(told).to_have_count(0)
 
 
 def test_page_whose_news_are_refused_says_so_once(page, server, tmp_path, work):
@@ -408,3 +521,36 @@ def test_page_whose_news_are_refused_says_so_once(page, server, tmp_path, work):
     with page.expect_response("**/monitoring/churn/local"):
         page.evaluate("htmx.trigger('#head', 'sse:instances')")
     expect(told).to_have_count(0)
+
+
+def test_window_of_the_desktop_finds_and_saves_nothing_that_was_refused(page, server, tmp_path):
+    server.window = SimpleNamespace(ask_where=lambda name: str(tmp_path / name))
+    page.goto(f"{server.address}/settings")
+    page.evaluate("desktop.find()")
+    expect(page.locator("#palette-q")).to_be_focused()
+    page.keyboard.press("Escape")
+    link = page.get_by_role("link", name="OpenAPI document")
+    link.click()
+    expect(page.locator("#toasts")).to_contain_text("Saved: ")
+    saved = tmp_path / "rhythmicml-openapi.json"
+    saved.unlink()
+    page.route("**/openapi.json", lambda route: route.fulfill(status=404, body="<p>Gone.</p>"))
+    link.click()
+    expect(page.locator("#toasts")).to_contain_text("Gone.")
+    assert not saved.exists()
+
+
+def test_status_that_was_kept_away_from_what_is_in_use_is_shown_afterwards(page, server, work):
+    page.goto(f"{server.address}/status")
+    part = page.locator("#status-instances")
+    slow = []
+    page.route("**/status/instances", lambda route: slow.append(route), times=1)
+    with work.open_store() as store:
+        store.instances.upsert(Instance("churn", "local", 8101, "v1-a", 1, "stopped"))
+    expect(part).to_contain_class("htmx-request")
+    part.evaluate("part => part.insertAdjacentHTML('beforeend', '<details open></details>')")
+    slow[0].continue_()
+    expect(part).not_to_contain_class("htmx-request")
+    expect(part).not_to_contain_text("churn")
+    part.evaluate("part => part.lastElementChild.remove()")
+    expect(part).to_contain_text("churn")

@@ -77,3 +77,6 @@ def test_ctrl_k_finds_a_model_a_version_and_an_action(page, server, work, tmp_pa
     page.keyboard.press("Enter")
     page.keyboard.press("Escape")
     expect(page.locator("#palette")).to_be_hidden()
+    expect(page.get_by_role("heading", name="Deploy churn")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#drawer")).to_be_hidden()
