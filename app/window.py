@@ -79,10 +79,12 @@ class Window:
 
         `raised` says yes meanwhile; who wanted one has to be shown one, then, by `run`.
         """
-        with self._call:
-            self._resting = True
-            while not (self._called or over()):
+        self._unwanted, self._resting = False, True
+        while not (self._called or over()):
+            with self._call:
                 self._call.wait(LOOK_EVERY)
+            _heed_tray()
+        with self._call:
             self._resting = False
             wanted, self._called = self._called, []
         return wanted[0] if wanted else None
@@ -153,7 +155,7 @@ class Window:
 
     def close(self) -> None:
         """As the button of the frame of the window with the menu does."""
-        if self._is_last(self.pages) and self._busy() and not self._sure(self.pages):
+        if self._must_ask(self.pages) and not self._sure(self.pages):
             return
         self._leave = True
         if self.pages.shown:
@@ -166,14 +168,14 @@ class Window:
             self._close_all()
 
     def _close_all(self) -> None:
-        self._busy = lambda: 0
+        self._unwanted = True
         for pane in (self.pages, self.status):
             if pane.shown:
                 pane.shown.destroy()
 
     def _closing(self, pane: Pane) -> bool | None:
         """Whether it may close: asked on the way, for here the window system waits for us."""
-        if self._leave or not self._is_last(pane) or not self._busy():
+        if self._leave or not self._must_ask(pane):
             pane.remember()
             self._leave = False
             return None
@@ -185,9 +187,10 @@ class Window:
             self._leave = True
             pane.shown.destroy()
 
-    def _is_last(self, pane: Pane) -> bool:
+    def _must_ask(self, pane: Pane) -> bool:
+        """Whether to close it would leave jobs at work."""
         other = self.pages if pane is self.status else self.status
-        return not other.shown
+        return not (self._unwanted or other.shown) and self._busy() > 0
 
     def _sure(self, pane: Pane) -> bool:
         """Asked in one text: GTK shows no title."""
@@ -248,3 +251,12 @@ class Window:
                 each.response(Gtk.ResponseType.CANCEL)
         GLib.idle_add(self._close_all)
         return True
+
+
+def _heed_tray() -> None:
+    """What was clicked in the tray while no window has GTK look."""
+    if sys.platform == "linux":
+        from gi.repository import GLib
+
+        while GLib.MainContext.default().iteration(False):
+            pass

@@ -89,8 +89,6 @@ def _serve(work: Workspace, way: str, as_json: bool) -> None:
         coming.add_done_callback(partial(_give_up, asked))
         if window is None:
             coming.result()  # who cannot see a window is told one thing: the address, or why not
-        else:
-            threading.Thread(target=_heed, args=(asked, window), daemon=True).start()
         _say(opened.invitation(), as_json)
         _Shown(work, opened, coming, window, asked).until_ended(way)
         coming.result().close()
@@ -214,17 +212,18 @@ class _Shown:
             again = self._finish(self.window) if self._until_closed(self.window, again) else None
 
     def _until_closed(self, window: Window, status: bool) -> bool:
-        """Whether it was closed, nobody asked to end, with jobs at work. status: the small one."""
+        """Whether it was closed with jobs at work. status: show the small one."""
         from app.window import NoWindow
 
         path = "/status" if status else "/"
+        threading.Thread(target=_heed, args=(self.asked, window), daemon=True).start()
         try:
             window.run(self.opened.invitation(path), status=status)
         except NoWindow as none:
             self.coming.result().window = None
             click.echo(f"{none} A browser shows the pages; Ctrl-C ends them.", err=True)
             self._browse(path)
-        return bool(_at_work()) and not self.asked.is_set()
+        return bool(_at_work())
 
     def _browse(self, path: str) -> None:
         """Until a browser's window is closed; where there is only a tab, until asked to end."""
@@ -246,6 +245,7 @@ class _Shown:
 
         number = len(_at_work())
         these, them = (f"{number} jobs", "them") if number > 1 else ("1 job", "it")
+        self.asked.clear()  # which may have closed the window
         click.echo(f"Finishing {these}; Ctrl-C cancels {them} ...")
         looked_at = self.coming.result().feed
         again = window.called(
@@ -253,6 +253,8 @@ class _Shown:
         )
         if self.asked.is_set():
             jobs.cancel_all(self.work)
+            for thread in _at_work():
+                thread.join()
         return again
 
 

@@ -8,7 +8,7 @@ import webbrowser
 from collections import deque
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 ELSEWHERE = ("http", "https", "mailto")
 DARK = 1
@@ -59,13 +59,21 @@ def prepare(
     def revive(_: Any, __: Any) -> None:
         ends.append(time.monotonic())
         if len(ends) <= REVIVED or ends[-1] - ends[0] > 60:
-            view.load_uri(invite(urlsplit(view.get_uri() or own).path))
+            view.load_uri(invite(_page(view.get_uri() or own)))
 
     view.connect("web-process-terminated", revive)
     view.connect("decide-policy", decide)
     view.connect("create", lambda _, action: _open(action.get_request().get_uri()))
     view.connect("drag-data-received", told)
     view.connect("drag-drop", fell)
+
+
+def _page(url: str) -> str:
+    """The path and the query of a page; of an invitation, those that it leads to."""
+    split = urlsplit(url)
+    if split.path == "/bootstrap":
+        return parse_qs(split.query).get("to", ["/"])[0]
+    return f"{split.path}?{split.query}" if split.query else split.path
 
 
 def _where(decision: Any) -> str:

@@ -10,7 +10,7 @@ from app.errors import Damaged, Problem
 from app.models import Event
 from app.store import copies
 from app.store.copies import Copy
-from app.store.looking import look
+from app.store.looking import look, settle
 from app.words import ago
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def damage(work: Workspace) -> Damaged | None:
     """What is wrong with the store's file; None when it is whole, or there is none."""
+    settle(work.home / copies.FILE)
     found = look(work.home / copies.FILE)
     if found["state"] != "damaged":
         return None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from app.errors import Problem
+from app.errors import Busy, Problem
 from app.store import migrations, recorded
 from app.store.database import Database, stamped
 
@@ -19,8 +19,8 @@ LOOKING = Problem("This is only a look.")
 
 
 def look(path: Path) -> dict[str, Any]:
-    """{"bytes", "shape": its number, "known": ours, "state": ok | newer | older | damaged | none,
-    "words": what is wrong, "rows": {table: how many}}."""
+    """{"bytes", "shape": its number, "known": ours, "state": ok | newer | older | damaged | unread
+    (nobody can tell now) | none, "words": what is wrong, "rows": {table: how many}}."""
     known = KNOWN.get(path.name, KNOWN["store.sqlite"])
     try:
         size = path.stat().st_size
@@ -31,8 +31,22 @@ def look(path: Path) -> dict[str, Any]:
         with closing(Database(path, 2.0, refusal=LOOKING)) as database:
             return {**said, **_checked(database, said["shape"], known)}
     except Problem as problem:
+        # Somebody has it, or has left a commit half written, which only a writer takes back.
+        unread = isinstance(problem, Busy) or "readonly" in str(problem.__cause__)
         words = problem.cause or problem.what
-        return {**said, "state": "damaged", "words": words, "rows": {}}
+        return {**said, "state": "unread" if unread else "damaged", "words": words, "rows": {}}
+
+
+def settle(path: Path) -> None:
+    """Have SQLite take back what a program that was killed has left half written.
+
+    It cannot where it only looks, and such a file is not damaged. A newer one is left as it is.
+    """
+    newer = stamped(path) > KNOWN.get(path.name, 0)
+    if newer or not Path(f"{path}-journal").exists():
+        return
+    with suppress(Problem), closing(Database(path, 2.0)) as database:
+        database.tuples("SELECT count(*) FROM sqlite_master")
 
 
 def _checked(database: Database, shape: int, known: int) -> dict[str, Any]:

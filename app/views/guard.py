@@ -82,7 +82,7 @@ class Guard:
         if environ.get("HTTP_HOST") not in self._hosts or not _is_path(environ):
             return "403 Forbidden", "This address is not RhythmicML's."
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
-        if path == "/bootstrap" and not peers.may_come_in(environ.get("REMOTE_PORT"), self._port):
+        if path == "/bootstrap" and not self._may_come_in(environ):
             return "403 Forbidden", "This address is for another user of this machine."
         if path.startswith(OPEN) and method in SAFE:
             return None
@@ -96,6 +96,10 @@ class Guard:
         if method not in SAFE and not self._is_own(environ):
             return "403 Forbidden", "A change has to come from one of RhythmicML's own pages."
         return None
+
+    def _may_come_in(self, environ: Environ) -> bool:
+        address, port = environ["REMOTE_ADDR"], environ.get("REMOTE_PORT")
+        return not port or peers.may_come_in(address, port, self._port)
 
     def _refusal_of_program(self, environ: Environ) -> tuple[str, str] | None:
         """For who shows a token instead of the cookie: a program, or a page of ours."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,27 +12,29 @@ TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 """Linux's connections: the addresses and ports of both ends, and the user who opened this one."""
 
 
-def may_come_in(port: str | None, ours: int) -> bool:
-    """Whether a connection from a port of this machine to `ours` is of this user's programs.
+def may_come_in(address: str, port: str, ours: int) -> bool:
+    """Whether a connection from there to our port of 127.0.0.1 is of this user's programs.
 
     An address that lets somebody in is on the command line of the browser that opens it, where
     every user of a Linux machine can read it. Root may do all anyway, and passes ports on.
     True where the kernel does not say: other systems show command lines to their owner only, or
     have no such table.
     """
-    owner = _owner(int(port), ours) if port and port.isdigit() else None
+    owner = _owner(_end(address, int(port)), _end("127.0.0.1", ours))
     return owner is None or owner in (0, portable.user())
 
 
-def _owner(port: int, peer: int) -> int | None:
+def _owner(end: str, other: str) -> int | None:
+    """Who has the socket at that end; what has no inode is nobody's any more."""
     for table in TABLES:
         with suppress(OSError):
             for line in table.read_text("ascii").splitlines()[1:]:
-                _, local, remote, *_, user = line.split(maxsplit=8)[:8]
-                if (_port(local), _port(remote)) == (port, peer):
+                _, local, remote, _, _, _, _, user, _, inode = line.split(maxsplit=10)[:10]
+                if local.endswith(end) and remote.endswith(other) and inode != "0":
                     return int(user)
     return None
 
 
-def _port(address: str) -> int:
-    return int(address.rpartition(":")[2], 16)
+def _end(address: str, port: int) -> str:
+    """As the tables write it, also within an address of IPv6."""
+    return f"{socket.inet_aton(address)[::-1].hex().upper()}:{port:04X}"

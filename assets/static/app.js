@@ -37,9 +37,14 @@ function forgetProblems() {
   for (const each of document.querySelectorAll("#toasts .toast-problem")) each.remove();
 }
 
-function tellProblem(html) {
+// A refusal: a part of ours, or a few words of who stands in front of the pages.
+function tellProblem(said, type) {
+  if (!(type || "").startsWith("text/html")) {
+    note(said, 10000);
+    return;
+  }
   const toasts = document.getElementById("toasts");
-  toasts.insertAdjacentHTML("beforeend", html);
+  toasts.insertAdjacentHTML("beforeend", said);
   htmx.process(toasts.lastElementChild);
 }
 
@@ -130,7 +135,7 @@ document.addEventListener("htmx:beforeRequest", ({ detail: { elt, xhr, requestCo
     if (xhr.readyState !== 4 || xhr.status < 400 || xhr.getResponseHeader("HX-Reswap") !== "none") return;
     if (!asked && (!elt.isConnected || toldUnasked.has(xhr.responseText))) return;
     if (!asked) toldUnasked.add(xhr.responseText);
-    tellProblem(xhr.responseText);
+    tellProblem(xhr.responseText, xhr.getResponseHeader("Content-Type"));
   });
 });
 
@@ -149,10 +154,10 @@ document.addEventListener("htmx:afterSwap", ({ detail: { target, successful } })
 
 // News must not take away what somebody is about to use: an open menu, unfolded rows, typed text,
 // a button between press and release, or what waits for an answer.
-function inUse(part) {
+function inUse(part, pressed = true) {
   const fields = [...part.querySelectorAll("input:not([type=checkbox], [type=radio], [type=hidden]), textarea")];
   const typing = fields.some((field) => field === document.activeElement || field.value !== field.defaultValue);
-  return typing || part.querySelector(":active, .htmx-request, details.menu[open], details[open]:not(.log), .facts-of > *, .unfold[aria-expanded=true], :checked[name=v]");
+  return typing || (pressed && part.querySelector(":active")) || part.querySelector(".htmx-request, details.menu[open], details[open]:not(.log), .facts-of > *, .unfold[aria-expanded=true], :checked[name=v]");
 }
 
 // Then it waits, and is told when nothing is in use any more.
@@ -186,7 +191,9 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   const unasked = source ? /^(sse:|released)/.test(source.type) : elt.hasAttribute("hx-trigger");
   const late = source && source.type === "refresh" && elt.querySelector(".rename input:focus");
   const pressed = elt.matches(".plan") && elt.querySelector(":active");
-  if (!late && !pressed && !(unasked && inUse(elt))) return;
+  // What asks once, when it is shown, would never come.
+  const again = source || (elt.getAttribute("hx-trigger") || "").includes("released");
+  if (!late && !pressed && !(unasked && inUse(elt, again))) return;
   event.detail.shouldSwap = false;
   if (!late) wait(elt, unasked && source ? source.type : "released");
 });

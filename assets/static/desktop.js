@@ -28,7 +28,7 @@ const desktop = (() => {
       const answer = await fetch("/window/dropped", { method: "POST", headers }).finally(() => clearTimeout(slow));
       const said = await answer.text();
       if (!answer.ok) {
-        tellProblem(said);
+        tellProblem(said, answer.headers.get("Content-Type"));
         return;
       }
       drawIn(said);
@@ -58,7 +58,7 @@ document.addEventListener("click", async (event) => {
   event.preventDefault();
   const answer = await fetch(link.href, { headers: { "HX-Request": "true" } });
   if (!answer.ok) {
-    tellProblem(await answer.text());
+    tellProblem(await answer.text(), answer.headers.get("Content-Type"));
     return;
   }
   const told = (answer.headers.get("Content-Disposition") || "").match(/filename="([^"]+)"/);

@@ -80,9 +80,7 @@
 
   function arrived(request) {
     if (request.status !== 200) {
-      const isPart = (request.getResponseHeader("Content-Type") || "").startsWith("text/html");
-      if (isPart) tellProblem(request.responseText);
-      else note("It was not taken.");
+      tellProblem(request.responseText, request.getResponseHeader("Content-Type"));
       return;
     }
     drawIn(request.responseText);

@@ -1,16 +1,23 @@
 """A store of a newer program is only read; a damaged one has copies that can be put back."""
 
 import os
+import signal
+import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 
 import pytest
 
 from app.errors import Damaged, Problem
+from app.services import reviving
 from app.store import Store, copies
 from app.store.database import Database
+from app.store.looking import look
 from app.store.migrations import MIGRATIONS, migrate, version
 from app.store.recorded import Recorded
+from app.workspace import Workspace
 
 
 @pytest.fixture
@@ -124,3 +131,82 @@ def test_what_is_no_sound_copy_is_not_put_back(home, content):
     with pytest.raises(Problem, match="no sound copy"):
         copies.put_back(home, bad)
     assert (home / "store.sqlite").read_bytes() == before
+
+
+def age(path, days):
+    then = time.time() - days * copies.DAY - 1
+    os.utime(path, (then, then))
+
+
+def test_copy_with_models_is_kept_when_the_store_has_none_any_more(home):
+    copies.keep_daily(home)
+    age(home / copies.DAILY, 1)
+    (home / "store.sqlite").unlink()  # by mistake, say
+    with Store.open(home):
+        pass
+    assert copies.keep_daily(home)
+    assert sorted(each.models for each in copies.copies(home)) == [0, 1]
+
+
+def test_copy_is_kept_when_the_store_is_put_aside(home):
+    copies.keep_daily(home)
+    age(home / copies.DAILY, 1)
+    damage(home)
+    copies.set_aside(home)
+    with Store.open(home) as store:
+        store.models.add("other", "/other")
+        store.models.add("third", "/third")
+    copies.keep_daily(home)
+    assert sorted(each.models for each in copies.copies(home)) == [1, 2]
+
+
+def test_copy_of_the_future_is_renewed(home):
+    """The clock was set back since."""
+    copies.keep_daily(home)
+    age(home / copies.DAILY, -300)
+    assert copies.keep_daily(home)
+
+
+KILLED = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("CREATE TABLE more(x)")
+connection.executemany("INSERT INTO more VALUES(?)", [("x" * 4000,)] * 500)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_commit_that_was_cut_off_is_no_damage(home):
+    subprocess.run([sys.executable, "-c", KILLED, home / "store.sqlite"], check=False)
+    assert (home / "store.sqlite-journal").stat().st_size > 1000
+    assert look(home / "store.sqlite")["state"] == "unread"
+    assert reviving.damage(Workspace(home)) is None
+    assert look(home / "store.sqlite")["state"] == "ok"
+    with Store.open(home) as store:
+        assert store.check() == []
+        assert [each.name for each in store.models.all()] == ["churn"]
+
+
+def test_store_that_somebody_holds_is_no_damage(home):
+    with closing(sqlite3.connect(home / "store.sqlite", isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        assert look(home / "store.sqlite")["state"] == "unread"
+        assert reviving.damage(Workspace(home)) is None
+
+
+PUT_BACK = "import sys; from pathlib import Path; from app.store import copies\n" + (
+    "copies.put_back(Path(sys.argv[1]), Path(sys.argv[2]))"
+)
+
+
+def test_there_is_a_store_at_every_moment_of_its_replacing(home):
+    copy = copies.keep_daily(home)
+    before = (home / "store.sqlite").read_bytes()
+    environ = {**os.environ, "RHYTHMICML_CRASH_AT": "store-aside"}
+    command = [sys.executable, "-c", PUT_BACK, home, copy]
+    assert subprocess.run(command, env=environ, check=False).returncode == -signal.SIGKILL
+    assert (home / "store.sqlite").read_bytes() == before
+    assert copies.put_back(home, copies.copies(home)[0].path)
+    assert not (home / ".store.sqlite.back").exists()

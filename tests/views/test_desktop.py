@@ -341,3 +341,16 @@ def test_both_windows_are_reached_from_the_tray(work, display, bus):
         shown.press("Open RhythmicML")
         until(lambda: display.windows() == [window])
         assert program.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("url", "page"),
+    [
+        ("http://127.0.0.1:5/models/churn/files?v=2", "/models/churn/files?v=2"),
+        ("http://127.0.0.1:5/bootstrap?code=1&to=/status", "/status"),
+        ("http://127.0.0.1:5/bootstrap?code=1", "/"),
+        ("http://127.0.0.1:5/", "/"),
+    ],
+)
+def test_page_that_is_loaded_again_is_the_same(url, page):
+    assert gtk._page(url) == page

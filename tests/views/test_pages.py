@@ -496,7 +496,9 @@ def test_each_refusal_of_what_somebody_asked_by_a_script_is_told(page, asks):
     said = '<p class="toast-problem"><button data-do="dismiss">No.</button></p>'
     page.route(
         "**/models/new",
-        lambda route: route.fulfill(status=409, headers={"HX-Reswap": "none"}, body=said),
+        lambda route: route.fulfill(
+            status=409, headers={"HX-Reswap": "none"}, body=said, content_type="text/html"
+        ),
     )
     told = page.locator(".toast-problem")
     for _ in range(2):
@@ -554,3 +556,16 @@ def test_status_that_was_kept_away_from_what_is_in_use_is_shown_afterwards(page,
     expect(part).not_to_contain_text("churn")
     part.evaluate("part => part.lastElementChild.remove()")
     expect(part).to_contain_text("churn")
+
+
+def test_part_that_asks_once_is_drawn_under_a_button_that_is_held(page, server, tmp_path, work):
+    models.add(work, write_model(tmp_path / "churn", "churn"))
+    go_on = hold(page, "**/models/churn/changes")
+    page.goto(f"{server.address}/models/churn")
+    looking = page.get_by_text("Looking at the folder…")
+    looking.hover()
+    page.mouse.down()
+    with page.expect_response("**/models/churn/changes"):
+        go_on()
+    page.mouse.up()
+    expect(looking).to_have_count(0)

@@ -232,7 +232,8 @@ def test_opened_again_while_a_job_finishes_the_window_comes_back(work, display, 
             assert again.wait(30) == 0
         until(lambda: display.windows() and display.colours() > 50)
         done.touch()
-        time.sleep(1)
+        until(lambda: not unfinished(work))
+        time.sleep(2)
         assert program.poll() is None
         until(display.active)
         display.keys("alt+F4")
@@ -241,14 +242,17 @@ def test_opened_again_while_a_job_finishes_the_window_comes_back(work, display, 
         assert "Traceback" not in program.stderr.read()
 
 
+def unfinished(work):
+    with work.open_store() as store:
+        return store.jobs.unfinished()
+
+
 def test_jobs_that_are_finished_are_cancelled_when_asked_again(work, display, tmp_path):
     command = [sys.executable, "-c", BUSY, work.home, tmp_path / "never"]
     with opened(work, display.name, command=command) as program:
         until(display.active)
         program.send_signal(signal.SIGTERM)
-        until(lambda: not display.windows())
-        time.sleep(0.5)
-        assert program.poll() is None
+        assert any("Finishing 1 job" in line for line in program.stdout)
         program.send_signal(signal.SIGTERM)
         assert program.wait(20) == 0
     with work.open_store() as store:
