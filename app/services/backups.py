@@ -313,7 +313,10 @@ def _read(folder: Path) -> Said:
     try:
         said: Said = json.loads((folder / FILE).read_bytes())
         readable = said["format"] == FORMAT and isinstance(said["files"][ROWS], str)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if readable:  # what is told of it when the store has been replaced
+            _when(said["made"])
+            _count(said)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Problem(
             f'"{folder}" is no backup that can be read.',
             cause=str(error),
