@@ -10,7 +10,7 @@ from client import write_model
 
 from app.errors import Problem
 from app.models import Configuration, FileEntry
-from app.services import adopting, models, releases, versions
+from app.services import adopting, backups, models, releases, versions
 from app.store import manifest
 from app.workspace import Workspace
 
@@ -181,3 +181,12 @@ def test_version_of_a_foreign_backup_cannot_write_outside(tmp_path, bad):
     assert (tmp_path / "churn" / "predict.py").read_bytes() != CONTENT, "nothing is half inside"
     with work.open_store() as store, pytest.raises(Problem, match="which no folder of a model"):
         releases.wanted(store, model, version, HELLO, None)
+
+
+def test_backup_cannot_call_another_file_content_that_is_missing(tmp_path):
+    work, strange = Workspace(tmp_path / "home"), "../../outside/secret"
+    forged(work, tmp_path / "churn", [*GOOD, file("a", strange)])
+    *_, made = backups.backup(work, tmp_path / "kept")
+    assert made.data["missing"] == [strange]
+    with pytest.raises(Problem, match="cannot be read as written"):
+        list(backups.restore(Workspace(tmp_path / "other"), tmp_path / "kept"))
