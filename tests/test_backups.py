@@ -220,6 +220,34 @@ def test_what_is_no_backup_is_a_problem(work, client, tmp_path, said):
         restore(work)
 
 
+@pytest.mark.parametrize("key", ["made", "models", "versions", "bytes"])
+@pytest.mark.parametrize("value", [None, []])
+def test_backup_that_does_not_say_what_it_is_changes_nothing(work, kept, tmp_path, key, value):
+    commit(work, tmp_path / "churn", 9.0)
+    before = everything(work)
+    said = json.loads((kept / "backup.json").read_text())
+    del said[key]
+    (kept / "backup.json").write_text(json.dumps(said if value is None else {**said, key: value}))
+    with pytest.raises(Problem, match="is no backup that can be read"):
+        restore(work, kept)
+    assert everything(work) == before
+
+
+def test_what_a_file_manager_leaves_among_the_blobs_hinders_nothing(work, kept, tmp_path):
+    for blobs in (work.home / "blobs", kept / "blobs"):
+        folder = next(blobs.glob("[0-9a-f]?"))
+        for name in (".DS_Store", "._x", f"{folder.name}~", "x" * 64, "f" * 63):
+            (folder / name).write_bytes(b"not ours")
+    commit(work, tmp_path / "churn", 9.0)
+    versions.remove(work, "churn@1")
+    models.remove(work, "fraud")
+    backup(work, kept)
+    assert findings(work) == []
+    with work.open_store() as store:
+        store.collect(0)
+    assert len(list(kept.glob("blobs/??/.DS_Store"))) == 1, "nor is it ours to delete"
+
+
 def test_backup_of_a_newer_program_is_refused(work, kept):
     path = kept / "backup.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2}))

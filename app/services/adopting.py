@@ -21,6 +21,7 @@ from app.models import Configuration, Deployment, Event, FileEntry, Instance, Lo
 from app.services import history, models
 from app.services.restoring import put_back
 from app.store import manifest
+from app.store.blobs import is_digest
 from app.words import size
 
 if TYPE_CHECKING:
@@ -115,7 +116,10 @@ def _read(instance: dict[str, Any]) -> Adopted:
 
 
 def _version(release: dict[str, Any]) -> Found:
-    """The version that made a release. Raises ValueError when its digest does not come out."""
+    """The version that made a release. Raises ValueError when its digest does not come out.
+
+    Problem when it could not have been made from a folder: the digest a server can compute anew.
+    """
     origin = release["origin"]
     shipped = tuple(FileEntry(*row) for row in release["files"])
     files = [*shipped, *(FileEntry(*row) for row in origin["unshipped"])]
@@ -124,6 +128,9 @@ def _version(release: dict[str, Any]) -> Found:
     digest = manifest.version_digest(listed, origin["lock"], release["python"])
     if (listed, digest) != (origin["manifest"], release["digest"]):
         raise ValueError("its release.json was changed: the digest does not come out")
+    manifest.checked(files)
+    if not is_digest(origin["lock"]):
+        raise ValueError("its release.json was changed: its list of packages has no digest")
     version = Version(
         id=0,
         model_id=0,

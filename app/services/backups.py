@@ -24,7 +24,7 @@ from app.errors import Busy, Problem
 from app.models import Event, instant
 from app.services import models, reviving
 from app.store import Store
-from app.store.blobs import Blobs
+from app.store.blobs import Blobs, is_digest
 from app.store.tables import now
 from app.words import ago, counted, size
 
@@ -156,7 +156,10 @@ def _names_of(kept: Blobs, said: Said, room: Path) -> set[str]:
         for digest in {manifest for manifest, _ in copied.versions.blobs()}:
             if not kept.verify(digest):
                 raise _damaged(1)
-        return copied.named(kept.read)
+        names = copied.named(kept.read)
+    if strange := [each for each in names if not is_digest(each)]:
+        raise _damaged(len(strange))
+    return names
 
 
 def _lacking(source: Blobs, target: Blobs, names: set[str]) -> set[str]:
@@ -313,7 +316,10 @@ def _read(folder: Path) -> Said:
     try:
         said: Said = json.loads((folder / FILE).read_bytes())
         readable = said["format"] == FORMAT and isinstance(said["files"][ROWS], str)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if readable:  # what is told of it when the store has been replaced
+            _when(said["made"])
+            _count(said)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Problem(
             f'"{folder}" is no backup that can be read.',
             cause=str(error),

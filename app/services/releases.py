@@ -101,7 +101,7 @@ def wanted(
     reached: how the instances of a pipeline's stages are asked.
     """
     configuration = version.configuration
-    every = manifest.parse(store.blobs.read(version.manifest))
+    every = manifest.checked(manifest.parse(store.blobs.read(version.manifest)))
     inputs = gate.golden((each.path for each in every), (version.schema or {}).get("kind", ""))
     files = shipped(every, configuration, *inputs)
     unshipped = sorted(set(every) - set(files))

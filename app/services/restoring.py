@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from app import portable
 from app.errors import Problem
 from app.models import FileEntry
+from app.store import manifest
 from app.store.blobs import Blobs
 from app.store.folder import TEMPORARY
 
 
 def put_back(
-    blobs: Blobs, folder: Path, now: Iterable[FileEntry], wanted: Iterable[FileEntry]
+    blobs: Blobs, folder: Path, now: Iterable[FileEntry], wanted: Sequence[FileEntry]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Make `folder`, which holds `now`, hold `wanted`. Returns the paths written and removed.
 
-    What is neither in `now` nor wanted (ignored files) stays; where it is in the way, Problem, and
-    nothing is changed.
+    What is neither in `now` nor wanted (ignored files) stays; where it is in the way, or something
+    wanted would be written elsewhere, Problem, and nothing is changed.
     """
-    there, coming = {file.path: file for file in now}, {file.path: file for file in wanted}
+    there = {file.path: file for file in now}
+    coming = {file.path: file for file in manifest.checked(wanted)}
     written = sorted(path for path, file in coming.items() if there.get(path) != file)
     removed = sorted(there.keys() - coming.keys())
     _refuse_unfit(coming)

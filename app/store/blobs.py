@@ -11,6 +11,7 @@ import errno
 import hashlib
 import mmap
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,6 +35,7 @@ MANY, TOGETHER = 1000, 64
 takes more than its entry in the version does."""
 ATTEMPTS = 3
 DAY = 86_400.0
+is_digest = re.compile("[0-9a-f]{64}").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +185,11 @@ class Blobs:
         portable.sync_folder(self.folder)
 
     def all(self) -> Iterator[str]:
-        """The digests of all blobs."""
+        """The digests of all blobs; what a file manager or an editor left there is none."""
         for folder in self.folder.glob("[0-9a-f][0-9a-f]"):
-            yield from os.listdir(folder)
+            for name in os.listdir(folder):
+                if name.startswith(folder.name) and is_digest(name):
+                    yield name
 
     def link(self, digest: str, source: Path) -> None:
         """Have a blob that is the same file as another store's, on the same file system."""
