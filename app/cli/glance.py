@@ -43,7 +43,7 @@ def watch(work: Workspace) -> None:
     from app.services import collecting, glance
 
     console = Console(highlight=False)
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:  # on which Live draws nothing
         with suppress(Problem):
             collecting.collect(work)
         console.print(shown(glance.look(work)))

@@ -197,6 +197,23 @@ def test_twin_goes_on_in_a_terminal_until_it_is_stopped(deployed):
     assert "● serving" in said.decode("utf-8", "replace")
 
 
+def test_twin_shows_it_once_in_a_terminal_that_cannot_be_drawn_on_anew(deployed):
+    mine, its = pty.openpty()
+    program = subprocess.Popen(
+        deployed.argv("status", "--watch"), env={**deployed.environ, "TERM": "dumb"}, stdin=its,
+        stdout=its, stderr=its, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert program.wait(60) == 0
+    finally:
+        program.kill()
+        os.close(its)
+    said = os.read(mine, 65536)
+    os.close(mine)
+    assert b"this machine" in said
+    assert b"\x1b" not in said
+
+
 def test_twin_draws_whatever_there_is(work):
     from rich.console import Console
 
