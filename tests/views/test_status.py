@@ -239,7 +239,7 @@ def test_twin_leaves_out_instances_rather_than_what_is_below_them(work, height, 
     """A screen crops what has no room on it, and says so nowhere."""
     from rich.console import Console
 
-    said = glance.look(work)
+    said = {**glance.look(work), "alerts": [], "locations": []}
     like = said["instances"][0]
     said["instances"] = [{**like, "model": f"m{n:02}", "error": ""} for n in range(30)]
     said["jobs"] = [{"words": "Deploy a", "state": "running", "share": None, "step": "Send",
