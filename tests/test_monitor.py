@@ -2,6 +2,8 @@
 
 import csv
 import io
+import signal
+import socket
 import subprocess
 import time
 
@@ -9,7 +11,7 @@ import pytest
 from client import Client, Failed
 from recordings import keep, row
 
-from app.models import Location
+from app.models import Instance, Location
 from app.store.recorded import Happened
 
 
@@ -105,3 +107,21 @@ def test_nothing_deployed_and_wrong_usage(client):
     assert said(client, "--watch", "--csv")[0] == 2
     assert said(client, "--json", "--csv")[0] == 2
     assert said(client, "churn", "--range", "2y")[0] == 2
+
+
+def test_watching_ends_well_also_while_hosts_are_asked_first(work, client):
+    with socket.create_server(("127.0.0.1", 0)) as silent, work.open_store() as store:
+        silent.settimeout(60)
+        port = silent.getsockname()[1]
+        store.locations.add(Location("lab", url=f"ssh://ana@127.0.0.1:{port}"))
+        store.models.add("churn", "/nowhere")
+        store.instances.upsert(Instance("churn", "lab", 8101, "v1-a", 1, "serving"))
+        watching = subprocess.Popen(client.argv("monitor", "--watch"), env=client.environ)
+        try:
+            asked, _ = silent.accept()
+            watching.send_signal(signal.SIGINT)
+            silent.close()
+            asked.close()
+            assert watching.wait(30) == 0
+        finally:
+            watching.kill()

@@ -40,8 +40,10 @@ def test_a_backup_is_put_in_place_of_a_damaged_store(client, tmp_path):
     assert list(client.home.glob("aside-*/store.sqlite"))
 
 
-def test_nothing_is_replaced_while_the_pages_are_open(client, work):
-    copy = str(work.home / copies.DAILY)
+@pytest.mark.parametrize("folder", ["{home}", "~"])
+def test_nothing_is_replaced_while_the_pages_are_open(client, work, folder):
+    client.environ["HOME"] = str(work.home)
+    copy = f"{folder.format(home=work.home)}/{copies.DAILY}"
     with alone(work.home), pytest.raises(Failed, match="RhythmicML is open"):
         client("restore-store", copy)
     assert client("restore-store", copy)["models"] == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from bisect import bisect_right
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from app.errors import Problem
 from app.words import milliseconds, size
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from app.workspace import Workspace
 
@@ -42,7 +43,7 @@ def watch(work: Workspace) -> None:
     from app.services import collecting, glance
 
     console = Console(highlight=False)
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:  # on which Live draws nothing
         with suppress(Problem):
             collecting.collect(work)
         console.print(shown(glance.look(work)))
@@ -53,7 +54,7 @@ def watch(work: Workspace) -> None:
         Live(console=console, screen=True, auto_refresh=False) as live,
     ):
         while True:
-            live.update(shown(glance.look(work)), refresh=True)
+            live.update(fitting(glance.look(work), console), refresh=True)
             time.sleep(EVERY)
 
 
@@ -67,8 +68,18 @@ def _ask(work: Workspace) -> None:
         time.sleep(ASK_EVERY)
 
 
-def shown(said: dict[str, Any]) -> RenderableType:
-    """What `glance.look` gives, drawn."""
+def fitting(said: dict[str, Any], console: Console) -> RenderableType:
+    """The same with as many instances as leave room for the rest; at least one."""
+
+    def lines(most: int) -> int:
+        return len(console.render_lines(shown(said, most)))
+
+    numbers = range(1, min(len(said["instances"]), console.height) + 1)
+    return shown(said, max(1, bisect_right(numbers, console.height, key=lines)))
+
+
+def shown(said: dict[str, Any], most: int | None = None) -> RenderableType:
+    """What `glance.look` gives, drawn. most: instances, those first that are in trouble."""
     from rich.console import Group
     from rich.text import Text
 
@@ -79,7 +90,11 @@ def shown(said: dict[str, Any]) -> RenderableType:
     )  # fmt: skip
     parts: list[RenderableType] = [head, ""]
     parts += [Text(f"▲ {alert['words']}", "yellow") for alert in said["alerts"]]
-    parts += [_instances(said["instances"]), ""] if said["instances"] else []
+    rows = said["instances"][:most]
+    more = len(said["instances"]) - len(rows)
+    parts += [_instances(rows)] if rows else []
+    parts += [Text(f"and {more} more", "dim")] if more else []
+    parts += [""] if rows else []
     parts += [_jobs(said["jobs"]), ""] if said["jobs"] else []
     here = {**said["machine"], "location": "this machine", "state": "", "error": ""}
     return Group(*parts, _machines([here, *said["locations"]]))

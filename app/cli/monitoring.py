@@ -74,12 +74,14 @@ def monitor(
         else:
             _one(model, location, span, as_json, as_csv)
 
-    look()
+    if not watch:
+        look()
+        return
     with suppress(KeyboardInterrupt):
-        while watch:
+        while True:
+            look()
             time.sleep(AGAIN)
             click.clear()
-            look()
 
 
 def _collect(model: str | None, location: str | None) -> None:

@@ -87,16 +87,19 @@ def backup(folder: Path, as_json: bool) -> None:
 def restore_store(folder: Path | None, undo: bool, as_json: bool) -> None:
     """Put a backup, or a copy of the store, in its place: all or nothing; nothing is lost."""
     from app import config
-    from app.services import backups
+    from app.services import backups, models, reviving
     from app.views import door
 
     if (folder is None) != undo:
         raise click.UsageError("Name the folder of a backup, or say --undo.")
-    replaced = folder is not None and folder.is_file()  # under the feet of who has it open
-    with door.alone(config.home()) if replaced else nullcontext(True) as alone:
+    found = models.whole(folder) if folder else None
+    copy = found if found and found.is_file() else None  # replaced under who has it open
+    with door.alone(config.home()) if copy else nullcontext(True) as alone:
         if not alone:
             raise Busy("RhythmicML is open.", remedy="Close its window first, or end it.")
-        result = follow(backups.restore(workspace(), folder), as_json)
+        work = workspace()
+        events = reviving.put_back(work, copy) if copy else backups.restore(work, found)
+        result = follow(events, as_json)
     emit(result.data, as_json, lambda _: click.echo(result.text))
 
 

@@ -66,13 +66,15 @@ def backup(work: Workspace, folder: str | Path) -> Iterator[Event]:
 def restore(work: Workspace, folder: str | Path | None = None) -> Iterator[Event]:
     """Put a backup in place of the store: all of it, or nothing. Without a folder: take that back.
 
-    What is here stays as a backup in the data folder, so that it can be taken back. A folder may
-    also be a file, one of the copies that are kept beside the store.
+    What is here stays as a backup in the data folder, so that it can be taken back.
     """
     source = _source(work, folder)
     if source.is_file():
-        yield from reviving.put_back(work, source)
-        return
+        raise Problem(
+            f'"{source}" is a file, and no folder of a backup.',
+            cause="A copy of the store takes its place only while nobody has it open.",
+            remedy=f'Close RhythmicML, then: rhythmicml restore-store "{source}"',
+        )
     said = _read(source)
     yield from reviving.ready(work)
     with _alone(source), work.open_store() as store, _room(work) as room:

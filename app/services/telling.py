@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from app import log
 from app.errors import Problem
 from app.services import mail, message, notices, secrets, webhook
 from app.services.mail import Mail
@@ -167,11 +168,14 @@ def _tell(work: Workspace, recorded: Recorded, way: str, rows: list[dict[str, An
 
 
 def _tried(work: Workspace, way: str, said: Message) -> str:
-    """Send it; why it was not taken, "" when it was."""
+    """Send it; why it was not taken, "" when it was. No way stops those after it."""
     try:
         return SENDERS[way](work, said)
     except Problem as problem:
         return f"{problem.what} {problem.cause}".strip()[:600]
+    except Exception as error:
+        log.keep(work.home, error, f"alerts by {way}")
+        return f"RhythmicML made a mistake. {type(error).__name__}: {error}"[:600]
 
 
 def _by_notice(work: Workspace, said: Message) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from contextlib import suppress
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from app.errors import Problem
@@ -58,11 +60,18 @@ def send(url: str, message: Message) -> None:
         with urllib.request.build_opener(_NoWay, secure).open(request, timeout=WITHIN) as answer:
             answer.read(1)
     except urllib.error.HTTPError as error:
-        with error:
-            said = error.read(300).decode("utf-8", "replace").strip()
-        raise _refused(url, f"It answered {error.code}. {said}".strip()) from error
+        raise _refused(url, f"It answered {error.code}. {_body(error)}".strip()) from error
+    except HTTPException as error:
+        raise _refused(url, f"Its answer is no HTTP: {str(error).strip()[:200]}") from error
     except (OSError, ValueError) as error:
         raise _refused(url, str(getattr(error, "reason", error)) or type(error).__name__) from error
+
+
+def _body(error: urllib.error.HTTPError) -> str:
+    """What it says of the refusal; empty when it breaks off."""
+    with error, suppress(OSError, HTTPException):
+        return error.read(300).decode("utf-8", "replace").strip()
+    return ""
 
 
 def _refused(url: str, cause: str) -> Problem:

@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import json
+import socket
 import ssl
 import threading
 import time
@@ -14,6 +15,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 from client import own_port
 
+from app import log
 from app.deployer import certificates
 from app.errors import Problem
 from app.services import mail, message, notices, secrets, telling, webhook
@@ -89,6 +91,44 @@ def test_webhook_that_is_silent_or_away_does_not_keep_us(hook, monkeypatch):
         with pytest.raises(Problem):
             webhook.send(url, SAID)
         assert time.monotonic() - began < 0.9
+
+
+@pytest.fixture
+def speaker():
+    """Starts a listener that answers everybody with the same bytes; its address."""
+    with contextlib.ExitStack() as opened:
+
+        def start(answer):
+            listener = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+            opened.callback(listener.shutdown, socket.SHUT_RDWR)
+            threading.Thread(target=serve, args=(listener, answer), daemon=True).start()
+            return f"http://127.0.0.1:{listener.getsockname()[1]}/services/secret-part"
+
+        def serve(listener, answer):
+            with contextlib.suppress(OSError):  # it was closed
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.recv(65536)
+                        connection.sendall(answer)
+                        connection.shutdown(socket.SHUT_WR)
+                        while connection.recv(65536):  # what is unread would reset it
+                            pass
+
+        yield start
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [(b"SSH-2.0-x\r\n", "Its answer is no HTTP: SSH-2.0-x"), (b"\r\n", "no HTTP"),
+     (b"HTTP/1.1 200 OK\r\nA: " + b"a" * 70_000, "no HTTP"),
+     (b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\nxyz", "It answered 500.")],
+)  # fmt: skip
+def test_webhook_that_answers_no_http_did_not_take_it(speaker, answer, words):
+    with pytest.raises(Problem) as told:
+        webhook.send(speaker(answer), SAID)
+    assert words in told.value.cause
+    assert "secret-part" not in str(told.value.as_dict())
 
 
 @pytest.mark.parametrize(
@@ -288,6 +328,30 @@ def test_what_was_not_taken_is_noted_tried_again_and_given_up(work, hook, due, m
         telling.tell(work)
     assert due() == []
     assert len(hook.taken) == 3
+
+
+def test_a_webhook_that_answers_no_http_leaves_the_letters_alone(work, speaker, post, due):
+    server, letters = post()
+    telling.use_webhook(work, speaker(b"SSH-2.0-x\r\n"), into_file=yes)
+    telling.use_email(work, address(server, security="none"))
+    due(message.BEGAN)
+    telling.begin(work).join()
+    assert len(letters) == 1
+    (row,) = due()
+    assert (row["way"], row["tries"]) == ("webhook", 1)
+
+
+def test_a_way_with_a_mistake_in_it_is_logged_and_stops_no_other(work, post, due):
+    """Here: rubbish where a webhook's address is kept, which stays a mistake of ours."""
+    server, letters = post()
+    telling.use_webhook(work, "http://127.0.0.1:9/", into_file=yes)
+    telling.use_email(work, address(server, security="none"))
+    secrets.keep(work.home, telling.HOOK, "http://[secret-part", into_file=yes, hint="")
+    due(message.BEGAN)
+    telling.begin(work).join()
+    assert (len(letters), due()[0]["tries"]) == (1, 1)
+    assert telling.described(work)[1]["error"].startswith("RhythmicML made a mistake. ValueError")
+    assert "alerts by webhook" in log.tail(work.home, log.ERRORS, 100)[0]
 
 
 def test_two_programs_tell_it_once(work, hook, due):

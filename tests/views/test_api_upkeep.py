@@ -12,6 +12,7 @@ from test_api import Script
 
 from app.models import Location
 from app.services import ui_token
+from app.store import copies
 
 REFUSED = 2
 """How often the instance refuses `test_who_may_ask`: its front writes of each a moment later."""
@@ -107,6 +108,19 @@ def test_the_store_is_put_back_and_that_is_taken_back(script, work, tmp_path):
         time.sleep(0.1)
     for wrong in ({}, {"undo": False}, {**folder, "undo": True}):
         assert script("POST", "/restore-store", wrong)[0] == 400
+
+
+def test_a_copy_takes_the_place_of_no_store_that_is_open(script, work, tmp_path):
+    Client(work.home)("add", str(write_model(tmp_path / "churn", "churn")))
+    copies.keep_daily(work.home)
+    copy = work.home / copies.DAILY
+    before = (work.home / copies.FILE).stat().st_ino
+    job = script.ended(script.done("/restore-store", {"folder": str(copy)}))
+    assert job["state"] == "failed"
+    words = f'Close RhythmicML, then: rhythmicml restore-store "{copy}"'
+    assert job["outcome"]["remedy"] == words
+    assert (work.home / copies.FILE).stat().st_ino == before
+    assert not list(work.home.glob("aside-*"))
 
 
 def test_groups_and_how_many_releases_stay(script, work):

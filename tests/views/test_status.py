@@ -1,5 +1,6 @@
 """The status window and its twin in the terminal: what they show, what they do."""
 
+import io
 import json
 import os
 import pty
@@ -196,6 +197,23 @@ def test_twin_goes_on_in_a_terminal_until_it_is_stopped(deployed):
     assert "● serving" in said.decode("utf-8", "replace")
 
 
+def test_twin_shows_it_once_in_a_terminal_that_cannot_be_drawn_on_anew(deployed):
+    mine, its = pty.openpty()
+    program = subprocess.Popen(
+        deployed.argv("status", "--watch"), env={**deployed.environ, "TERM": "dumb"}, stdin=its,
+        stdout=its, stderr=its, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert program.wait(60) == 0
+    finally:
+        program.kill()
+        os.close(its)
+    said = os.read(mine, 65536)
+    os.close(mine)
+    assert b"this machine" in said
+    assert b"\x1b" not in said
+
+
 def test_twin_draws_whatever_there_is(work):
     from rich.console import Console
 
@@ -214,6 +232,26 @@ def test_twin_draws_whatever_there_is(work):
     console.file.close()
     for words in ("prod [b]", "It does not answer.", "churn [red]is slow", "50% of 2 B"):
         assert words in drawn
+
+
+@pytest.mark.parametrize(("height", "number"), [(24, 14), (10, 1), (2, 1), (60, 30)])
+def test_twin_leaves_out_instances_rather_than_what_is_below_them(work, height, number):
+    """A screen crops what has no room on it, and says so nowhere."""
+    from rich.console import Console
+
+    said = {**glance.look(work), "alerts": [], "locations": []}
+    like = said["instances"][0]
+    said["instances"] = [{**like, "model": f"m{n:02}", "error": ""} for n in range(30)]
+    said["jobs"] = [{"words": "Deploy a", "state": "running", "share": None, "step": "Send",
+                     "amount": "", "problem": ""}]  # fmt: skip
+    console = Console(width=80, height=height, record=True, file=io.StringIO())
+    console.print(twin.fitting(said, console))
+    drawn = console.export_text()
+    assert re.findall(r"^m(\d\d)", drawn, re.MULTILINE) == [f"{n:02}" for n in range(number)]
+    assert ("and 16 more" in drawn) == (number == 14)
+    assert "this machine" in drawn
+    assert "Deploy a" in drawn
+    assert drawn.count("\n") <= height or number == 1
 
 
 # The window itself

@@ -21,7 +21,7 @@ OF_MODEL = Field("model", "this one alone", least=1, most=1000)
 INTO = replace(
     FOLDER, name="into", about="where the folders of new models are made", required=False
 )
-BACKUP = replace(FOLDER, about="the whole path of a backup", required=False)
+BACKUP = replace(FOLDER, about="the whole path of a backup's folder", required=False)
 UNDO = Field("undo", "put back what was here before the last restore", "boolean")
 KEEP = Field("keep", "how many", "integer", required=True, least=1, most=retention.MOST)
 
@@ -41,7 +41,8 @@ def routes(work: Workspace) -> list[Route]:
         """Put a backup in place of the store: all of it or nothing; it can be taken back
 
         Models, versions, locations and jobs are then those of the backup. What was here stays
-        beside it: `undo`, without a folder, puts that back.
+        beside it: `undo`, without a folder, puts that back. A copy beside the store, which is a
+        file, is put back by the command alone, once RhythmicML is closed.
         """
         if bool(folder) == undo:
             raise Problem("It is not said what to put back.", remedy="Give folder, or undo.")
