@@ -115,8 +115,8 @@ def test_row_is_written_every_ten_seconds(serve, instance):
     front = serve(SUM)
     front.score([{"a": 1}])
     wait_for(lambda: has_rows(instance), 15)
-    [(step, _at)] = asked(instance, "SELECT step, at FROM samples")
-    assert step == 10
+    steps = [step for (step,) in asked(instance, "SELECT step FROM samples ORDER BY step")]
+    assert steps in ([10], [10, 900])  # the latter where a quarter of an hour has just ended
     assert front.process.poll() is None
 
 
