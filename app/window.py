@@ -168,7 +168,6 @@ class Window:
             self._close_all()
 
     def _close_all(self) -> None:
-        self._unwanted = True
         for pane in (self.pages, self.status):
             if pane.shown:
                 pane.shown.destroy()
@@ -249,7 +248,7 @@ class Window:
         for each in Gtk.Window.list_toplevels():
             if isinstance(each, Gtk.Dialog):
                 each.response(Gtk.ResponseType.CANCEL)
-        GLib.idle_add(self._close_all)
+        GLib.idle_add(self.give_up)
         return True
 
 

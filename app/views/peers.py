@@ -17,8 +17,8 @@ def may_come_in(address: str, port: str, ours: int) -> bool:
 
     An address that lets somebody in is on the command line of the browser that opens it, where
     every user of a Linux machine can read it. Root may do all anyway, and passes ports on.
-    True where the kernel does not say: other systems show command lines to their owner only, or
-    have no such table.
+    True where the kernel does not say; other systems have no such table
+    (docs/decisions/0058-who-comes-in.md).
     """
     owner = _owner(_end(address, int(port)), _end("127.0.0.1", ours))
     return owner is None or owner in (0, portable.user())
